@@ -1,0 +1,10 @@
+"""The one exception that a user sees as a sentence, never as a traceback."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message names the key, the value, and what would be right."""
+
+
+class RunFailed(Exception):
+    """A run that started and cannot go on (loss not finite, GPU memory, disk full); it is marked FAILED and keeps its
+    last good checkpoint."""

@@ -1,4 +1,4 @@
-"""The fill and sampling rules of the recorded vectors (tests/golden/README.md), for any network of this project."""
+"""The fill and sampling rules of the recorded vectors (tests/golden/README.md): `from tests.golden_fill import fill`."""
 
 import math
 from collections.abc import Iterable

@@ -37,14 +37,21 @@ class Batch(NamedTuple):
     idx: Tensor  # [Bu] int64: row in the unlabeled set
 
 
+class Labels(NamedTuple):
+    """One kind of pseudo-label, for the diagnostics."""
+
+    label: Tensor  # [Bu] int64
+    conf: Tensor  # [Bu]
+
+
 class Target(NamedTuple):
     """A pseudo-label: what the learner's consistency loss is trained towards. Carries no gradient."""
 
     p: Tensor  # [Bu,C] distribution after align, sharpen, refine, blend
     label: Tensor  # [Bu] int64 = argmax p
     conf: Tensor  # [Bu] = max p
-    linear: Tensor  # [Bu] int64: the classifier's label, before the blend
-    semantic: Tensor  # [Bu] int64: the prototypes' label; -1 where there is none
+    linear: Labels  # the classifier's own, before the blend
+    semantic: Labels | None = None  # the prototypes', None where there are none (yet)
 
 
 class Outcome(NamedTuple):

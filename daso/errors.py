@@ -8,3 +8,11 @@ class UserError(Exception):
 class RunFailed(Exception):
     """A run that started and cannot go on (loss not finite, GPU memory, disk full); it is marked FAILED and keeps its
     last good checkpoint."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was told to stop by a signal and has written a checkpoint; the exit code is 128 + signum."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum

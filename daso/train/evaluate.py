@@ -1,0 +1,122 @@
+"""Evaluation on resident images: counts on the device, every metric from them on the host.
+
+Shape legend: N images, C classes.
+"""
+
+from collections.abc import Callable
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from daso.train.meters import confusion
+
+BATCH = 1000  # images per evaluation pass
+
+Predict = Callable[[Tensor], Tensor]
+"""uint8 images [B,c,H,W] -> logits [B,C] of the evaluated network, in evaluation mode."""
+
+
+class Tally(NamedTuple):
+    """Sums over a data set, for plain logits or for logits minus the log prior."""
+
+    confusion: Tensor  # [C+1, C] int64, rows = truth
+    top5: Tensor  # [] int64
+    cost: Tensor  # [] float64: sum of the cross entropies
+
+
+@torch.no_grad()
+def evaluate(predict: Predict, x: Tensor, y: Tensor, log_prior: Tensor, batch: int = BATCH) -> tuple[Tally, Tally]:
+    """Tally of a data set, raw and logit-adjusted with tau = 1 (Q52).
+
+    Args:
+        predict: images -> logits.
+        x: [N,c,H,W] uint8; y: [N] int64; log_prior: [C], log of the initial labeled class frequencies.
+        batch: images per forward pass.
+    """
+    classes = log_prior.numel()
+    raw, adjusted = (_empty(classes, x.device) for _ in range(2))
+    for images, labels in zip(x.split(batch), y.split(batch), strict=True):
+        logits = predict(images)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        raw = _add(raw, logits, labels, classes)
+        adjusted = _add(adjusted, logits - log_prior.to(logits.dtype), labels, classes)
+    return raw, adjusted
+
+
+def metrics(raw: Tally, adjusted: Tally, groups: dict[str, list[int]], prefix: str) -> dict[str, float]:
+    """All metrics of one data set, in percent (cost: nats); `_la` after subtracting the log prior.
+
+    top1 and top5 are over images; bacc is the mean and gm the geometric mean of the class recalls; `groups` are the
+    classes of many, medium and few labeled images; class/<k> is the recall of class k.
+    """
+    out: dict[str, float] = {}
+    for suffix, tally in (("", raw), ("_la", adjusted)):
+        counts = tally.confusion.cpu().numpy()[:-1]
+        total, per_class = counts.sum(), counts.sum(1)
+        recall = np.divide(np.diag(counts), per_class, out=np.full(len(counts), np.nan), where=per_class > 0) * 100
+        out |= {
+            f"{prefix}/top1{suffix}": float(np.trace(counts) / total * 100),
+            f"{prefix}/top5{suffix}": float(tally.top5.item() / total * 100),
+            f"{prefix}/cost{suffix}": float(tally.cost.item() / total),
+            f"{prefix}/bacc{suffix}": float(np.nanmean(recall)),
+            f"{prefix}/gm{suffix}": geometric_mean(recall),
+        }
+        out |= {f"{prefix}/{name}{suffix}": float(np.nanmean(recall[ks])) for name, ks in groups.items()}
+        out |= {f"{prefix}/class{suffix}/{k}": float(r) for k, r in enumerate(recall)}
+    return out
+
+
+def geometric_mean(recall: np.ndarray) -> float:
+    """Geometric mean of class recalls; 0 as soon as one class is never right."""
+    present = recall[~np.isnan(recall)]
+    return float(np.exp(np.log(present).mean())) if (present > 0).all() else 0.0
+
+
+def class_groups(counts: list[int]) -> dict[str, list[int]]:
+    """Thirds of the classes by labeled count, most first: many, medium, few (the first thirds take the remainder)."""
+    order = np.argsort(-np.asarray(counts), kind="stable")
+    return {name: part.tolist() for name, part in zip(("many", "medium", "few"), np.array_split(order, 3), strict=True)}
+
+
+class History:
+    """Values of the tracked metrics at every evaluation so far, and the summaries that are reported of them."""
+
+    WINDOW = 20  # the paper's number is the median of the last 20 evaluations (section 4.1)
+
+    def __init__(self, values: dict[str, list[float]] | None = None) -> None:
+        self.values: dict[str, list[float]] = values or {}
+
+    def add(self, measured: dict[str, float]) -> dict[str, float]:
+        """Append one evaluation; returns medians, means and bests up to it."""
+        out: dict[str, float] = {}
+        for split in ("valid", "test"):
+            for metric in ("top1", "top1_la", "bacc", "bacc_la"):
+                name = f"{split}/{metric}"
+                if name in measured:
+                    seen = self.values.setdefault(name, [])
+                    seen.append(measured[name])
+                    last = seen[-self.WINDOW :]
+                    out |= {f"{name}_median20": median(last), f"{name}_mean20": sum(last) / len(last)}
+                    out[f"{name}_best"] = max(seen)
+        return out
+
+
+def _empty(classes: int, device: torch.device) -> Tally:
+    return Tally(
+        torch.zeros(classes + 1, classes, dtype=torch.int64, device=device),
+        torch.zeros((), dtype=torch.int64, device=device),
+        torch.zeros((), dtype=torch.float64, device=device),
+    )
+
+
+def _add(tally: Tally, logits: Tensor, y: Tensor, classes: int) -> Tally:
+    top = logits.topk(min(5, classes), dim=1).indices
+    return Tally(
+        tally.confusion + confusion(y, logits.argmax(1), classes),
+        tally.top5 + (top == y[:, None]).any(1).sum(),
+        tally.cost + F.cross_entropy(logits, y, reduction="sum").to(torch.float64),
+    )

@@ -1,17 +1,21 @@
 """The complete list of knobs: what a run can be told, with types, defaults and the checks that need one node alone.
 
-Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/conf.py` composes and resolves them into a `Config`.
-Checks that span several nodes stand in `check()` at the end.
+Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/conf.py` resolves them into a `Config`. Checks that
+span several nodes stand in `daso/checks.py`.
+
+A field's metadata says how it enters the run key (`daso/identity.py`): `NOT_SCIENCE` for what changes no number of a
+run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field existed.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from daso.errors import UserError
 
 UNKNOWN = "unknown"
+NOT_SCIENCE = {"science": False}
 
 
 class Offer(Enum):
@@ -23,6 +27,8 @@ class Offer(Enum):
 
 
 class Precision(Enum):
+    """The arithmetic of a training step; `auto` is the device's best safe choice."""
+
     auto = "auto"
     fp32 = "fp32"
     tf32 = "tf32"
@@ -30,19 +36,34 @@ class Precision(Enum):
 
 
 class Compile(Enum):
+    """Whether the step runs through `torch.compile`."""
+
     none = "none"
     default = "default"
 
 
 class EmaBn(Enum):
+    """How the EMA encoder normalises when it makes prototype features."""
+
     official = "official"  # the EMA encoder normalises with batch statistics, its running buffers move (Q21)
     clean = "clean"  # the EMA encoder normalises with its running statistics, which stay untouched
 
 
 class Schedule(Enum):
+    """How the learning rate moves with the step."""
+
     constant = "constant"
     multistep = "multistep"
     cosine = "cosine"
+
+
+class Provenance(NamedTuple):
+    """Where a configuration came from: recorded beside a run, without a part in its identity."""
+
+    overrides: list[str]  # as typed on the command line, or as the sweep set them
+    choices: dict[str, str]  # the chosen option of each configuration group
+    in_sweep: bool
+    warnings: list[str]  # sentences for the console
 
 
 def require(ok: bool, key: str, value: object, right: str) -> None:
@@ -51,19 +72,25 @@ def require(ok: bool, key: str, value: object, right: str) -> None:
         raise UserError(f"{key}={value} is not possible: {right}.")
 
 
+def require_one_of(key: str, value: str, options: tuple[str, ...]) -> None:
+    """Raise a `UserError` unless `value` is one of `options`."""
+    require(value in options, key, value, f"one of {', '.join(options)}")
+
+
 @dataclass
 class DatasetConfig:
     """An image data set and how its images enter the network."""
 
     name: str
     num_classes: int
-    class_size: int  # training images of the smallest class: bounds N1 + M1 without reading data
+    # training images of the smallest class: bounds N1 + M1 without reading data
+    class_size: int = field(metadata=NOT_SCIENCE)
     channels: int
     source_size: int  # pixels per side on disk
     resolution: int  # pixels per side in the network
     mean: list[float]
     std: list[float]
-    root: str = "data"
+    root: str = field(default="data", metadata=NOT_SCIENCE)
     num_valid: int = 0  # images held out of the training split, class-balanced
     flip: bool = True
     crop_pad: int = 4
@@ -78,10 +105,19 @@ class DatasetConfig:
             self.num_valid,
             f"the validation set is class-balanced, so it must be a multiple of {self.num_classes}",
         )
-        require(self.num_valid // self.num_classes < self.class_size, "dataset.num_valid", self.num_valid,
-                f"the smallest class has {self.class_size} training images")
+        require(
+            self.num_valid // self.num_classes < self.class_size,
+            "dataset.num_valid",
+            self.num_valid,
+            f"the smallest class has {self.class_size} training images",
+        )
         require(0 <= self.crop_pad < self.source_size, "dataset.crop_pad", self.crop_pad, "0 to image size - 1")
         require(self.cutout >= 0, "dataset.cutout", self.cutout, "it is a number of pixels, 0 or more")
+        require(self.resolution >= 4, "dataset.resolution", self.resolution, "4 pixels or more, for two halvings")
+        for key in ("mean", "std"):
+            value = getattr(self, key)
+            require(len(value) == self.channels, f"dataset.{key}", value, f"one number per channel ({self.channels})")
+        require(all(s > 0 for s in self.std), "dataset.std", self.std, "positive numbers")
 
 
 @dataclass
@@ -101,7 +137,12 @@ class ImbalanceConfig:
             try:
                 self.m1 = int(str(self.m1))
             except ValueError:
-                require(False, "imb.m1", self.m1, "a number of images, or unknown for a data set with its own unlabeled split")
+                require(
+                    False,
+                    "imb.m1",
+                    self.m1,
+                    "a number of images, or unknown for a data set with its own unlabeled split",
+                )
             require(self.m1 >= 1, "imb.m1", self.m1, "the head class needs at least one unlabeled image")
 
 
@@ -114,7 +155,7 @@ def parse_gamma_u(value: object) -> float | str:
         return UNKNOWN
     try:
         ratio = float(Fraction(str(value)))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ArithmeticError):
         ratio = -1.0
     require(ratio > 0, "imb.gamma_u", value, "a positive number, 1/100 for a reversed distribution, or unknown")
     return ratio
@@ -131,11 +172,15 @@ class AlgorithmConfig:
 
 @dataclass
 class SupervisedAlgorithm(AlgorithmConfig):
+    """The labeled images alone."""
+
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS})
 
 
 @dataclass
 class FixMatchAlgorithm(AlgorithmConfig):
+    """FixMatch: confident pseudo-labels of a weak view train a strong one."""
+
     threshold: float = 0.95
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.STRONG})
     unlabeled_ratio: ClassVar[int] = 2
@@ -148,19 +193,26 @@ class FixMatchAlgorithm(AlgorithmConfig):
 class SupervisedLossConfig:
     """The labeled loss: `ce`, or `la` (logit adjustment, tau * log prior added to the labeled logits)."""
 
+    absent: ClassVar[str] = "ce"  # the name at which a slot adds nothing: left out of the run key
     name: str = "ce"
     tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_one_of("supervised.name", self.name, ("ce", "la"))
+        require(self.tau >= 0, "supervised.tau", self.tau, "0 (plain cross-entropy) or more")
 
 
 @dataclass
 class AlignConfig:
     """Distribution alignment of pseudo-labels to the labeled prior: `none` or `da`."""
 
+    absent: ClassVar[str] = "none"
     name: str = "none"
     temperature: float = 1.0
     window: int = 128  # batches in the running mean
 
     def __post_init__(self) -> None:
+        require_one_of("align.name", self.name, ("none", "da"))
         require(self.window >= 1, "align.window", self.window, "at least one batch")
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
 
@@ -169,6 +221,7 @@ class AlignConfig:
 class DasoConfig:
     """DASO (paper sections 3.2-3.4, App. C.3): `none` or `daso`."""
 
+    absent: ClassVar[str] = "none"
     name: str = "none"
     t_proto: float = 0.05
     t_dist: float = 1.0
@@ -179,6 +232,7 @@ class DasoConfig:
     ema_bn: EmaBn = EmaBn.official
 
     def __post_init__(self) -> None:
+        require_one_of("daso.name", self.name, ("none", "daso"))
         require(self.t_proto > 0, "daso.t_proto", self.t_proto, "a positive temperature")
         require(self.t_dist > 0, "daso.t_dist", self.t_dist, "a positive temperature")
         require(self.queue_size >= 1, "daso.queue_size", self.queue_size, "at least one feature per class")
@@ -230,22 +284,37 @@ class OptimConfig:
     def __post_init__(self) -> None:
         require(self.lr > 0, "optim.lr", self.lr, "a positive learning rate")
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "0 or more and below 1")
-        require(not self.nesterov or self.momentum > 0, "optim.momentum", self.momentum,
-                "Nesterov momentum needs a positive momentum")
+        require(
+            not self.nesterov or self.momentum > 0,
+            "optim.momentum",
+            self.momentum,
+            "Nesterov momentum needs a positive momentum",
+        )
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
         require(0 <= self.ema_decay < 1, "optim.ema_decay", self.ema_decay, "0 or more and below 1")
         require(0 <= self.warmup <= 1, "optim.warmup", self.warmup, "a fraction of train.steps")
-        require(all(0 < m <= 1 for m in self.milestones), "optim.milestones", self.milestones, "fractions of train.steps")
+        require(
+            all(0 < m <= 1 for m in self.milestones), "optim.milestones", self.milestones, "fractions of train.steps"
+        )
+        require(self.gamma > 0, "optim.gamma", self.gamma, "a positive factor")
+        require(
+            0 < self.cosine_ratio <= 8,
+            "optim.cosine_ratio",
+            self.cosine_ratio,
+            "above 0 and at most 8, or the learning rate turns negative",
+        )
 
 
 @dataclass
 class TrainConfig:
+    """The loop: how long, how often it looks up, and how it computes."""
+
     steps: int
     batch_size: int
     mu: int  # unlabeled images per labeled image
     eval_every: int
-    log_every: int
-    checkpoint_every: int
+    log_every: int = field(metadata=NOT_SCIENCE)
+    checkpoint_every: int = field(metadata=NOT_SCIENCE)
     precision: Precision = Precision.auto
     channels_last: bool = True
     compile: Compile = Compile.none
@@ -266,8 +335,13 @@ class TrackConfig:
     experiment: str = "daso"
 
 
+ALGORITHMS: dict[str, type[AlgorithmConfig]] = {"supervised": SupervisedAlgorithm, "fixmatch": FixMatchAlgorithm}
+
+
 @dataclass
 class Config:
+    """One run."""
+
     dataset: DatasetConfig
     imb: ImbalanceConfig
     algorithm: AlgorithmConfig
@@ -277,11 +351,19 @@ class Config:
     model: ModelConfig
     optim: OptimConfig
     train: TrainConfig
-    track: TrackConfig
+    track: TrackConfig = field(metadata=NOT_SCIENCE)
     seed: int = 0
-    device: str = "auto"
-    out_root: str = "outputs"
-    force: bool = False
-    eval_only: bool = False
-    resume_across: bool = False  # allow a resume on another device type, precision, thread count or torch version
-    run_key: str = ""  # filled by resolve(); never set by hand
+    device: str = field(default="auto", metadata=NOT_SCIENCE)
+    out_root: str = field(default="outputs", metadata=NOT_SCIENCE)
+    force: bool = field(default=False, metadata=NOT_SCIENCE)
+    eval_only: bool = field(default=False, metadata=NOT_SCIENCE)
+    # allow a resume on another device type, precision, thread count or torch version
+    resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
+    run_key: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")
+        kind, _, index = self.device.partition(":")
+        ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())
+        require(ok, "device", self.device, "auto, cpu, cuda or, for the second GPU, cuda:1")
+        require(self.out_root != "", "out_root", self.out_root, "a folder")

@@ -1,0 +1,114 @@
+"""Judgements about a configuration that no single node can make. No data is read."""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from daso.schema import ALGORITHMS, UNKNOWN, Config, Offer, require
+
+
+def check(config: Config) -> list[str]:
+    """Judge what no single node can, without reading data.
+
+    Returns:
+        Sentences about settings that run but probably do not mean what they say.
+
+    Raises:
+        UserError: nodes that do not go together.
+    """
+    _check_finite(config)
+    _check_slots(config)
+    _check_class_sizes(config)
+    return _warnings(config)
+
+
+def _check_finite(node: Any, path: str = "") -> None:
+    """Refuse nan and infinity wherever they stand."""
+    for f in fields(node):
+        value, key = getattr(node, f.name), f"{path}{f.name}"
+        if hasattr(value, "__dataclass_fields__"):
+            _check_finite(value, f"{key}.")
+        for number in value if isinstance(value, list) else [value]:
+            require(not isinstance(number, float) or math.isfinite(number), key, value, "a finite number")
+
+
+def _check_slots(config: Config) -> None:
+    """Refuse a slot that the learner leaves no place for."""
+    learner = config.algorithm.name
+    known = ALGORITHMS.get(learner)
+    right = f"choose the learner with algorithm={learner if known else 'fixmatch'}"
+    require(known is type(config.algorithm), "algorithm.name", learner, right)
+    makes_none = f"algorithm={learner} makes no pseudo-labels"
+    offers = config.algorithm.offers
+    require(
+        config.supervised.name == "ce" or Offer.LABELED_LOGITS in offers,
+        "supervised.name",
+        config.supervised.name,
+        f"algorithm={learner} has a labeled loss of its own, so supervised=ce",
+    )
+    require(
+        config.align.name == "none" or Offer.PSEUDO in offers,
+        "align.name",
+        config.align.name,
+        f"{makes_none} to align, so align=none or, for example, algorithm=fixmatch_da",
+    )
+    if config.daso.name != "none":
+        require(
+            Offer.PSEUDO in offers,
+            "daso.name",
+            config.daso.name,
+            f"{makes_none} to blend, so daso=none or, for example, algorithm=fixmatch_daso",
+        )
+        require(
+            config.daso.align_weight == 0 or Offer.STRONG in offers,
+            "daso.align_weight",
+            config.daso.align_weight,
+            f"algorithm={learner} has no strong view for the alignment loss, so daso.align_weight=0",
+        )
+
+
+def _check_class_sizes(config: Config) -> None:
+    """Refuse sizes that the data set cannot fill, and classes that truncation would leave empty."""
+    dataset, imb = config.dataset, config.imb
+    held_out = dataset.num_valid // dataset.num_classes
+    room = dataset.class_size - held_out
+    has = f"a class of {dataset.name} has {dataset.class_size} training images"
+    has += f", of which dataset.num_valid={dataset.num_valid} takes {held_out}" if held_out else ""
+    if dataset.unknown_unlabeled:
+        own = f"{dataset.name} brings its own unlabeled images, unlabeled in truth: imb.m1=unknown imb.gamma_u=unknown"
+        require(imb.m1 == UNKNOWN, "imb.m1", imb.m1, own)
+        require(imb.gamma_u == UNKNOWN, "imb.gamma_u", imb.gamma_u, own)
+        require(imb.n1 <= room, "imb.n1", imb.n1, f"{has}, so {room} at most")
+    else:
+        made = f"the unlabeled set of {dataset.name} is made from its training images, so a number"
+        require(imb.m1 != UNKNOWN, "imb.m1", imb.m1, made)
+        require(imb.gamma_u != UNKNOWN, "imb.gamma_u", imb.gamma_u, made)
+        require(imb.n1 + imb.m1 <= room, "imb.n1 + imb.m1", f"{imb.n1} + {imb.m1}", f"{has}, so {room} at most")
+        _check_tail("imb.gamma_u", imb.gamma_u, "imb.m1", imb.m1)
+    _check_tail("imb.gamma_l", imb.gamma_l, "imb.n1", imb.n1)
+
+
+def _check_tail(key: str, value: float, head_key: str, head: int) -> None:
+    """The smallest class has int(head / imbalance) images (App. C.1, truncated): at least one is needed."""
+    imbalance = value if value >= 1 else 1 / value
+    bound = f"below {head}" if value >= 1 else f"above 1/{head}"
+    right = f"{head_key}={head} would leave the smallest class empty, so choose it {bound}"
+    require(int(head * (1 / imbalance)) >= 1, key, f"{value:g}", right)
+
+
+def _warnings(config: Config) -> list[str]:
+    """What runs but probably does not mean what it says."""
+    train, daso = config.train, config.daso
+    found = []
+    if daso.name != "none" and daso.warmup_steps >= train.steps:
+        found.append(
+            f"DASO never blends in this run: it is plain {config.algorithm.name}, because "
+            f"daso.warmup_steps={daso.warmup_steps} is not below train.steps={train.steps}."
+        )
+    evaluations = -(-train.steps // train.eval_every)
+    if evaluations < 20:
+        found.append(
+            f"top1_median20 is the median of only {evaluations} evaluation{'s' * (evaluations > 1)}: "
+            f"train.eval_every={train.eval_every} with train.steps={train.steps}."
+        )
+    return found

@@ -1,0 +1,69 @@
+"""The network of a run: an encoder and its linear heads.
+
+Shape legend: B batch, c image channels, H W image, D features, C classes.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+
+from daso.nn.wrn import WideResNet
+
+ROTATIONS = 4  # 0, 90, 180, 270 degrees
+
+
+class Net(nn.Module):
+    """Encoder plus linear heads: `cls` D->C, `rot` D->4 (ReMixMatch), `abc` D->C (auxiliary balanced classifier).
+
+    Args:
+        encoder: maps [B,c,H,W] to [B,D].
+        num_classes: C.
+        heads: which heads to build; they are registered as cls, rot, abc whatever the order asked for.
+    """
+
+    def __init__(self, encoder: WideResNet, num_classes: int, heads: tuple[str, ...] = ("cls",)) -> None:
+        super().__init__()
+        outputs = {"cls": num_classes, "rot": ROTATIONS, "abc": num_classes}
+        assert set(heads) <= set(outputs), f"unknown head in {heads}"
+        self.encoder = encoder
+        self.heads = nn.ModuleDict({k: nn.Linear(encoder.out_dim, n) for k, n in outputs.items() if k in heads})
+
+    def encode(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """Images [B,c,H,W] -> features [B,D].
+
+        With `running_stats` the encoder normalises by its running statistics and leaves them as they are, in training
+        mode as well; otherwise the mode decides, as in any module.
+        """
+        features: Tensor = self.encoder(x, running_stats)
+        return features
+
+    def classify(self, f: Tensor, head: str = "cls") -> Tensor:
+        """Features [B,D] -> logits of one head [B,C] (`rot`: [B,4])."""
+        logits: Tensor = self.heads[head](f)
+        return logits
+
+    def predict(self, x: Tensor, head: str = "cls") -> Tensor:
+        """Images [B,c,H,W] -> logits of one head."""
+        return self.classify(self.encode(x), head)
+
+    @torch.no_grad()
+    def init(self, generator: Generator) -> None:
+        """Set every parameter and running statistic afresh, in place, from a CPU generator.
+
+        Convolutions are normal with variance 2 / fan-out, head weights Xavier-normal, normalisations the identity,
+        biases 0. Numbers are drawn in float32 on the CPU: every device, dtype and memory format starts from the same.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
+                _normal(module.weight, math.sqrt(2 / fan_out), generator)
+            elif isinstance(module, nn.Linear):
+                _normal(module.weight, math.sqrt(2 / (module.in_features + module.out_features)), generator)
+                module.bias.zero_()
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+
+
+def _normal(weight: Tensor, std: float, generator: Generator) -> None:
+    weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float32) * std)

@@ -1,0 +1,97 @@
+"""Wide ResNet (Zagoruyko & Komodakis 2016), the encoder of the paper's CIFAR and STL tables.
+
+Shape legend: B batch, c image channels, H W image, D features.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.1  # of the leaky rectifier
+STEM_WIDTH = 16
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that can be told, per call, to use its running statistics and leave them as they are."""
+
+    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """Normalise [B,c,H,W]; with `running_stats` whatever the mode, without moving a buffer."""
+        if not running_stats:
+            return super().forward(x)
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+        )
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution without bias that keeps the size at stride 1."""
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+
+
+def rectify(x: Tensor) -> Tensor:
+    """Leaky rectifier, in place: its input is a fresh normalised tensor that nobody else reads."""
+    return F.leaky_relu(x, SLOPE, inplace=True)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, each after normalisation and rectifier, and a shortcut past them.
+
+    `shared_preact` (the net's first block alone): the shortcut, too, starts from the activated input.
+    Registration order is part of the contract with the recorded vectors: the shortcut's convolution comes before the
+    branch, and a shared pre-activation before both.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, shared_preact: bool = False) -> None:
+        super().__init__()
+        self.shared_preact = shared_preact
+        self.shortcut: nn.Conv2d | None = None
+        if shared_preact:
+            self.bn1 = BatchNorm(inputs)
+        if stride > 1 or inputs != outputs:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        if not shared_preact:
+            self.bn1 = BatchNorm(inputs)
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.bn2 = BatchNorm(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+
+    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """[B,in,H,W] -> [B,out,H/stride,W/stride]."""
+        a = rectify(self.bn1(x, running_stats))
+        shortcut = a if self.shared_preact else x
+        if self.shortcut is not None:
+            shortcut = self.shortcut(shortcut)
+        branch: Tensor = self.conv2(rectify(self.bn2(self.conv1(a), running_stats)))
+        return branch.add_(shortcut)
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-width without its classifier: [B,c,H,W] -> pooled features [B,D], D = 64 * width, not normalised.
+
+    Args:
+        depth: 6n + 4, for n blocks in each of the three stages.
+        width: the widening factor.
+        channels: of the images, 3 or 1.
+        stem_stride: 2 halves the resolution at the entrance (a cheaper net for larger images); the paper uses 1.
+    """
+
+    def __init__(self, depth: int, width: int, channels: int = 3, stem_stride: int = 1) -> None:
+        super().__init__()
+        assert depth >= 10, f"a Wide ResNet has depth 10 or more, not {depth}"
+        assert (depth - 4) % 6 == 0, f"a Wide ResNet has depth 6n + 4, not {depth}"
+        self.out_dim = 64 * width
+        self.stem = conv3x3(channels, STEM_WIDTH, stem_stride)
+        blocks: list[Block] = []
+        inputs = STEM_WIDTH
+        for outputs, stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
+            for i in range((depth - 4) // 6):
+                blocks.append(Block(inputs, outputs, stride if i == 0 else 1, shared_preact=not blocks))
+                inputs = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.bn = BatchNorm(inputs)
+
+    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """Encode images; `running_stats` as in `BatchNorm`."""
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x, running_stats)
+        return rectify(self.bn(x, running_stats)).mean((2, 3))

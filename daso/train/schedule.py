@@ -1,0 +1,52 @@
+"""Learning rate and ramp-up as functions of the position in a run. Nothing here has state.
+
+Positions are fractions of the run, so that a short run is the same method as a long one.
+"""
+
+import math
+from typing import Literal, TypeVar
+
+from torch import Tensor
+
+from daso.schema import OptimConfig, Schedule
+
+Progress = TypeVar("Progress", float, Tensor)
+RampUp = Literal["linear", "exp"]
+
+
+def learning_rate(optim: OptimConfig, step: int, steps: int) -> float:
+    """The learning rate of step `step`, i.e. after `step` finished steps, of a schedule `steps` long."""
+    return optim.lr * lr_factor(optim, step, steps)
+
+
+def lr_factor(optim: OptimConfig, step: int, steps: int) -> float:
+    """`learning_rate` as a multiple of `optim.lr`.
+
+    A linear warm-up from 0 over the first `warmup * steps` steps (the very first step then has rate 0), times
+    1 (constant), gamma ** (milestones reached) (multistep), or cos(cosine_ratio / 16 * pi * step / steps) (cosine,
+    FixMatch with its 7). A milestone m takes effect at step `round(m * steps)`: 0.799996 and 0.9 are exactly the
+    paper's 199,999 and 225,000 of 250,000.
+    """
+    warmup = optim.warmup * steps
+    factor = step / warmup if step < warmup else 1.0
+    if optim.schedule is Schedule.multistep:
+        factor *= optim.gamma ** sum(step >= round(m * steps) for m in optim.milestones)
+    elif optim.schedule is Schedule.cosine:
+        factor *= math.cos(optim.cosine_ratio * math.pi * step / (16 * steps))
+    return factor
+
+
+def ramp_up(progress: Progress, ratio: float, kind: RampUp) -> Progress:
+    """The weight of a consistency loss that grows from the start of a run on and is 1 from `ratio` of it.
+
+    `linear`: x; `exp`: exp(-5 (1 - x)^2) (Laine & Aila 2017), with x = min(progress / ratio, 1).
+
+    Args:
+        progress: step / steps; a number, or a [] tensor (then so is the result).
+        ratio: above 0.
+    """
+    if isinstance(progress, Tensor):
+        x = (progress / ratio).clamp(max=1)
+        return x if kind == "linear" else (-5 * (1 - x) ** 2).exp()
+    y = min(progress / ratio, 1.0)
+    return y if kind == "linear" else math.exp(-5 * (1 - y) ** 2)

@@ -23,24 +23,23 @@ def update(student: nn.Module, teacher: nn.Module, step: Tensor, decay: float) -
     """
     pairs = list(zip(_tensors(teacher), _tensors(student), strict=True))
     averages, sources = zip(*((t, s) for t, s in pairs if t.is_floating_point()))
+    blend = blend_one_by_one if averages[0].is_cpu else blend_grouped
     blend(list(averages), list(sources), 1 - ema_decay(step, decay))
     counts = [(t, s) for t, s in pairs if not t.is_floating_point()]
     if counts:
         torch._foreach_copy_([t for t, _ in counts], [s for _, s in counts])
 
 
-def blend(averages: list[Tensor], sources: list[Tensor], weight: Tensor) -> None:
-    """Move each average towards its source by `weight` ([] float64), in place; all of one dtype and device.
+def blend_one_by_one(averages: list[Tensor], sources: list[Tensor], weight: Tensor) -> None:
+    """Move each average towards its source by `weight` ([] float64), in place: one pass over memory, for the CPU."""
+    torch._foreach_lerp_(averages, sources, [weight.to(averages[0].dtype)] * len(averages))
 
-    On the CPU a loop of one pass each is fastest. On a GPU that loop is a launch per tensor, three grouped
-    multiplications and additions are a handful.
-    """
-    w = weight.to(averages[0].dtype)
-    if w.is_cpu:
-        torch._foreach_lerp_(averages, sources, [w] * len(averages))
-    else:
-        torch._foreach_mul_(averages, (1 - weight).to(w.dtype))
-        torch._foreach_add_(averages, torch._foreach_mul(sources, w))
+
+def blend_grouped(averages: list[Tensor], sources: list[Tensor], weight: Tensor) -> None:
+    """The same as `blend_one_by_one` in a handful of launches whatever the number of tensors, for a GPU."""
+    dtype = averages[0].dtype
+    torch._foreach_mul_(averages, (1 - weight).to(dtype))
+    torch._foreach_add_(averages, torch._foreach_mul(sources, weight.to(dtype)))
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:

@@ -1,0 +1,182 @@
+"""Which images a run trains on: the long-tailed labeled and unlabeled sets and the validation set, as row numbers.
+
+Legend: C classes, n1 / m1 labeled / unlabeled images of the largest class, gamma imbalance (largest / smallest class).
+NumPy only: the configuration is checked with it before anything heavy is imported.
+"""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from daso.errors import UserError
+from daso.schema import UNKNOWN, DatasetConfig, ImbalanceConfig, require
+
+Rows = npt.NDArray[np.int64]
+
+
+class Split(NamedTuple):
+    """Row numbers in stored order (class by class; the order of training comes from the index streams)."""
+
+    labeled: Rows  # of train_x
+    unlabeled: Rows  # of train_x, or of unlabeled_x where the data set brings its own unlabeled images; may be empty
+    valid: Rows  # of train_x; may be empty
+
+
+def class_counts(n_max: int, gamma: float, classes: int) -> list[int]:
+    """Images per class, head to tail: N_k = N_1 * gamma^(-(k-1)/(C-1)), truncated (paper, App. C.1).
+
+    A gamma below 1 is the reversed distribution: the last class is the largest, the first has gamma * n_max images.
+    """
+    reversed_order = gamma < 1
+    tail = gamma if reversed_order else 1 / gamma
+    counts = [int(n_max * tail ** (rank / max(classes - 1.0, 1.0))) for rank in range(classes)]
+    return counts[::-1] if reversed_order else counts
+
+
+def check_counts(dataset: DatasetConfig, imb: ImbalanceConfig, with_unlabeled: bool) -> None:
+    """Refuse class sizes that the data set cannot give; needs no data, so that a typing mistake costs no start-up.
+
+    Raises:
+        UserError: an unlabeled setting that does not suit the data set, more images asked for than the smallest class
+            has, or a labeled class that truncation leaves empty.
+    """
+    _check_counts(dataset, imb, with_unlabeled, dataset.class_size)
+
+
+def make_split(
+    train_y: npt.NDArray[np.int64],
+    dataset: DatasetConfig,
+    imb: ImbalanceConfig,
+    seed: int,
+    with_unlabeled: bool,
+    n_extra: int,
+) -> Split:
+    """Draw validation, labeled and unlabeled sets, index for index as the paper's code does.
+
+    Every step restarts the same random stream, the labeled images are not part of the unlabeled set, surplus images
+    are dropped, and the validation images leave the pool first. Where the data set brings its own unlabeled images,
+    all of them are used; there `n1` holds for uniform labels (`gamma_l` = 1) too, which the paper's code ignores.
+
+    Args:
+        train_y: [N] labels of the training images.
+        seed: the run's seed.
+        with_unlabeled: False leaves `unlabeled` empty; the labeled set is the same either way.
+        n_extra: images of the data set's own unlabeled set, 0 if it has none.
+
+    Raises:
+        UserError: as `check_counts`, with the class sizes of `train_y`.
+    """
+    classes = dataset.num_classes
+    smallest = int(np.bincount(train_y, minlength=classes).min())
+    _check_counts(dataset, imb, with_unlabeled, smallest)
+    rows: Rows = np.arange(len(train_y), dtype=np.int64)
+    valid = unlabeled = rows[:0]
+    head_first = range(classes)
+
+    if dataset.num_valid:
+        valid, rows = _deal(rows, train_y, head_first, [[dataset.num_valid // classes] * classes], seed)
+    if dataset.unknown_unlabeled:
+        labeled = rows
+        unlabeled = np.arange(n_extra if with_unlabeled else 0, dtype=np.int64)
+    else:
+        piles = [[imb.n1] * classes, [imb.m1 if with_unlabeled else 0] * classes]
+        labeled, unlabeled, _ = _deal(rows, train_y, head_first, piles, seed)
+
+    if imb.gamma_l > 1 or len(labeled) > imb.n1 * classes:
+        labeled, _ = _deal(labeled, train_y, head_first, [class_counts(imb.n1, imb.gamma_l, classes)], seed)
+    if with_unlabeled and not dataset.unknown_unlabeled and imb.gamma_u != 1:
+        largest_first = head_first if imb.gamma_u > 1 else reversed(head_first)
+        unlabeled, _ = _deal(unlabeled, train_y, largest_first, [class_counts(imb.m1, imb.gamma_u, classes)], seed)
+    return Split(labeled, unlabeled, valid)
+
+
+def checksum(split: Split) -> str:
+    """16 hex digits over names, lengths and row numbers: two runs with the same one trained on the same images."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, rows in split._asdict().items():
+        digest.update(f"{name}:{len(rows)}:".encode())
+        digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def save(split: Split, path: str | Path) -> None:
+    """Write the row numbers and their checksum as .npz; a reader sees the whole file or none."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, checksum=np.array(checksum(split)), **split._asdict())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def load(path: str | Path) -> Split:
+    """Read back what `save` wrote.
+
+    Raises:
+        UserError: the file is missing, unreadable, or does not fit its checksum.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            split = Split(*(stored[name] for name in Split._fields))
+            intact = checksum(split) == str(stored["checksum"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as the split of a run: {_first_line(error)}.") from error
+    if not intact:
+        raise UserError(f"{path} is damaged: its row numbers do not fit their checksum; start the run with force=true.")
+    return split
+
+
+def _deal(
+    rows: Rows, labels: npt.NDArray[np.int64], order: Iterable[int], piles: Sequence[Sequence[int]], seed: int
+) -> list[Rows]:
+    """Shuffle the rows of each class in `order` and deal `piles[p][class]` of them to pile p; the rest come last."""
+    stream = np.random.RandomState(seed)
+    dealt: list[list[Rows]] = [[] for _ in range(len(piles) + 1)]
+    for k in order:
+        of_class = np.flatnonzero(labels[rows] == k)
+        stream.shuffle(of_class)
+        parts = np.split(rows[of_class], np.cumsum([pile[k] for pile in piles]))
+        for pile, part in zip(dealt, parts):
+            pile.append(part)
+    return [np.concatenate(parts) for parts in dealt]
+
+
+def _check_counts(dataset: DatasetConfig, imb: ImbalanceConfig, with_unlabeled: bool, class_size: int) -> None:
+    name = dataset.name
+    free = class_size - dataset.num_valid // dataset.num_classes
+    held_out = f" after dataset.num_valid={dataset.num_valid} are held out" if dataset.num_valid else ""
+    room = f"the smallest class of {name} has {max(free, 0)} training images{held_out}"
+    m1 = 0
+    if with_unlabeled and dataset.unknown_unlabeled:
+        for key, value in (("imb.m1", imb.m1), ("imb.gamma_u", imb.gamma_u)):
+            require(value == UNKNOWN, key, value, f"{name} brings its own unlabeled images, so it must be {UNKNOWN}")
+    elif with_unlabeled:
+        for key, value in (("imb.m1", imb.m1), ("imb.gamma_u", imb.gamma_u)):
+            require(value != UNKNOWN, key, value, f"{name} has no unlabeled images of its own, so it must be a number")
+        m1 = imb.m1
+    require(imb.n1 <= free, "imb.n1", imb.n1, room)
+    require(imb.n1 + m1 <= free, "imb.m1", m1, f"with imb.n1={imb.n1} a class gives {imb.n1 + m1} images, but {room}")
+    counts = class_counts(imb.n1, imb.gamma_l, dataset.num_classes)
+    require(
+        min(counts) > 0,
+        "imb.gamma_l",
+        imb.gamma_l,
+        f"with imb.n1={imb.n1} it leaves {counts.count(0)} of {dataset.num_classes} classes without a labeled image, "
+        "so lower imb.gamma_l or raise imb.n1",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

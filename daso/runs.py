@@ -1,0 +1,242 @@
+"""`python -m daso.runs`: list, show and prune the runs of an output folder, and rebuild their mirror in MLflow.
+
+Reads small files and the end of the journals only; imports no torch.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from daso.errors import UserError
+from daso.rundir import RunDir, RunState, imbalance_name, method_name, read_json, run_name
+from daso.track.jsonl import tail
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads hundreds of files in a second
+RESULTS = ("test/top1_median20", "test/bacc")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.action(args))
+    except UserError as error:
+        print(f"daso.runs: {error}", file=sys.stderr)
+        return 1
+
+
+def all_runs(root: Path) -> list[RunDir]:
+    """The runs below `root`, by key.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise UserError(f"--root {root} is not a folder: name the out_root of your runs.")
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    return [run for run in (RunDir(root, path.name) for path in folders) if run.state() is not RunState.new]
+
+
+def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
+    """The runs of these keys, each of which may be shortened while it stays unique.
+
+    Raises:
+        UserError: a key fits no run, or more than one.
+    """
+    runs = all_runs(root)
+    found = []
+    for key in keys:
+        fits = [run for run in runs if run.key.startswith(key)]
+        exact = [run for run in fits if run.key == key]
+        if len(exact or fits) != 1:
+            names = ", ".join(run.key for run in fits) or "none"
+            raise UserError(f"Run key {key} must fit one run in {root}; it fits {names}.")
+        found += exact or fits
+    return found
+
+
+def describe(run: RunDir) -> dict[str, Any]:
+    """What a table says about a run: setting, state, how far it is, and its results (None where unknown)."""
+    config = _config(run)
+    rows = tail(run.metrics)
+    newest: dict[str, Any] = {}
+    for row in rows:
+        newest |= row
+    results = newest | (read_json(run.summary) or {})
+    files = [path for path in (run.resolved, run.metrics, run.checkpoint, run.summary) if path.exists()] or [run.path]
+    touched = max(path.stat().st_mtime for path in files)
+    return {
+        "key": run.key,
+        "state": run.state().value,
+        "reason": run.reason(),
+        "dataset": _get(config, "dataset", "name"),
+        "method": method_name(config) if "algorithm" in config else None,
+        "imbalance": imbalance_name(config["imb"]) if "imb" in config else None,
+        "seed": config.get("seed"),
+        "step": max((row["step"] for row in rows), default=0),
+        "steps": _get(config, "train", "steps"),
+        **{name: results.get(name) for name in RESULTS},
+        "age_seconds": round(time.time() - touched, 1),
+    }
+
+
+def _list(args: argparse.Namespace) -> int:
+    described = [describe(run) for run in all_runs(args.root)]
+    if args.json:
+        print(json.dumps(described, indent=2))
+        return 0
+    table = Table("key", "state", "data set", "method", "imbalance", box=None, header_style="bold")
+    for name in ("seed", "step", *RESULTS, "age"):
+        table.add_column(name, justify="right")
+    for row in described:
+        step = f"{row['step']}/{row['steps'] or '?'}"
+        results = [_number(row[name]) for name in RESULTS]
+        names = [str(row[name] or "?") for name in ("key", "state", "dataset", "method", "imbalance")]
+        table.add_row(*names, str(row["seed"]), step, *results, _age(row["age_seconds"]))
+    _wide(table)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    for run in find(args.root, args.keys):
+        about, config = describe(run), _config(run)
+        table = Table(run_name(config) if config else run.key, "", box=None, header_style="bold")
+        for name in ("key", "state", "reason", "step", "steps"):
+            if about[name] is not None:
+                table.add_row(name, str(about[name]))
+        table.add_row("folder", str(run.path))
+        results = read_json(run.summary) or {k: v for row in tail(run.metrics) for k, v in row.items()}
+        for name, value in results.items():
+            if name not in about and not re.search(r"/class(_la)?/", name):
+                table.add_row(name, _number(value) if isinstance(value, float) else str(value))
+        _wide(table)
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    if not (args.keys or args.state or args.older_than):
+        raise UserError("prune needs to be told what to remove: run keys, --state failed, or --older-than 7d.")
+    chosen = find(args.root, args.keys) if args.keys else all_runs(args.root)
+    chosen = [run for run in chosen if _matches(describe(run), args.state, args.older_than)]
+    for run in chosen:
+        about = describe(run)
+        verb = "removing" if args.yes else "would remove"
+        print(f"{verb} {run.key}: {about['state']}, {_age(about['age_seconds'])} old")
+        if args.yes:
+            run.remove()
+    if not args.yes:
+        print(f"{len(chosen)} runs; nothing was removed, add --yes to do it")
+    return 0
+
+
+def _mirror(args: argparse.Namespace) -> int:
+    from daso.track.mlflow import rebuild, resolve_uri
+
+    keys = [] if args.keys == ["all"] else args.keys
+    failures = 0
+    for run in find(args.root, keys) if keys else all_runs(args.root):
+        track = _config(run).get("track", {})
+        uri = resolve_uri(args.uri or track.get("uri", ""))
+        try:
+            run_id = rebuild(run, uri, args.experiment or track.get("experiment", "daso"))
+            print(f"{run.key} is MLflow run {run_id} in {uri}")
+        except UserError as error:
+            failures += 1
+            print(f"daso.runs: {error}", file=sys.stderr)
+    return int(failures > 0)
+
+
+def _matches(about: Mapping[str, Any], states: Sequence[str], older_than: float | None) -> bool:
+    fits = about["state"] in states if states else about["state"] != RunState.running.value
+    return fits and about["age_seconds"] >= (older_than or 0)
+
+
+def _config(run: RunDir) -> dict[str, Any]:
+    try:
+        loaded = yaml.load(run.resolved.read_bytes(), Loader=LOADER)
+    except (OSError, yaml.YAMLError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _get(config: Mapping[str, Any], *keys: str) -> Any:
+    value: Any = config
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _age(seconds: float) -> str:
+    for unit, size in reversed(UNITS.items()):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return "0s"
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 12h or 7d")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def _wide(table: Table) -> None:
+    """Print a table, unbroken where the output is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(200, console.measure(table).maximum))
+    console.print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m daso.runs", description=__doc__)
+    parser.set_defaults(action=_list)
+    _common(parser, default=Path("outputs"))
+    parser.add_argument("--json", action="store_true", help="the list as JSON")
+    commands = parser.add_subparsers(metavar="list | show | prune | mirror")
+    for name, action, text in (
+        ("list", _list, "a table of all runs (the default)"),
+        ("show", _show, "everything about a run"),
+        ("prune", _prune, "remove runs; says what it would do unless --yes"),
+        ("mirror", _mirror, "rebuild MLflow from the run folders"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(action=action)
+        _common(command, default=argparse.SUPPRESS)
+        if action is _list:
+            command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+        if action is _show:
+            command.add_argument("keys", nargs="+", metavar="KEY", help="a run key or its beginning")
+        if action is _prune:
+            command.add_argument("keys", nargs="*", metavar="KEY", help="a run key or its beginning")
+            states = [state.value for state in RunState if state not in (RunState.new, RunState.running)]
+            command.add_argument("--state", action="append", default=[], choices=states, help="only these; repeatable")
+            command.add_argument("--older-than", type=_duration, metavar="AGE", help="only these, e.g. 12h or 7d")
+            command.add_argument("--yes", action="store_true", help="do it")
+        if action is _mirror:
+            command.add_argument("keys", nargs="*", metavar="KEY", help="a run key or its beginning (default: all)")
+            command.add_argument("--uri", help="the tracking store (default: the run's)")
+            command.add_argument("--experiment", help="MLflow's experiment (default: the run's)")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser, default: Any) -> None:
+    parser.add_argument("--root", type=Path, default=default, help="out_root of the runs (default: outputs)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Filling of the place `align`: distribution alignment."""
+
+import torch
+from torch import Tensor
+
+from daso.slots.base import Align
+
+EPS = 1e-6
+
+
+class DistributionAlignment(Align):
+    """Scale predictions by goal / running mean, so that on average they follow the goal (ReMixMatch, section 3.1).
+
+    The running mean is that of the last `window` batches before alignment, the current one included. The goal stays the
+    initial one when the labeled set changes; CReST+ moves its temperature between phases.
+
+    Args:
+        goal: [C] class distribution, or counts, to follow.
+        temperature: exponent of the goal; 1 leaves it, 0 makes it uniform.
+        window: batches in the running mean.
+    """
+
+    goal: Tensor
+    temperature: Tensor
+    ring: Tensor
+    pushed: Tensor
+
+    def __init__(self, goal: Tensor, temperature: float = 1.0, window: int = 128) -> None:
+        super().__init__()
+        self.register_buffer("goal", goal.to(torch.float64) / goal.sum())
+        self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float64))
+        self.register_buffer("ring", torch.zeros(window, len(goal)))  # batch means
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # batches seen
+
+    def forward(self, p: Tensor) -> Tensor:
+        """Aligned distributions [Bu,C] from `p` [Bu,C]; remembers the mean of `p`."""
+        window = len(self.ring)
+        self.ring.index_copy_(0, (self.pushed % window).view(1), p.mean(0, keepdim=True).to(self.ring.dtype))
+        self.pushed.add_(1)
+        mean = self.ring.sum(0) / self.pushed.clamp(max=window)
+        goal = self.goal**self.temperature
+        p = p * ((goal / goal.sum() + EPS) / (mean + EPS)).to(p.dtype)
+        return p / p.sum(1, keepdim=True)

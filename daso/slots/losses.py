@@ -1,0 +1,51 @@
+"""Losses and similarities that several learners and slots share. B samples, C classes, D features."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from daso.types import Labels
+
+
+def wide(x: Tensor) -> Tensor:
+    """`x` in at least float32, for softmax, temperatures and thresholds (bf16 turns 0.95 into 0.949)."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Cross entropy divided by the number of samples, never by the sum of their weights.
+
+    Args:
+        logits: [B,C].
+        target: [B] int64 classes, or [B,C] probabilities.
+        weight: [B], e.g. a confidence mask; all zero gives exactly zero, gradients included.
+
+    Returns:
+        A 0-d tensor.
+    """
+    if target.is_floating_point():
+        target = target.to(torch.promote_types(logits.dtype, torch.float32))
+    loss = F.cross_entropy(wide(logits), target, reduction="none")
+    return (loss if weight is None else weight * loss).mean()
+
+
+def labels(p: Tensor) -> Labels:
+    """The most likely classes of the distributions `p` [B,C], with their probabilities."""
+    conf, label = p.max(1)
+    return Labels(label, conf)
+
+
+def sharpen(p: Tensor, temperature: float) -> Tensor:
+    """Raise the distributions `p` [B,C] to the power 1/temperature and renormalise them (MixMatch, Eq. 7)."""
+    p = p ** (1 / temperature)
+    return p / p.sum(1, keepdim=True)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine similarity of every row of `a` [B,D] with every row of `b` [C,D], as [B,C]; 0 where a row is zero.
+
+    At least float32, whatever autocast says: it is divided by a small temperature afterwards.
+    """
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    with torch.autocast(a.device.type, enabled=False):
+        return F.normalize(a.to(dtype), dim=1, eps=1e-8) @ F.normalize(b.to(dtype), dim=1, eps=1e-8).T

@@ -17,7 +17,7 @@ from daso.train.meters import confusion
 BATCH = 1000  # images per evaluation pass
 
 Predict = Callable[[Tensor], Tensor]
-"""uint8 images [B,c,H,W] -> logits [B,C] of the evaluated network, in evaluation mode."""
+"""uint8 images [B,c,H,W] -> logits [B,C], in at least float32."""
 
 
 class Tally(NamedTuple):
@@ -39,9 +39,8 @@ def evaluate(predict: Predict, x: Tensor, y: Tensor, log_prior: Tensor, batch: i
     """
     classes = log_prior.numel()
     raw, adjusted = (_empty(classes, x.device) for _ in range(2))
-    for images, labels in zip(x.split(batch), y.split(batch), strict=True):
+    for images, labels in zip(torch.split(x, batch), torch.split(y, batch), strict=True):
         logits = predict(images)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         raw = _add(raw, logits, labels, classes)
         adjusted = _add(adjusted, logits - log_prior.to(logits.dtype), labels, classes)
     return raw, adjusted

@@ -34,7 +34,7 @@ class PseudoLabelCounts(NamedTuple):
 
 
 class Meters:
-    """Window sums of losses and training accuracy (reset at each log) and of pseudo-label counts (at each evaluation)."""
+    """Window sums: losses and training accuracy, reset at each log; pseudo-label counts, reset at each evaluation."""
 
     def __init__(self, classes: int, threshold: float, device: torch.device) -> None:
         self.classes = classes

@@ -167,7 +167,7 @@ def no_network(monkeypatch):
 def test_cifar_images_come_as_channels_rows_columns(request, tmp_path, no_network, name, per_batch):
     source = request.getfixturevalue(name)
     source.put_into(tmp_path)
-    arrays = load(config(name, tmp_path), seed=0)
+    arrays = load(config(name, tmp_path))
     first = pickle.loads(source.files[source.cls.train_list[0][0]])["data"][3]
     for channel in range(3):  # a CIFAR row: 1024 red, 1024 green, 1024 blue values, row by row
         np.testing.assert_array_equal(arrays.train_x[3, channel].ravel(), first[channel * 1024 : (channel + 1) * 1024])
@@ -178,7 +178,7 @@ def test_cifar_images_come_as_channels_rows_columns(request, tmp_path, no_networ
 def test_cifar_images_equal_torchvisions(monkeypatch, tmp_path, cifar10):
     cifar10.put_into(tmp_path)
     monkeypatch.setattr(tv.CIFAR10, "_load_meta", lambda self: None)
-    arrays = load(config("cifar10", tmp_path), seed=0)
+    arrays = load(config("cifar10", tmp_path))
     for train, x, y in ((True, arrays.train_x, arrays.train_y), (False, arrays.test_x, arrays.test_y)):
         reference = tv.CIFAR10(tmp_path, train=train)
         np.testing.assert_array_equal(x.transpose(0, 2, 3, 1), reference.data)
@@ -187,7 +187,7 @@ def test_cifar_images_equal_torchvisions(monkeypatch, tmp_path, cifar10):
 
 def test_stl10_images_and_labels_equal_torchvisions(tmp_path, stl10, no_network):
     stl10.put_into(tmp_path)
-    arrays = load(config("stl10", tmp_path), seed=0)
+    arrays = load(config("stl10", tmp_path))
     for split, x, y in (("train", arrays.train_x, arrays.train_y), ("test", arrays.test_x, arrays.test_y)):
         reference = tv.STL10(tmp_path, split=split)
         np.testing.assert_array_equal(x, reference.data)
@@ -197,7 +197,7 @@ def test_stl10_images_and_labels_equal_torchvisions(tmp_path, stl10, no_network)
 
 def test_stl10_images_are_views_of_the_mapped_files(tmp_path, stl10):
     stl10.put_into(tmp_path)
-    arrays = load(config("stl10", tmp_path), seed=0)
+    arrays = load(config("stl10", tmp_path))
     assert isinstance(arrays.unlabeled_x, np.memmap)
     assert not arrays.unlabeled_x.flags.owndata
 
@@ -209,7 +209,7 @@ def test_fashion_mnist_is_read_from_either_layout_packed_or_not(tmp_path, fashio
     for name, content in fashion.items():
         file = tmp_path / layout / (f"{name}.gz" if packed else name)
         file.write_bytes(gzip.compress(content) if packed else content)
-    arrays = load(config("fashion_mnist", tmp_path), seed=0)
+    arrays = load(config("fashion_mnist", tmp_path))
     assert arrays.train_x.shape == (30, 1, 28, 28)
     assert arrays.train_x.tobytes() == fashion["train-images-idx3-ubyte"][16:]
     assert arrays.test_y.tolist() == list(range(10))
@@ -229,12 +229,12 @@ def debian_folder(tmp_path, monkeypatch):
 
 
 def test_fashion_mnist_of_debians_package_has_the_recorded_labels(debian_folder, no_network):
-    arrays = load(config("fashion_mnist", debian_folder), seed=0)
+    arrays = load(config("fashion_mnist", debian_folder))
     np.testing.assert_array_equal(arrays.train_y, recorded_fashion_labels())
 
 
 def test_digits_have_50_test_images_per_class_and_at_least_124_for_training():
-    arrays = load(config("digits", "unused"), seed=0)
+    arrays = load(config("digits", "unused"))
     assert np.bincount(arrays.test_y).tolist() == [50] * 10
     assert np.bincount(arrays.train_y).min() == 124
 
@@ -246,7 +246,7 @@ def test_digits_are_tested_on_the_same_images_whatever_the_seed():
 
 
 def test_digits_split_every_image_into_train_or_test_once():
-    arrays = load(config("digits", "unused"), seed=0)
+    arrays = load(config("digits", "unused"))
     grays = {level: round(level * 255 / 16) for level in range(17)}
     everything = [
         (np.vectorize(grays.get)(image).astype(np.uint8).tobytes(), label)
@@ -263,14 +263,14 @@ def test_digits_split_every_image_into_train_or_test_once():
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
 def test_an_absent_data_set_is_downloaded_and_unpacked(request, tmp_path, name):
     source = request.getfixturevalue(name)
-    load(config(name, tmp_path / "new" / "data"), seed=0)
+    load(config(name, tmp_path / "new" / "data"))
     for file, content in source.files.items():
         assert (tmp_path / "new" / "data" / source.folder / file).read_bytes() == content
 
 
 def test_an_archive_put_by_hand_is_unpacked_without_a_download(tmp_path, cifar10, no_network):
     (tmp_path / cifar10.archive.name).write_bytes(cifar10.archive.read_bytes())
-    assert len(load(config("cifar10", tmp_path), seed=0).train_y) == 50
+    assert len(load(config("cifar10", tmp_path)).train_y) == 50
 
 
 def test_absent_fashion_mnist_is_downloaded_in_torchvisions_layout(tmp_path, published, fashion, monkeypatch):
@@ -280,7 +280,7 @@ def test_absent_fashion_mnist_is_downloaded_in_torchvisions_layout(tmp_path, pub
         resources.append((f"{name}.gz", md5((published[0] / f"{name}.gz").read_bytes())))
     monkeypatch.setattr(tv.FashionMNIST, "mirrors", [f"{published[1]}/"])
     monkeypatch.setattr(tv.FashionMNIST, "resources", resources)
-    load(config("fashion_mnist", tmp_path / "data"), seed=0)
+    load(config("fashion_mnist", tmp_path / "data"))
     installed = {path.name for path in (tmp_path / "data" / "FashionMNIST" / "raw").iterdir()}
     assert installed == {name for name, _ in resources}
 
@@ -295,7 +295,7 @@ def test_jobs_that_start_together_download_once(tmp_path, cifar10, monkeypatch):
 
 
 def test_a_download_leaves_no_half_finished_files(tmp_path, cifar10):
-    load(config("cifar10", tmp_path / "data"), seed=0)
+    load(config("cifar10", tmp_path / "data"))
     assert {path.name for path in (tmp_path / "data").iterdir()} <= {cifar10.folder, ".download.lock"}
 
 
@@ -303,7 +303,7 @@ def test_what_a_killed_download_left_behind_is_not_taken_for_data(tmp_path, cifa
     (tmp_path / ".incoming").mkdir()
     (tmp_path / ".incoming" / cifar10.archive.name).write_bytes(cifar10.archive.read_bytes()[:100])
     (tmp_path / ".incoming" / "data_batch_1").write_bytes(b"cut off")
-    assert len(load(config("cifar10", tmp_path), seed=0).train_y) == 50
+    assert len(load(config("cifar10", tmp_path)).train_y) == 50
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
@@ -311,7 +311,7 @@ def test_a_failed_download_says_which_archive_to_put_where(request, tmp_path, na
     source = request.getfixturevalue(name)
     source.archive.unlink()
     with pytest.raises(UserError) as caught:
-        load(config(name, tmp_path / "data"), seed=0)
+        load(config(name, tmp_path / "data"))
     message = str(caught.value)
     assert f"put {source.cls.filename} (from {source.cls.url}) into {tmp_path / 'data'}" in message
     assert "\n" not in message
@@ -320,14 +320,14 @@ def test_a_failed_download_says_which_archive_to_put_where(request, tmp_path, na
 def test_a_failed_download_of_fashion_mnist_names_the_four_files(tmp_path, published, fashion, monkeypatch):
     monkeypatch.setattr(tv.FashionMNIST, "mirrors", [f"{published[1]}/"])
     with pytest.raises(UserError) as caught:
-        load(config("fashion_mnist", tmp_path), seed=0)
+        load(config("fashion_mnist", tmp_path))
     assert all(f"{name}.gz" in str(caught.value) for name in fashion)
 
 
 def test_a_download_of_something_else_is_refused(tmp_path, cifar10):
     cifar10.archive.write_bytes(b"<html>sign in to this network</html>")
     with pytest.raises(UserError, match="cannot be downloaded"):
-        load(config("cifar10", tmp_path / "data"), seed=0)
+        load(config("cifar10", tmp_path / "data"))
 
 
 @pytest.mark.parametrize(("name", "file"), [("cifar10", "data_batch_3"), ("stl10", "unlabeled_X.bin")])
@@ -336,13 +336,13 @@ def test_a_damaged_file_is_named_and_not_downloaded_over(request, tmp_path, no_n
     source.put_into(tmp_path)
     (tmp_path / source.folder / file).write_bytes(source.files[file][:-1])
     with pytest.raises(UserError, match=f"{file} is damaged"):
-        load(config(name, tmp_path), seed=0)
+        load(config(name, tmp_path))
 
 
 def test_a_damaged_archive_put_by_hand_is_named(tmp_path, cifar10, no_network):
     (tmp_path / cifar10.archive.name).write_bytes(cifar10.archive.read_bytes()[:-9])
     with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz is damaged"):
-        load(config("cifar10", tmp_path), seed=0)
+        load(config("cifar10", tmp_path))
 
 
 @pytest.mark.parametrize("spoil", [lambda packed: packed[:-20], lambda packed: b"no gzip", lambda packed: b""])
@@ -352,22 +352,22 @@ def test_a_damaged_fashion_mnist_file_is_named(tmp_path, fashion, no_network, sp
     spoiled = tmp_path / "train-images-idx3-ubyte.gz"
     spoiled.write_bytes(spoil(spoiled.read_bytes()))
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz is damaged"):
-        load(config("fashion_mnist", tmp_path), seed=0)
+        load(config("fashion_mnist", tmp_path))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "stl10", "fashion_mnist"])
 def test_a_root_that_cannot_be_written_is_a_sentence(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=f"dataset.root={tmp_path}/file/data: {name} is not there"):
-        load(config(name, tmp_path / "file" / "data"), seed=0)
+        load(config(name, tmp_path / "file" / "data"))
 
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"dataset.name=svhn.*cifar10.*digits"):
-        load(config("svhn", "unused"), seed=0)
+        load(config("svhn", "unused"))
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_classes", 9), ("channels", 3), ("source_size", 9)])
 def test_images_that_are_not_what_the_configuration_says_are_refused(key, value):
     with pytest.raises(UserError, match=f"dataset.{key}={value}"):
-        load(config("digits", "unused", **{key: value}), seed=0)
+        load(config("digits", "unused", **{key: value}))

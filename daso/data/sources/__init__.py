@@ -22,11 +22,8 @@ READERS: dict[str, Callable[[Path], Arrays]] = {
 }
 
 
-def load(cfg: DatasetConfig, seed: int) -> Arrays:
-    """Read `cfg.name` from `cfg.root`, downloading it on first use.
-
-    Args:
-        seed: the run's; no data set depends on it, so that every run is tested on the same images.
+def load(cfg: DatasetConfig) -> Arrays:
+    """Read `cfg.name` from `cfg.root`, downloading it on first use. No data set depends on a run's seed.
 
     Raises:
         UserError: unknown name, files that are missing and cannot be downloaded, damaged or unreadable files, or

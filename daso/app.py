@@ -1,0 +1,284 @@
+"""One run, from its configuration to DONE: start or resume, train, leave everything worth keeping in its folder."""
+
+import errno
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from daso.build import build, configure_torch, data_of, resolve_device
+from daso.data import split as splits
+from daso.errors import RunFailed, UserError
+from daso.identity import plain, to_yaml
+from daso.rundir import RunDir, read_json, replace_file, run_name, write_json
+from daso.schema import Config, Provenance
+from daso.signals import StopRequest
+from daso.track import mlflow
+from daso.track.console import Console
+from daso.track.figures import confusion_figure, pseudo_label_figure
+from daso.track.jsonl import Journal
+from daso.train import checkpoint
+from daso.train.loop import Parts, State, measure, train
+from daso.version import code_version
+
+
+def run(config: Config, provenance: Provenance) -> float:
+    """Make the run that `config` describes exist, whatever is there of it already.
+
+    A finished run is reported and not repeated; a partial one goes on from its checkpoint; `force` starts afresh;
+    `eval_only` evaluates what there is.
+
+    Returns:
+        The objective: the median of the last 20 top-1 accuracies, on the validation set where there is one, else on the
+        test set.
+
+    Raises:
+        UserError: a mistake that the user can mend.
+        RunFailed: the run cannot go on; it is marked FAILED and keeps its last good checkpoint.
+        Interrupted: a signal ended it; a checkpoint is written.
+    """
+    device = resolve_device(config.device)
+    environment = configure_torch(config, device)
+    folder, console = RunDir(config.out_root, config.run_key), Console()
+    if config.eval_only:
+        return evaluate_only(config, folder, device, environment, console)
+    if finished(config, folder, console):
+        return objective(read_json(folder.summary) or {})
+    with folder.lock(), StopRequest() as stop:
+        if finished(config, folder, console):  # by the process that held the lock until now
+            return objective(read_json(folder.summary) or {})
+        if config.force:
+            folder.reset()
+        folder.clear()
+        try:
+            with sentences(device):
+                return _train(config, provenance, folder, device, environment, console, stop)
+        except RunFailed as failure:
+            folder.mark_failed(str(failure))
+            raise
+
+
+def finished(config: Config, folder: RunDir, console: Console) -> bool:
+    """Whether the run is done already, and is to stay so; says so."""
+    summary = read_json(folder.summary)
+    if config.force or not folder.done.exists() or summary is None:
+        return False
+    console.note(f"Run {folder.key} is finished: nothing to train (force=true does it again).")
+    _compare_code(str(summary.get("code")), console)
+    console.summary(summary)
+    return True
+
+
+def objective(summary: dict[str, Any]) -> float:
+    """What a sweep compares runs by; see `run`."""
+    value = summary.get("valid/top1_median20", summary.get("test/top1_median20"))
+    return math.nan if value is None else float(value)
+
+
+def _train(
+    config: Config,
+    provenance: Provenance,
+    folder: RunDir,
+    device: torch.device,
+    environment: dict[str, Any],
+    console: Console,
+    stop: StopRequest,
+) -> float:
+    for sentence in provenance.warnings:
+        console.warn(sentence)
+    parts = prepare(config, folder, device)
+    state = State()
+    code = str(code_version())
+    if folder.checkpoint.exists():
+        saved = checkpoint.load(folder.checkpoint, config.run_key, device)
+        _check_environment(saved["environment"], environment, config.resume_across)
+        _compare_code(saved["environment"]["code"], console)
+        state.unpack(parts, saved)
+    replace_file(folder.resolved, to_yaml(config).encode())
+    write_json(folder.card, {"name": run_name(plain(config)), "tags": _tags(config, provenance)})
+    journal = Journal(folder.metrics)
+    journal.truncate(state.step)
+    mirror = None
+    if config.track.name == "mlflow":
+        uri = mlflow.resolve_uri(config.track.uri)
+        mirror = mlflow.Mirror(folder, uri, config.track.experiment, console.warn)
+        mirror.start()
+    console.header(_facts(parts, environment, state))
+    status: mlflow.Status = "KILLED"
+    try:
+        report = _Report(journal, console, mirror)
+        with console.progress(state.step, config.train.steps):
+            train(parts, state, report, folder.checkpoint, environment | {"code": code}, stop)
+        summary = summarise(parts, state, environment | {"code": code})
+        write_json(folder.summary, summary)
+        draw_figures(folder, state)
+        console.summary(summary)
+        status = "FINISHED"
+    except RunFailed:
+        status = "FAILED"
+        raise
+    finally:
+        journal.close()
+        if mirror is not None:
+            mirror.finish(status, mlflow.artifacts(folder))
+    folder.mark_done()
+    return objective(summary)
+
+
+def prepare(config: Config, folder: RunDir, device: torch.device) -> Parts:
+    """Load data and build the run; the split is saved beside it, or compared with the one that is.
+
+    Raises:
+        UserError: the data set is not the one that the run was started on.
+    """
+    arrays, split = data_of(config)
+    if not folder.splits.exists():
+        splits.save(split, folder.splits)
+    elif splits.checksum(splits.load(folder.splits)) != splits.checksum(split):
+        raise UserError(
+            f"dataset.root={config.dataset.root} holds other data than run {folder.key} was started on: "
+            "bring the old data back, or start afresh with force=true."
+        )
+    return build(config, device, arrays, split)
+
+
+def summarise(parts: Parts, state: State, environment: dict[str, Any]) -> dict[str, Any]:
+    """The final numbers and what they were made with, flat."""
+    config = parts.config
+    return {
+        "run_key": config.run_key,
+        "status": "FINISHED",
+        "dataset": config.dataset.name,
+        "steps": state.step,
+        "seconds": round(state.seconds, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **environment,
+        "warnings": state.warned,
+        **state.last,
+    }
+
+
+def draw_figures(folder: RunDir, state: State) -> None:
+    """Confusion matrix of the test set, and recall and precision of the pseudo-labels where there are any."""
+    folder.figures.mkdir(exist_ok=True)
+    confusion_figure(state.confusion.numpy(), folder.figures / "confusion.png")
+    classes = len(state.confusion)
+
+    def per_class(name: str) -> list[float]:
+        return [state.last.get(f"pl/final/{name}/class/{k}", math.nan) for k in range(classes)]
+
+    recall, precision = per_class("recall"), per_class("precision")
+    if not all(map(math.isnan, recall)):
+        pseudo_label_figure(recall, precision, folder.figures / "pseudo_labels.png")
+
+
+def evaluate_only(
+    config: Config, folder: RunDir, device: torch.device, environment: dict[str, Any], console: Console
+) -> float:
+    """Evaluate the checkpoint of a finished or partial run again and print its table; changes nothing.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    if not folder.checkpoint.exists():
+        raise UserError(f"eval_only=true found no checkpoint at {folder.checkpoint}: train the run first.")
+    parts, state = prepare(config, folder, device), State()
+    state.unpack(parts, checkpoint.load(folder.checkpoint, config.run_key, device))
+    console.header(_facts(parts, environment, state))
+    measured, _ = measure(parts)
+    console.note(f"Evaluated again after {state.step} of {config.train.steps} steps.")
+    summary = summarise(parts, state, environment) | measured
+    console.summary(summary)
+    return objective(summary)
+
+
+class _Report:
+    """What the loop tells, told on: to the journal, the console, and MLflow."""
+
+    def __init__(self, journal: Journal, console: Console, mirror: mlflow.Mirror | None) -> None:
+        self._journal, self._console, self._mirror = journal, console, mirror
+
+    def row(self, event: str, step: int, values: dict[str, float]) -> None:
+        self._journal.append(event, step, values)
+        self._console.row(event, step, values)
+        if self._mirror is not None:
+            self._mirror.notify()
+
+    def progress(self, step: int) -> None:
+        self._console.advance(step)
+
+    def warn(self, step: int, text: str) -> None:
+        self._console.warn(f"Step {step}: {text}")
+
+    def sync(self) -> None:
+        self._journal.sync()
+
+
+@contextmanager
+def sentences(device: torch.device) -> Iterator[None]:
+    """Turn what can befall a run from outside into a `RunFailed`."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RunFailed(
+            f"{device} is out of memory: a smaller train.batch_size or train.mu, train.precision=bf16, "
+            "or fewer jobs on this GPU would fit."
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunFailed("The disk is full: free some space and start the same line again.") from error
+        raise
+
+
+def _check_environment(saved: dict[str, Any], now: dict[str, Any], across: bool) -> None:
+    differing = [
+        f"{name} was {saved.get(name)} and is {value}" for name, value in now.items() if saved.get(name) != value
+    ]
+    if differing and not across:
+        raise UserError(
+            f"This run cannot be resumed here with equal numbers ({'; '.join(differing)}): "
+            "resume it where it was started, allow it with resume_across=true, or start afresh with force=true."
+        )
+
+
+def _compare_code(before: str, console: Console) -> None:
+    if before != str(code_version()):
+        console.warn(
+            f"This run was made by code {before}, this is {code_version()}: only the same code promises equal numbers."
+        )
+
+
+def _tags(config: Config, provenance: Provenance) -> dict[str, str]:
+    code = code_version()
+    return {
+        "run_key": config.run_key,
+        "git_commit": code.commit or "unknown",
+        "git_dirty": str(bool(code.changes)).lower(),
+        "overrides": " ".join(provenance.overrides),
+        **{f"choice.{group}": option for group, option in provenance.choices.items()},
+    }
+
+
+def _facts(parts: Parts, environment: dict[str, Any], state: State) -> dict[str, Any]:
+    """What a person wants to see before a run starts."""
+    pool = parts.feed.pool
+    unlabeled = pool.unlabeled_y
+    classes = parts.config.dataset.num_classes
+    sizes: list[int] | int = 0
+    if unlabeled is not None:
+        known = bool((unlabeled >= 0).all())
+        sizes = torch.bincount(unlabeled, minlength=classes).tolist() if known else len(unlabeled)
+    return {
+        "name": run_name(plain(parts.config)),
+        "run_key": parts.config.run_key,
+        "labeled": parts.counts,
+        "unlabeled": sizes,  # per class; one number where the classes are unknown
+        "held_out": {name: len(y) for name, (_, y) in parts.splits.items()},
+        "parameters": sum(p.numel() for p in parts.nets.student.parameters()),
+        "steps": parts.config.train.steps,
+        "start": state.step,
+        **environment,
+    }

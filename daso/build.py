@@ -1,0 +1,226 @@
+"""From a configuration to the objects of a run: the only file that knows every concrete class."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from daso.data.feed import Feed
+from daso.data.pool import Pool
+from daso.data.sources import Arrays
+from daso.data.split import Split
+from daso.data.streams import Stream, permutation_round
+from daso.data.views import Views, ViewSpec, draw
+from daso.errors import UserError
+from daso.learners.base import Learner
+from daso.learners.fixmatch import FixMatch
+from daso.learners.supervised import Supervised
+from daso.nn.net import Net
+from daso.nn.wrn import WideResNet
+from daso.protocol.base import Protocol
+from daso.schema import Compile, Config, FixMatchAlgorithm, Precision, SupervisedAlgorithm
+from daso.slots.align import DistributionAlignment
+from daso.slots.base import LabeledLoss
+from daso.slots.daso import Daso
+from daso.slots.slots import Slots
+from daso.slots.supervised import CrossEntropy, LogitAdjusted
+from daso.train.loop import Parts
+from daso.train.meters import Meters
+from daso.train.optimizer import build_optimizer
+from daso.train.rng import generator
+from daso.train.step import TrainStep
+from daso.types import Nets, Sizes, View
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one; anything else is taken at its word.
+
+    Raises:
+        UserError: the device does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device={name} is not a device: auto, cpu, cuda or cuda:1 would be.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device={name} is not supported: auto, cpu, cuda or cuda:1 would be.")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            found = f"{count} GPU{'s' * (count > 1)}" if count else "no CUDA"
+            raise UserError(
+                f"device={name} is not here: this machine has {found}; device=cpu or device=auto would run."
+            )
+    return device
+
+
+def configure_torch(config: Config, device: torch.device) -> dict[str, Any]:
+    """Set every process-wide switch of torch that a run depends on; returns what bit equality depends on.
+
+    Jobs of one sweep share a process, so each sets them all.
+
+    Raises:
+        UserError: a precision that the device cannot do.
+    """
+    train = config.train
+    precision = effective_precision(train.precision, device)
+    torch.set_num_threads(train.threads)
+    torch.backends.cuda.matmul.allow_tf32 = precision is Precision.tf32
+    torch.backends.cudnn.allow_tf32 = precision is Precision.tf32
+    torch.backends.cudnn.benchmark = not train.deterministic
+    torch.backends.cudnn.deterministic = train.deterministic
+    return {
+        "device": device.type,
+        "precision": precision.value,
+        "threads": train.threads,
+        "torch": torch.__version__,
+    }
+
+
+def effective_precision(precision: Precision, device: torch.device) -> Precision:
+    """What `train.precision` means on a device: auto is tf32 on CUDA, fp32 on the CPU."""
+    if precision is Precision.auto:
+        return Precision.tf32 if device.type == "cuda" else Precision.fp32
+    if precision is Precision.tf32 and device.type == "cpu":
+        raise UserError("train.precision=tf32 is not possible on a CPU: fp32, bf16 or auto would be.")
+    return precision
+
+
+def build(
+    config: Config,
+    device: torch.device,
+    arrays: Arrays,
+    split: Split,
+    dtype: torch.dtype = torch.float32,
+) -> Parts:
+    """Put a run together.
+
+    Args:
+        config: the resolved configuration.
+        device: where everything lives.
+        arrays, split: the data set and which of its rows play which part.
+        dtype: of parameters, buffers and images (float64 for parity tests).
+    """
+    classes = config.dataset.num_classes
+    pool = Pool.build(arrays, split, classes, device)
+    views = Views(ViewSpec.of(config.dataset), form="static" if device.type == "cuda" else "grouped").to(device)
+    keyed = partial(generator, config.seed)
+
+    learner = build_learner(config)
+    nets = build_nets(config, learner.heads, device, dtype)
+    slots = build_slots(config, nets.student.encoder.out_dim, pool.counts).to(device=device, dtype=dtype)
+    optimizer = build_optimizer(nets.student, config.optim)
+    sizes = Sizes(config.train.batch_size, config.train.batch_size * config.train.mu)
+    autocast = build_autocast(effective_precision(config.train.precision, device), device)
+    unlabeled = build_stream(config.seed, "unlabeled", len(pool.unlabeled_y)) if pool.unlabeled_y is not None else None
+    threshold = getattr(config.algorithm, "threshold", FixMatchAlgorithm.threshold)
+
+    def resize(images: Tensor) -> Tensor:
+        nothing = draw(View.IDENTITY, 0, torch.Generator(), views.spec)
+        return torch.cat([views.augment(chunk, View.IDENTITY, nothing) for chunk in torch.split(images, 1000)])
+
+    splits = {"test": (resize(pool.test_x), pool.test_y)}
+    if pool.valid_x is not None and pool.valid_y is not None:
+        splits = {"valid": (resize(pool.valid_x), pool.valid_y)} | splits
+    return Parts(
+        config=config,
+        device=device,
+        nets=nets,
+        learner=learner,
+        slots=slots,
+        optimizer=optimizer,
+        protocol=Protocol(config.train.steps),
+        step=TrainStep(
+            nets, learner, slots, optimizer, config.optim.ema_decay, autocast, config.train.compile is Compile.default
+        ),
+        feed=Feed(
+            pool=pool,
+            views=views,
+            unlabeled_views=learner.views,
+            labeled=build_stream(config.seed, "labeled", len(pool.labeled_y)),
+            unlabeled=unlabeled,
+            sizes=sizes,
+            generator=keyed,
+            dtype=dtype,
+        ),
+        views=views,
+        resize=resize,
+        meters=Meters(classes, threshold, device),
+        draws=learner.draws(sizes) | slots.draws(sizes),
+        generator=keyed,
+        splits=splits,
+        counts=pool.counts.tolist(),
+        autocast=autocast,
+    )
+
+
+def build_learner(config: Config) -> Learner:
+    """The learner that `algorithm` names."""
+    algorithm = config.algorithm
+    if isinstance(algorithm, FixMatchAlgorithm):
+        return FixMatch(algorithm.threshold)
+    if isinstance(algorithm, SupervisedAlgorithm):
+        return Supervised()
+    raise UserError(f"algorithm.name={algorithm.name} is not known.")
+
+
+def build_nets(config: Config, heads: tuple[str, ...], device: torch.device, dtype: torch.dtype) -> Nets:
+    """Student and teacher, equal at the start; the weights are drawn from the run's seed, on the CPU."""
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+
+    def make() -> Net:
+        model = config.model
+        encoder = WideResNet(model.depth, model.width, config.dataset.channels, model.stem_stride)
+        return Net(encoder, config.dataset.num_classes, heads)
+
+    student, teacher = make(), make().requires_grad_(False)
+    student.init(generator(config.seed, "init"))
+    teacher.load_state_dict(student.state_dict())
+    for net in (student, teacher):
+        net.to(device=device, dtype=dtype).to(memory_format=layout)
+    return Nets(student, teacher)
+
+
+def build_slots(config: Config, features: int, counts: Tensor) -> Slots:
+    """The slots that the configuration fills, for labeled class counts [C]."""
+    supervised: dict[str, Callable[[], LabeledLoss]] = {
+        "ce": CrossEntropy,
+        "la": partial(LogitAdjusted, counts, config.supervised.tau),
+    }
+    align = config.align
+    daso = config.daso
+    return Slots(
+        supervised=supervised[config.supervised.name](),
+        align=DistributionAlignment(counts, align.temperature, align.window) if align.name == "da" else None,
+        semantic=Daso(config.dataset.num_classes, features, daso) if daso.name == "daso" else None,
+    )
+
+
+def build_stream(seed: int, name: str, rows: int) -> Stream:
+    """An endless, stateless stream of row numbers: one permutation after another."""
+    return Stream(partial(generator, seed, f"rows/{name}"), permutation_round(rows))
+
+
+def build_autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """The context of a forward pass."""
+    if precision is Precision.bf16:
+        return partial(torch.autocast, device.type, dtype=torch.bfloat16)
+    return nullcontext
+
+
+def data_of(config: Config) -> tuple[Arrays, Split]:
+    """Load the data set and split it; nothing here depends on torch's random state."""
+    from daso.data.sources import load
+    from daso.data.split import make_split
+
+    arrays = load(config.dataset)
+    extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
+    with_unlabeled = not isinstance(config.algorithm, SupervisedAlgorithm)
+    split = make_split(np.asarray(arrays.train_y), config.dataset, config.imb, config.seed, with_unlabeled, extra)
+    return arrays, split

@@ -1,0 +1,66 @@
+"""One optimisation step: forward, backward, SGD, EMA. Nothing here waits for the device."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Generator, Tensor
+
+from daso.learners.base import Learner
+from daso.nn import ema
+from daso.slots.slots import Slots
+from daso.types import Batch, Clock, Draw, Flags, Nets, Noise, Outcome
+
+
+class TrainStep:
+    """Callable on one batch; updates the networks, the optimizer and every slot's buffers in place.
+
+    Args:
+        nets: student (trained) and teacher (its EMA).
+        learner, slots: the method.
+        optimizer: over the student's parameters; its learning rate is a 0-d tensor that the loop fills.
+        ema_decay: the EMA's final decay (behaviour: min(1 - 1/(step+1), decay)).
+        autocast: makes the context of the forward pass, for reduced precision.
+        compiled: trace the forward pass with torch.compile.
+    """
+
+    def __init__(
+        self,
+        nets: Nets,
+        learner: Learner,
+        slots: Slots,
+        optimizer: torch.optim.Optimizer,
+        ema_decay: float,
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        compiled: bool = False,
+    ) -> None:
+        self.nets = nets
+        self.learner = learner
+        self.slots = slots
+        self.optimizer = optimizer
+        self.ema_decay = ema_decay
+        self.autocast = autocast
+        self._forward = torch.compile(learner.__call__, fullgraph=True, dynamic=False) if compiled else learner.__call__
+
+    def __call__(self, batch: Batch, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
+        """Take one step. The outcome's tensors carry no gradient any more."""
+        with self.autocast():
+            outcome: Outcome = self._forward(self.nets, batch, self.slots, noise, clock, flags)
+        self.optimizer.zero_grad(set_to_none=True)
+        total_loss(outcome.losses).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        ema.update(self.nets.student, self.nets.teacher, clock.step, self.ema_decay)
+        losses = {name: loss.detach() for name, loss in outcome.losses.items()}
+        return Outcome(losses, outcome.logits_l.detach(), outcome.target)
+
+
+def total_loss(losses: dict[str, Tensor]) -> Tensor:
+    """The plain sum of a step's losses, in their order."""
+    return torch.stack(list(losses.values())).sum()
+
+
+def draw_noise(
+    draws: dict[str, Draw], generator: Callable[[str, int], Generator], step: int, device: torch.device
+) -> Noise:
+    """All random numbers of one step, each from a generator of its own, drawn on the CPU so that devices agree."""
+    return {name: draw(generator(f"noise/{name}", step)).to(device, non_blocking=True) for name, draw in draws.items()}

@@ -1,0 +1,33 @@
+"""The configuration that a command line would give, without a process of its own."""
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from daso import conf
+from daso.schema import Config, Provenance
+
+CONF = str(Path(__file__).resolve().parents[1] / "conf")
+NOWHERE = Provenance(overrides=[], choices={}, in_sweep=False, warnings=[])
+
+
+def config_of(*overrides: str) -> Config:
+    """What `python train.py <overrides>` would run."""
+    conf.register()
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return conf.resolve(compose("config", list(overrides)))
+
+
+def tiny(*overrides: str) -> Config:
+    """A run of seconds: 60 steps on digits, tracked nowhere."""
+    return config_of(
+        "experiment=quickstart",
+        "track=none",
+        "train.steps=60",
+        "train.eval_every=15",
+        "train.log_every=5",
+        "train.checkpoint_every=10",
+        "daso.warmup_steps=25",
+        "daso.update_every=10",
+        *overrides,
+    )

@@ -1,0 +1,78 @@
+"""The random numbers of augmentation, drawn on the CPU apart from their use.
+
+Augmentation is a pure function of (images, draws): forms and devices can be compared byte by byte, and a generator
+keyed by the step makes a resumed run see the same images.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from daso.data.views.spec import ViewSpec
+from daso.types import View
+
+LEVELS = 9  # magnitudes 1..9 of 10; FixMatch's RandAugment never draws the tenth
+OPS_PER_IMAGE = 2
+
+
+class Op(IntEnum):
+    """The operations of FixMatch's RandAugment (Sohn et al. 2020, Table 12), in the order of the draw."""
+
+    AUTO_CONTRAST = 0
+    BRIGHTNESS = 1
+    COLOR = 2
+    CONTRAST = 3
+    EQUALIZE = 4
+    IDENTITY = 5
+    POSTERIZE = 6
+    ROTATE = 7
+    SHARPNESS = 8
+    SHEAR_X = 9
+    SHEAR_Y = 10
+    SOLARIZE = 11
+    TRANSLATE_X = 12
+    TRANSLATE_Y = 13
+
+
+class Draws(NamedTuple):
+    """One batch's random numbers, CPU tensors. Fields that the view does not use are empty.
+
+    Legend: B images, K operations per image (2 for strong views, 0 for the weak one).
+    """
+
+    flip: Tensor  # [B] bool: mirrored left-right
+    crop: Tensor  # [B,2] int64: row and column of the window in the padded image, 0..2*crop_pad
+    op: Tensor  # [B,K] int64: an `Op`; -1: the coin fell against it, nothing is done
+    level: Tensor  # [B,K] int64: 1..9
+    sign: Tensor  # [B,K] int64: +1 or -1, used by the geometric operations
+    cutout: Tensor  # [B,2] float64: (x, y) of the gray square's centre; [B,0]: no cutout
+
+
+def draw(view: View, n: int, generator: Generator, spec: ViewSpec) -> Draws:
+    """Draw what `view` needs for `n` images.
+
+    Weak: flip with probability 1/2, crop offsets uniform. Strong, in addition: two operations with replacement, each
+    applied with probability 1/2 at a uniform level and sign, and a cutout centre uniform over the image it is cut from
+    (FixMatch's variant of RandAugment, Cubuk et al. 2020; Cutout, DeVries and Taylor 2017).
+    """
+    count = 0 if view is View.IDENTITY else n
+    kind = OPS_PER_IMAGE if view in (View.STRONG, View.STRONG_LAST) else 0
+    side = spec.resolution if view is View.STRONG_LAST else spec.size
+    centre = 2 if kind and spec.cutout else 0
+
+    def integers(low: int, high: int, columns: int) -> Tensor:
+        return torch.randint(low, high, (count, columns), generator=generator)
+
+    flip = torch.rand(count, generator=generator) < (0.5 if spec.flip else 0.0)
+    crop = integers(0, 2 * spec.crop_pad + 1, 2)
+    op = integers(0, len(Op), kind).masked_fill_(integers(0, 2, kind) == 0, -1)
+    return Draws(
+        flip=flip,
+        crop=crop,
+        op=op,
+        level=integers(1, LEVELS + 1, kind),
+        sign=1 - 2 * integers(0, 2, kind),
+        cutout=torch.rand(count, centre, generator=generator, dtype=torch.float64) * side,
+    )

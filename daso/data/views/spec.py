@@ -1,0 +1,36 @@
+"""What a data set tells the views: image geometry, augmentation sizes, normalisation."""
+
+from dataclasses import dataclass
+
+from daso.schema import DatasetConfig
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How images of one data set are augmented and normalised.
+
+    Sizes are pixels per side of square images. `mean` and `std` hold one value per channel, for intensities in 0..1.
+    """
+
+    size: int  # of the stored images
+    resolution: int  # of the network's input
+    channels: int  # 3 (RGB) or 1 (gray)
+    flip: bool
+    crop_pad: int  # reflected pixels on every side before the crop, at `size`; 0: no shift
+    cutout: int  # nominal side of the gray square; the filled square is one pixel wider; 0: none
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, dataset: DatasetConfig) -> "ViewSpec":
+        """The views of a configured data set."""
+        return cls(
+            size=dataset.source_size,
+            resolution=dataset.resolution,
+            channels=dataset.channels,
+            flip=dataset.flip,
+            crop_pad=dataset.crop_pad,
+            cutout=dataset.cutout,
+            mean=tuple(dataset.mean),
+            std=tuple(dataset.std),
+        )

@@ -5,7 +5,7 @@ class UserError(Exception):
     """A mistake that the user can mend: the message names the key, the value, and what would be right."""
 
 
-class RunFailed(Exception):
+class RunFailed(Exception):  # noqa: N818  it names a state of a run, like Interrupted
     """A run that started and cannot go on (loss not finite, GPU memory, disk full); it is marked FAILED and keeps its
     last good checkpoint."""
 

@@ -1,7 +1,7 @@
 """The complete list of knobs: what a run can be told, with types, defaults and the checks that need one node alone.
 
-Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/conf.py` resolves them into a `Config`. Checks that
-span several nodes stand in `daso/checks.py`.
+Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/conf.py` resolves them into a `Config`.
+Checks that span several nodes stand in `daso/checks.py`.
 
 A field's metadata says how it enters the run key (`daso/identity.py`): `NOT_SCIENCE` for what changes no number of a
 run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field existed.
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 from daso.errors import UserError
 
 UNKNOWN = "unknown"
+DIST = "dist"
 NOT_SCIENCE = {"science": False}
 
 
@@ -130,9 +131,9 @@ class ImbalanceConfig:
     gamma_u: Any  # a number, "1/100" (reversed), or "unknown"
 
     def __post_init__(self) -> None:
-        self.gamma_u = parse_gamma_u(self.gamma_u)
         require(self.n1 >= 1, "imb.n1", self.n1, "the head class needs at least one labeled image")
         require(self.gamma_l >= 1, "imb.gamma_l", self.gamma_l, "the labeled imbalance is head / tail, 1 or more")
+        self.gamma_u = parse_gamma_u(self.gamma_u)
         if self.m1 != UNKNOWN:
             try:
                 self.m1 = int(str(self.m1))
@@ -217,6 +218,18 @@ class AlignConfig:
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
 
 
+def parse_blend(value: object) -> float | str:
+    """Read the semantic label's share: `dist`, or a number between 0 and 1."""
+    if value == DIST:
+        return DIST
+    try:
+        share = float(str(value))
+    except ValueError:
+        share = -1.0
+    require(0 <= share <= 1, "daso.blend", value, "dist (by the pseudo-label distribution), or a number from 0 to 1")
+    return share
+
+
 @dataclass
 class DasoConfig:
     """DASO (paper sections 3.2-3.4, App. C.3): `none` or `daso`."""
@@ -230,9 +243,12 @@ class DasoConfig:
     warmup_steps: int = 5000
     update_every: int = 100
     ema_bn: EmaBn = EmaBn.official
+    # the semantic label's share: `dist` follows the pseudo-label distribution, a number in 0..1 fixes it (Table 6)
+    blend: Any = field(default=DIST, metadata={"neutral": DIST})
 
     def __post_init__(self) -> None:
         require_one_of("daso.name", self.name, ("none", "daso"))
+        self.blend = parse_blend(self.blend)
         require(self.t_proto > 0, "daso.t_proto", self.t_proto, "a positive temperature")
         require(self.t_dist > 0, "daso.t_dist", self.t_dist, "a positive temperature")
         require(self.queue_size >= 1, "daso.queue_size", self.queue_size, "at least one feature per class")
@@ -257,6 +273,7 @@ class ModelConfig:
     stem_stride: int = 1
 
     def __post_init__(self) -> None:
+        require_one_of("model.name", self.name, ("wrn",))
         require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "10, 16, 22, 28, 34, ...")
         require(self.width >= 1, "model.width", self.width, "a width factor, 1 or more")
         require(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")
@@ -282,6 +299,7 @@ class OptimConfig:
     cosine_ratio: float = 7.0
 
     def __post_init__(self) -> None:
+        require_one_of("optim.name", self.name, ("sgd",))
         require(self.lr > 0, "optim.lr", self.lr, "a positive learning rate")
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "0 or more and below 1")
         require(
@@ -333,6 +351,9 @@ class TrackConfig:
     name: str
     uri: str = ""
     experiment: str = "daso"
+
+    def __post_init__(self) -> None:
+        require_one_of("track.name", self.name, ("mlflow", "none"))
 
 
 ALGORITHMS: dict[str, type[AlgorithmConfig]] = {"supervised": SupervisedAlgorithm, "fixmatch": FixMatchAlgorithm}

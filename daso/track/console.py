@@ -1,0 +1,196 @@
+"""What a person sees of a run: its setting, one line of progress, a table at the end."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import IO, Any
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+REFRESH = 0.5  # seconds between two looks of the progress line
+SHOWN_CLASSES = 20  # more classes than that are summed up
+TABLE = (
+    ("top1_median20", "the paper's number: median of the last 20 evaluations"),
+    ("top1_mean20", "mean of the last 20"),
+    ("top1_best", "best of all evaluations"),
+    ("top1", "last evaluation, as all below"),
+    ("top5", ""),
+    ("top1_la", "after subtracting the log prior"),
+    ("top1_la_median20", "the same, median of the last 20"),
+    ("bacc", "mean of the class recalls"),
+    ("gm", "geometric mean of the class recalls"),
+    ("many", "third of the classes with most labels"),
+    ("medium", ""),
+    ("few", "third with fewest labels"),
+)
+
+
+class Console:
+    """Writes a run's story: a live line on a terminal, plain lines elsewhere.
+
+    Args:
+        file: where to; standard output by default.
+        width: columns; the terminal's by default.
+        terminal: whether to draw a live line; found out by default.
+    """
+
+    def __init__(self, file: IO[str] | None = None, width: int | None = None, terminal: bool | None = None) -> None:
+        self._out = Terminal(file=file, width=width, force_terminal=terminal, highlight=False)
+        self._bar: Progress | None = None
+        self._start = self._step = self._total = 0
+        self._began = self._drawn = 0.0
+        self._latest: dict[str, float] = {}
+
+    def note(self, text: str) -> None:
+        """A plain sentence."""
+        self._print(Text(text))
+
+    def warn(self, text: str) -> None:
+        """A sentence that should not be missed."""
+        self._print(Text.assemble(("Warning: ", "bold yellow"), text))
+
+    def header(self, facts: Mapping[str, Any]) -> None:
+        """The setting of a run.
+
+        Args:
+            facts: name, run_key, labeled (counts per class), unlabeled (counts per class, or one number), held_out
+                ({split: images}), parameters, steps, start (the step a resumed run goes on from); whatever else there
+                is comes in one line.
+        """
+        rest = dict(facts)
+        take = rest.pop
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        self._print(Text(str(take("name")), style="bold"))
+        grid.add_row("run", str(take("run_key")))
+        grid.add_row("labeled", sizes(take("labeled")))
+        grid.add_row("unlabeled", sizes(take("unlabeled")))
+        grid.add_row("held out", ", ".join(f"{split} {count:,}" for split, count in take("held_out").items()))
+        grid.add_row("network", f"{take('parameters'):,} parameters")
+        steps, start = take("steps"), take("start")
+        grid.add_row("steps", f"{steps:,}" + (f", going on from {start:,}" if start else ""))
+        grid.add_row("on", ", ".join(f"{name} {value}" for name, value in rest.items()))
+        self._out.print(grid)
+
+    @contextmanager
+    def progress(self, start: int, total: int) -> Iterator[None]:
+        """Show progress from step `start` to step `total` while the block runs."""
+        self._start = self._step = start
+        self._total, self._latest = total, {}
+        self._began = self._drawn = time.monotonic()
+        if not self._out.is_terminal:
+            yield
+            return
+        line = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+        with Progress(BarColumn(bar_width=None), line, console=self._out, auto_refresh=False, expand=True) as self._bar:
+            self._bar.add_task(self._line(), total=total, completed=start)
+            try:
+                yield
+            finally:
+                self._draw()
+                self._bar = None
+
+    def advance(self, step: int) -> None:
+        """A step is done; cheap enough to be called after each."""
+        self._step = step
+        if self._bar is not None and time.monotonic() - self._drawn >= REFRESH:
+            self._draw()
+
+    def row(self, event: str, step: int, values: Mapping[str, float]) -> None:
+        """New measurements; an evaluation is a line of its own where there is no terminal."""
+        self._step = step
+        self._latest |= values
+        if self._bar is not None:
+            self._draw()
+        elif event == "eval":
+            self._print(Text(self._line()))
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        """The table of a run's final numbers; metrics that it has not are left out."""
+        splits = [split for split in ("valid", "test") if f"{split}/top1" in summary]
+        table = Table("metric (%)", *splits, "", box=None, header_style="bold", pad_edge=False)
+        for name, meaning in TABLE:
+            values = [summary.get(f"{split}/{name}") for split in splits]
+            if any(value is not None for value in values):
+                style = "bold" if name == "top1_median20" else ""
+                table.add_row(name, *map(_number, values), Text(meaning, style="dim"), style=style)
+        self._out.print(table)
+        for split in splits:
+            self.note(_recall_line(split, _per_class(summary, f"{split}/class/")))
+        labels = [f"{name} {_number(summary.get(f'pl/final/{name}'))}" for name in ("recall", "precision", "coverage")]
+        if any(f"pl/final/{name}" in summary for name in ("recall", "coverage")):
+            self.note(f"pseudo-labels of the last period (fractions): {', '.join(labels)}")
+        for sentence in summary.get("warnings", ()):
+            self.warn(sentence)
+        self.note(f"run {summary['run_key']}: {summary['steps']:,} steps in {duration(summary['seconds'])}")
+
+    def _print(self, text: Text) -> None:
+        self._out.print(text, soft_wrap=True)
+
+    def _draw(self) -> None:
+        assert self._bar is not None
+        self._drawn = time.monotonic()
+        task = self._bar.task_ids[0]
+        self._bar.update(task, completed=self._step, description=self._line(), refresh=True)
+
+    def _line(self) -> str:
+        seconds = time.monotonic() - self._began
+        mean = (self._step - self._start) / seconds if seconds > 0 else 0.0
+        rate = self._latest.get("time/steps_per_second", mean)
+        left = duration((self._total - self._step) / mean) if mean > 0 else "?"
+        parts = [f"step {self._step}/{self._total}", f"{left} left", f"{rate:.3g}/s"]
+        losses = [name for name in ("train/loss_total", "train/loss_cls") if name in self._latest]
+        if losses:
+            parts.append(f"loss {self._latest[losses[0]]:.3f}")
+        if "test/top1" in self._latest:
+            parts.append(f"test top1 {self._latest['test/top1']:.1f} bacc {self._latest['test/bacc']:.1f}")
+        return "  ".join(parts)
+
+
+def sizes(counts: Sequence[int] | int) -> str:
+    """How many images, and how they spread over the classes if that is known."""
+    if isinstance(counts, int):
+        return f"{counts:,}, classes unknown" if counts else "none"
+    total = f"{sum(counts):,}"
+    if len(counts) <= SHOWN_CLASSES:
+        return f"{total} = {' + '.join(map(str, counts))}"
+    return f"{total} in {len(counts)} classes, from {counts[0]:,} (class 0) to {counts[-1]:,} (class {len(counts) - 1})"
+
+
+def duration(seconds: float) -> str:
+    """A time span as people write it: 42s, 3m05s, 2h07m, 3d04h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def _per_class(summary: Mapping[str, Any], prefix: str) -> list[float]:
+    values: list[float] = []
+    while (name := f"{prefix}{len(values)}") in summary:
+        values.append(math.nan if summary[name] is None else summary[name])
+    return values
+
+
+def _recall_line(split: str, recall: list[float]) -> str:
+    """Class recalls from class 0 on, one by one or as means of ten groups of neighbours."""
+    values, of = recall, "each class"
+    if len(recall) > SHOWN_CLASSES:
+        edges = [round(k * len(recall) / 10) for k in range(11)]
+        values, of = [sum(recall[a:b]) / (b - a) for a, b in pairwise(edges)], "ten groups of classes"
+    text = " ".join("-" if math.isnan(value) else f"{value:.0f}" for value in values)
+    return f"{split} recall of {of}, from class 0: {text}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.2f}"

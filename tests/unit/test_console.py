@@ -1,0 +1,159 @@
+"""What a person reads: plain lines in a file, one live line on a terminal, a table at the end."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from daso.track.console import Console, duration, sizes
+
+FACTS = {
+    "name": "digits fixmatch N1=20 gl=10 gu=1 s0",
+    "run_key": "0a1b2c3d4e5f",
+    "labeled": [20, 5, 2],
+    "unlabeled": [100, 100, 100],
+    "held_out": {"test": 500},
+    "parameters": 77850,
+    "steps": 1000,
+    "start": 0,
+    "device": "cpu",
+    "precision": "fp32",
+}
+SUMMARY = {
+    "run_key": "0a1b2c3d4e5f",
+    "steps": 1000,
+    "seconds": 78.2,
+    "warnings": ["The network is never right about class 2 of the test set."],
+    "test/top1": 61.25,
+    "test/top1_median20": 60.5,
+    "test/gm": None,
+    "test/class/0": 98.0,
+    "test/class/1": 42.4,
+    "test/class/2": None,
+    "pl/final/recall": 0.9,
+    "pl/final/precision": 0.8,
+    "pl/final/coverage": 0.7,
+}
+
+
+@pytest.fixture
+def out():
+    return io.StringIO()
+
+
+def lines(out):
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_the_header_says_what_is_trained_on_what(out):
+    Console(out, width=100).header(FACTS)
+    text = out.getvalue()
+    for part in (FACTS["name"], FACTS["run_key"], "27 = 20 + 5 + 2", "test 500", "77,850", "1,000", "device cpu"):
+        assert part in text
+
+
+def test_the_header_of_a_resumed_run_says_where_it_goes_on(out):
+    Console(out, width=100).header(FACTS | {"start": 250})
+    assert "going on from 250" in out.getvalue()
+
+
+def test_without_a_terminal_each_evaluation_is_one_plain_line(out):
+    console = Console(out, width=60)
+    with console.progress(0, 1000):
+        for step in range(1, 1001):
+            console.advance(step)
+            if step % 100 == 0:
+                console.row(
+                    "train", step, {"train/loss_total": 1.5, "train/loss_cls": 0.5, "time/steps_per_second": 12.5}
+                )
+            if step % 500 == 0:
+                console.row("eval", step, {"test/top1": 61.25, "test/bacc": 60.0})
+    assert [line.split("  ")[0] for line in lines(out)] == ["step 500/1000", "step 1000/1000"]
+    assert lines(out)[0].endswith("12.5/s  loss 1.500  test top1 61.2 bacc 60.0")
+    assert "\x1b" not in out.getvalue()
+
+
+def test_on_a_terminal_evaluations_move_the_live_line_and_warnings_stay(out):
+    console = Console(out, width=120, terminal=True)
+    with console.progress(0, 10):
+        console.row("eval", 5, {"test/top1": 61.25, "test/bacc": 60.0})
+        console.warn("Step 5: something [odd].")
+    assert "step 5/10" in out.getvalue()
+    assert "something [odd]." in out.getvalue()
+
+
+def test_the_live_line_fits_a_narrow_terminal(out):
+    console = Console(out, width=60, terminal=True)
+    with console.progress(0, 250000):
+        console.row("train", 100, {"train/loss_total": 1.5, "time/steps_per_second": 12.5})
+        console.row("eval", 100, {"test/top1": 61.25, "test/bacc": 60.0})
+    assert "…" in out.getvalue()
+
+
+def test_a_line_is_drawn_also_when_the_run_breaks_off(out):
+    console = Console(out, width=100, terminal=True)
+
+    def broken_off():
+        with console.progress(0, 10):
+            console.advance(7)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert "step 7/10" in out.getvalue()
+    console.advance(8)
+
+
+def test_time_left_counts_from_where_a_resumed_run_went_on(out, monkeypatch):
+    clock = iter([0.0, 10.0])
+    console = Console(out, width=100)
+    monkeypatch.setattr("daso.track.console.time.monotonic", lambda: next(clock))
+    with console.progress(900, 1000):
+        console.row("eval", 950, {})
+    assert lines(out) == ["step 950/1000  10s left  5/s"]
+
+
+def test_the_table_has_the_numbers_and_only_the_metrics_that_there_are(out):
+    Console(out, width=100).summary(SUMMARY)
+    rows = {line.split()[0]: line.split()[1] for line in lines(out) if line}
+    assert (rows["top1_median20"], rows["top1"]) == ("60.50", "61.25")
+    assert not {"gm", "top5", "valid"} & rows.keys()
+    assert "test recall of each class, from class 0: 98 42 -" in lines(out)
+    assert "pseudo-labels of the last period (fractions): recall 0.90, precision 0.80, coverage 0.70" in lines(out)
+    assert "Warning: The network is never right about class 2 of the test set." in lines(out)
+    assert lines(out)[-1] == "run 0a1b2c3d4e5f: 1,000 steps in 1m18s"
+
+
+def test_validation_stands_beside_test(out):
+    Console(out, width=100).summary(SUMMARY | {"valid/top1": 70.0})
+    assert lines(out)[0].split()[:4] == ["metric", "(%)", "valid", "test"]
+    assert next(line.split()[:3] for line in lines(out) if line.startswith("top1 ")) == ["top1", "70.00", "61.25"]
+
+
+def test_many_classes_are_summed_up(out):
+    classes = {f"test/class/{k}": float(k) for k in range(100)}
+    Console(out, width=100).summary(SUMMARY | classes)
+    assert "test recall of ten groups of classes, from class 0: 4 14 24 34 44 54 64 74 84 94" in lines(out)
+    assert sizes([500] * 99 + [5]) == "49,505 in 100 classes, from 500 (class 0) to 5 (class 99)"
+
+
+def test_unlabeled_images_may_be_of_unknown_class_or_not_there():
+    assert sizes(100_000) == "100,000, classes unknown"
+    assert sizes(0) == "none"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.6, "5s"), (185, "3m05s"), (7640, "2h07m"), (273600, "3d04h")])
+def test_durations_are_short(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_an_ascii_terminal_can_show_everything():
+    code = f"from daso.track.console import Console; c = Console(); c.header({FACTS}); c.summary({SUMMARY})"
+    env = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": ".", "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
+
+
+def test_the_console_needs_no_torch():
+    code = "import sys, daso.track.console; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

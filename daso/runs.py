@@ -126,16 +126,18 @@ def _show(args: argparse.Namespace) -> int:
 def _prune(args: argparse.Namespace) -> int:
     if not (args.keys or args.state or args.older_than):
         raise UserError("prune needs to be told what to remove: run keys, --state failed, or --older-than 7d.")
-    chosen = find(args.root, args.keys) if args.keys else all_runs(args.root)
-    chosen = [run for run in chosen if _matches(describe(run), args.state, args.older_than)]
-    for run in chosen:
-        about = describe(run)
-        verb = "removing" if args.yes else "would remove"
+    chosen = [(run, describe(run)) for run in (find(args.root, args.keys) if args.keys else all_runs(args.root))]
+    chosen = [(run, about) for run, about in chosen if _matches(about, args.state, args.older_than)]
+    kept = 0
+    for run, about in chosen:
+        running = about["state"] == RunState.running.value
+        kept += running
+        verb = "keeping" if running else "removing" if args.yes else "would remove"
         print(f"{verb} {run.key}: {about['state']}, {_age(about['age_seconds'])} old")
-        if args.yes:
+        if args.yes and not running:
             run.remove()
     if not args.yes:
-        print(f"{len(chosen)} runs; nothing was removed, add --yes to do it")
+        print(f"{len(chosen) - kept} runs; nothing was removed, add --yes to do it")
     return 0
 
 
@@ -157,8 +159,7 @@ def _mirror(args: argparse.Namespace) -> int:
 
 
 def _matches(about: Mapping[str, Any], states: Sequence[str], older_than: float | None) -> bool:
-    fits = about["state"] in states if states else about["state"] != RunState.running.value
-    return fits and about["age_seconds"] >= (older_than or 0)
+    return (not states or about["state"] in states) and about["age_seconds"] >= (older_than or 0)
 
 
 def _config(run: RunDir) -> dict[str, Any]:

@@ -1,0 +1,191 @@
+"""`python -m daso.runs`: what the folders say, and nothing removed that was not asked for."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from daso import runs
+from daso.rundir import RunDir, RunState, write_json
+from daso.track.jsonl import Journal
+
+CONFIG = {
+    "dataset": {"name": "digits"},
+    "imb": {"n1": 20, "m1": 100, "gamma_l": 10.0, "gamma_u": 1.0},
+    "algorithm": {"name": "fixmatch"},
+    "daso": {"name": "daso"},
+    "train": {"steps": 100},
+    "seed": 3,
+}
+
+
+def make(root, key, state, steps=40):
+    run = RunDir(root, key)
+    with run.lock():
+        run.resolved.write_text(yaml.safe_dump(CONFIG | {"run_key": key}))
+        journal = Journal(run.metrics)
+        for step in range(10, steps + 1, 10):
+            journal.append("train", step, {"train/loss_cls": 1 / step})
+        journal.append("eval", steps - 10, {"test/top1_median20": 60.5, "test/bacc": 61.0})
+        journal.close()
+        if state is RunState.failed:
+            run.mark_failed("The loss is not finite at step 40.")
+        if state is RunState.done:
+            write_json(run.summary, {"test/top1_median20": 70.5, "test/bacc": None, "steps": steps})
+            run.mark_done()
+    return run
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "outputs"
+    make(root, "aa11", RunState.partial)
+    make(root, "aa22", RunState.failed)
+    make(root, "bb33", RunState.done, steps=100)
+    (root / ".sweep-1").mkdir()
+    (root / "notes.txt").write_text("mine")
+    return root
+
+
+def call(capsys, *arguments):
+    code = runs.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def keys(root):
+    return [run.key for run in runs.all_runs(root)]
+
+
+def test_the_list_says_state_setting_progress_and_result(root, capsys):
+    code, out, _ = call(capsys, "--root", root)
+    lines = {line.split()[0]: line.split() for line in out.splitlines()}
+    assert code == 0
+    assert lines["aa11"][1:-1] == [
+        "partial",
+        "digits",
+        "fixmatch_daso",
+        "N1=20",
+        "gl=10",
+        "gu=1",
+        "3",
+        "40/100",
+        "60.50",
+        "61.00",
+    ]
+    assert lines["aa22"][1] == "failed"
+    assert lines["bb33"][1:-1] == [
+        "done",
+        "digits",
+        "fixmatch_daso",
+        "N1=20",
+        "gl=10",
+        "gu=1",
+        "3",
+        "100/100",
+        "70.50",
+        "-",
+    ]
+    assert len(lines) == 4
+
+
+def test_the_list_as_json_is_for_programs(root, capsys):
+    for arguments in (
+        ("--root", root, "list", "--json"),
+        ("list", "--json", "--root", root),
+        ("--json", "--root", root),
+    ):
+        rows = json.loads(call(capsys, *arguments)[1])
+        assert [row["key"] for row in rows] == ["aa11", "aa22", "bb33"]
+    assert rows[1]["reason"] == "The loss is not finite at step 40."
+    assert (rows[2]["step"], rows[2]["steps"], rows[2]["test/top1_median20"]) == (100, 100, 70.5)
+
+
+def test_a_run_that_is_worked_on_is_listed_as_running(root, capsys):
+    with RunDir(root, "aa11").lock():
+        assert json.loads(call(capsys, "--root", root, "--json")[1])[0]["state"] == "running"
+
+
+def test_a_run_whose_configuration_is_unreadable_is_still_listed(root, capsys):
+    RunDir(root, "aa11").resolved.write_text("{")
+    assert "aa11" in call(capsys, "--root", root)[1]
+
+
+def test_show_takes_the_beginning_of_a_key(root, capsys):
+    code, out, _ = call(capsys, "show", "aa2", "--root", root)
+    assert code == 0
+    assert "digits fixmatch_daso N1=20 gl=10 gu=1 s3" in out
+    assert "The loss is not finite at step 40." in out
+    assert str(root / "aa22") in out
+
+
+@pytest.mark.parametrize(("key", "fits"), [("aa", "aa11, aa22"), ("zz", "none")])
+def test_a_key_must_fit_one_run(root, capsys, key, fits):
+    code, _, err = call(capsys, "show", key, "--root", root)
+    assert code == 1
+    assert f"Run key {key} must fit one run" in err
+    assert fits in err
+
+
+def test_prune_removes_nothing_without_yes(root, capsys):
+    code, out, _ = call(capsys, "prune", "--state", "failed", "--root", root)
+    assert code == 0
+    assert "would remove aa22: failed" in out
+    assert keys(root) == ["aa11", "aa22", "bb33"]
+
+
+def test_prune_removes_by_state(root, capsys):
+    call(capsys, "prune", "--state", "failed", "--state", "partial", "--yes", "--root", root)
+    assert keys(root) == ["bb33"]
+    assert (root / "notes.txt").exists()
+
+
+def test_prune_removes_by_key(root, capsys):
+    call(capsys, "prune", "aa1", "--yes", "--root", root)
+    assert keys(root) == ["aa22", "bb33"]
+
+
+def test_prune_removes_by_age(root, capsys):
+    for path in RunDir(root, "aa11").path.iterdir():
+        os.utime(path, (time.time() - 8 * 86400,) * 2)
+    call(capsys, "prune", "--older-than", "7d", "--yes", "--root", root)
+    assert keys(root) == ["aa22", "bb33"]
+
+
+def test_prune_takes_conditions_together(root, capsys):
+    call(capsys, "prune", "--state", "partial", "--older-than", "7d", "--yes", "--root", root)
+    assert keys(root) == ["aa11", "aa22", "bb33"]
+
+
+def test_prune_wants_to_be_told_what(root, capsys):
+    code, _, err = call(capsys, "prune", "--yes", "--root", root)
+    assert code == 1
+    assert "needs to be told what to remove" in err
+    assert keys(root) == ["aa11", "aa22", "bb33"]
+
+
+def test_prune_never_removes_a_run_that_is_worked_on(root, capsys):
+    with RunDir(root, "aa11").lock():
+        assert "keeping aa11: running" in call(capsys, "prune", "aa11", "aa22", "--yes", "--root", root)[1]
+        assert keys(root) == ["aa11", "bb33"]
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
+    code, _, err = call(capsys, "--root", tmp_path / "none")
+    assert code == 1
+    assert "none is not a folder" in err
+
+
+def test_hundreds_of_runs_are_listed_quickly_and_without_heavy_imports(root):
+    for number in range(200):
+        make(root, f"c{number:03}", RunState.partial)
+    code = (
+        "import sys, time; from daso import runs; began = time.process_time(); "
+        f"runs.main(['--root', {str(root)!r}]); seconds = time.process_time() - began; "
+        "sys.exit(bool({'torch', 'mlflow', 'matplotlib', 'hydra', 'omegaconf'} & set(sys.modules)) or seconds > 3)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL).returncode == 0

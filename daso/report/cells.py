@@ -1,0 +1,216 @@
+"""Which configuration and which metric give a published cell, and which cells a configuration gives.
+
+A configuration is a tuple of overrides of `train.py` without the seed, such as
+`("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100", "algorithm=fixmatch_daso")`. Equal configurations have equal
+tuples, so that a run that serves several cells is trained once. Standard library only.
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+from daso.errors import UserError
+from daso.report.published import Published, footnotes, numbers
+
+TABLES = ("1", "2", "3", "5", "6", "7", "8", "11", "12", "13", "14", "15", "16", "17")
+"""The paper's tables on CIFAR-10, CIFAR-100 and STL-10; Table 4 is Semi-Aves alone."""
+
+DATASETS = {"cifar10-lt": "cifar10", "cifar100-lt": "cifar100", "stl10-lt": "stl10"}
+TITLES = {"cifar10": "CIFAR10-LT", "cifar100": "CIFAR100-LT", "stl10": "STL10-LT"}
+LEARNERS = {
+    "supervised": "Supervised",
+    "pseudolabel": "PseudoLabel",
+    "meanteacher": "MeanTeacher",
+    "mixmatch": "MixMatch",
+    "remixmatch": "ReMixMatch",
+    "usadtm": "USADTM",
+    "fixmatch": "FixMatch",
+}
+REBALANCERS = {
+    "la": "LA",
+    "la-inf": "LA (inf)",
+    "cb": "CB",
+    "ldam-drw": "LDAM-DRW",
+    "crt": "cRT",
+    "boss": "BOSS",
+    "darp": "DARP",
+    "crest": "CReST",
+    "crest+": "CReST+",
+    "abc": "ABC",
+    "daso": "DASO",
+}
+OPTION_WORDS = {"crest+": "crest_plus", "ldam-drw": "ldam_drw"}
+AFTER_LA = "la-inf"  # not trained: the run of the other re-balancers, read after subtracting the log prior
+METRIC, METRIC_AFTER_LA = "test/top1_median20", "test/top1_la_median20"
+
+KNOBS = {
+    "L": "daso.queue_size",
+    "T_proto": "daso.t_proto",
+    "lambda_align": "daso.align_weight",
+    "T_dist": "daso.t_dist",
+}
+PAPER_VALUES = {"L": "256", "T_proto": "0.05", "lambda_align": "1"}
+PAPER_T_DIST = {"cifar10": "1.5", "stl10": "0.3"}  # of the two settings of the ablations
+SWITCHES = {
+    "blend=off": "daso.blend=0",
+    "align=off": "daso.align_weight=0",
+    "v=0": "daso.blend=0",
+    "v=1": "daso.blend=1",
+    "v=0.5": "daso.blend=0.5",
+    "bal=off": "daso.balanced_queue=false",
+    "ema=off": "daso.ema_encoder=false",
+}
+FULL_METHOD = {"blend=on", "align=on", "v=dist-aware", "bal=on", "ema=on"}
+
+Overrides = tuple[str, ...]
+
+
+class Setting(NamedTuple):
+    """Class sizes and imbalance, as printed; the unlabeled set of STL-10 is `unknown`."""
+
+    n1: str
+    m1: str
+    gamma_l: str
+    gamma_u: str
+
+
+class Cell(NamedTuple):
+    """A published cell, and what gives it."""
+
+    table: str
+    dataset: str  # an option of the group dataset
+    row: str  # the method
+    column: str  # the setting
+    overrides: Overrides
+    metric: str  # a key of summary.json
+    mean: float  # published, in percent
+    std: float | None  # published; None where the paper prints none
+    source: str
+    footnotes: tuple[str, ...]
+    setting: Setting
+
+
+def cells(table: str | int) -> list[Cell]:
+    """The cells of a table, in the order of print.
+
+    Raises:
+        UserError: the paper has no such table, or its data set is not one of this project.
+    """
+    name = str(table)
+    if name == "4":
+        raise UserError("table=4 is not possible: it is Semi-Aves alone, a data set that cannot be trained on here.")
+    if name not in TABLES:
+        raise UserError(f"table={name} is not possible: one of {', '.join(TABLES)}.")
+    return list(_cells(name))
+
+
+def grid(table: str | int, dataset: str | None = None) -> list[Overrides]:
+    """The distinct configurations of a table, or of its part on one data set, in the order of print."""
+    chosen = [cell for cell in cells(table) if dataset in (None, cell.dataset)]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(cell.dataset for cell in cells(table)))
+        raise UserError(f"dataset={dataset} is not possible: Table {table} has {known}.")
+    return list(dict.fromkeys(cell.overrides for cell in chosen))
+
+
+def served_by(overrides: Overrides) -> list[Cell]:
+    """Every cell of every table that a configuration gives."""
+    return [cell for table in TABLES for cell in _cells(table) if cell.overrides == overrides]
+
+
+def overrides_of(number: Published) -> Overrides:
+    """The configuration of a published number on CIFAR-10, CIFAR-100 or STL-10."""
+    dataset = DATASETS[number.dataset]
+    plain, _ = _split(number.rebalancer)
+    words = [OPTION_WORDS.get(word, word) for word in plain if word != AFTER_LA]
+    return (
+        f"dataset={dataset}",
+        f"imbalance={imbalance_option(dataset, setting_of(number))}",
+        f"algorithm={'_'.join([number.learner, *words])}",
+        *_alignment(number, dataset, plain),
+        *_variant(number, dataset),
+    )
+
+
+def setting_of(number: Published) -> Setting:
+    """Class sizes and imbalance of a published number."""
+    m1 = "unknown" if number.gamma_u == "unknown" else number.m1
+    return Setting(number.n1, m1, number.gamma_l, number.gamma_u)
+
+
+def imbalance_option(dataset: str, setting: Setting) -> str:
+    """The option of the group imbalance, such as `cifar10_n500_m4000_g100_reversed`."""
+    if setting.gamma_u == "unknown":
+        return f"{dataset}_n{setting.n1}_g{setting.gamma_l}"
+    kind = {setting.gamma_l: "", "1": "_uniform", f"1/{setting.gamma_l}": "_reversed"}[setting.gamma_u]
+    return f"{dataset}_n{setting.n1}_m{setting.m1}_g{setting.gamma_l}{kind}"
+
+
+def row_label(learner: str, rebalancer: str) -> str:
+    """A method as tables call it, such as `FixMatch + LA + DASO` or `FixMatch + DASO, T_dist=0.3`."""
+    plain, variants = _split(rebalancer)
+    label = " + ".join([LEARNERS[learner], *(REBALANCERS[word] for word in plain)])
+    return ", ".join([label, *variants])
+
+
+def column_label(setting: Setting) -> str:
+    """A setting in short, such as `N1=500 M1=4000 gl=100 gu=1/100`."""
+    sizes = f"N1={setting.n1}" + ("" if setting.m1 == "unknown" else f" M1={setting.m1}")
+    return f"{sizes} gl={setting.gamma_l} gu={setting.gamma_u}"
+
+
+@cache
+def _cells(table: str) -> tuple[Cell, ...]:
+    return tuple(_cell(number) for number in numbers() if number.table == table and number.protocol != "usb")
+
+
+def _cell(number: Published) -> Cell:
+    plain, _ = _split(number.rebalancer)
+    setting = setting_of(number)
+    return Cell(
+        table=number.table,
+        dataset=DATASETS[number.dataset],
+        row=row_label(number.learner, number.rebalancer),
+        column=column_label(setting),
+        overrides=overrides_of(number),
+        metric=METRIC_AFTER_LA if AFTER_LA in plain else METRIC,
+        mean=number.mean,
+        std=number.std,
+        source=number.source,
+        footnotes=footnotes(number),
+        setting=setting,
+    )
+
+
+def _split(rebalancer: str) -> tuple[list[str], list[str]]:
+    """`daso[bal=on,ema=off]` -> re-balancers `["daso"]`, variants `["bal=on", "ema=off"]`."""
+    match = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", rebalancer)
+    assert match is not None
+    joined = re.sub(r"\+(?=\+|$)", "\0", match[1])  # the + that belongs to a name
+    words = [word.replace("\0", "+") for word in joined.split("+")]
+    return [word for word in words if word != "none"], match[2].split(",") if match[2] else []
+
+
+def _variant(number: Published, dataset: str) -> Overrides:
+    """The overrides of an ablation; none at the paper's own point, and none where there is no DASO to vary."""
+    plain, variants = _split(number.rebalancer)
+    found = []
+    for variant in variants if "daso" in plain else []:
+        knob, _, value = variant.partition("=")
+        if variant in SWITCHES:
+            found.append(SWITCHES[variant])
+        elif variant not in FULL_METHOD and value != (PAPER_VALUES | {"T_dist": PAPER_T_DIST[dataset]})[knob]:
+            found.append(f"{KNOBS[knob]}={value}")
+    return tuple(found)
+
+
+def _alignment(number: Published, dataset: str, plain: list[str]) -> Overrides:
+    """ReMixMatch's own distribution alignment: on for matched distributions; with DASO on CIFAR-100 only.
+
+    CReST+ brings an alignment of its own.
+    """
+    if number.learner != "remixmatch" or "crest+" in plain:
+        return ()
+    matched = number.gamma_l == number.gamma_u
+    on = dataset == "cifar100" if "daso" in plain else matched
+    return ("align=da",) if on else ("align=none",)

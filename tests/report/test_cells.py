@@ -1,0 +1,131 @@
+"""Published cell -> (configuration, metric), and configuration -> its cells."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from daso.errors import UserError
+from daso.report.cells import DATASETS, TABLES, cells, grid, served_by
+from daso.report.published import numbers, points
+
+CONF = Path(__file__).parents[2] / "conf"
+EVERY = [cell for table in TABLES for cell in cells(table)]
+
+
+def cell(table, row, column, dataset="cifar10"):
+    (found,) = [c for c in cells(table) if (c.row, c.column, c.dataset) == (row, column, dataset)]
+    return found
+
+
+def knobs(overrides):
+    return overrides[3:]
+
+
+def test_every_published_number_of_the_paper_s_tables_on_known_data_is_a_cell():
+    printed = Counter(n.table for n in numbers() if n.protocol.startswith("paper") and n.dataset in DATASETS)
+    assert {t: len(cells(t)) for t in TABLES} == {t: printed[t] for t in TABLES}
+    assert sum(len(cells(t)) for t in TABLES) == 400
+
+
+def test_a_row_and_a_column_name_one_cell():
+    names = Counter((c.table, c.dataset, c.row, c.column) for c in EVERY)
+    assert set(names.values()) == {1}
+
+
+def test_the_cells_of_a_configuration_within_a_table_differ_in_their_metric():
+    names = Counter((c.table, c.overrides, c.metric) for c in EVERY)
+    assert set(names.values()) == {1}
+
+
+def test_a_configuration_knows_every_cell_that_it_serves():
+    (daso,) = {c.overrides for c in cells(5) if "blend=on, align=on" in c.row and c.dataset == "cifar10"}
+    assert {c.table for c in served_by(daso)} == {"1", "5", "6", "7", "8", "11", "15", "16", "17"}
+    assert all(c in served_by(c.overrides) for c in EVERY)
+
+
+def test_rows_after_la_read_the_run_of_another_row():
+    row = "N1=1500 M1=3000 gl=100 gu=100"
+    for after, trained in (
+        ("FixMatch + LA (inf)", "FixMatch"),
+        ("FixMatch + LA (inf) + DASO", "FixMatch + DASO"),
+        ("FixMatch + LA (inf) + CReST+", "FixMatch + CReST+"),
+    ):
+        adjusted = cell(14, after, row)
+        assert adjusted.metric == "test/top1_la_median20"
+        assert adjusted.overrides == cell(1, trained, row).overrides
+    assert {c.metric for c in EVERY if "inf" not in c.row} == {"test/top1_median20"}
+
+
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        (5, "blend=on, align=on"),
+        (6, "v=dist-aware"),
+        (7, "bal=on, ema=on"),
+        (15, "L=256"),
+        (16, "T_proto=0.05"),
+        (17, "lambda_align=1"),
+    ],
+)
+def test_the_default_point_of_an_ablation_is_the_full_method(table, row):
+    for dataset in ("cifar10", "stl10"):
+        (found,) = [c for c in cells(table) if c.row == f"FixMatch + DASO, {row}" and c.dataset == dataset]
+        assert knobs(found.overrides) == ()
+        assert found.overrides[2] == "algorithm=fixmatch_daso"
+
+
+def test_the_default_t_dist_follows_the_data_set():
+    values = {(c.dataset, c.row.rpartition("=")[2]): knobs(c.overrides) for c in cells(8)}
+    assert values["cifar10", "1.5"] == values["stl10", "0.3"] == ()
+    assert values["cifar10", "0.3"] == ("daso.t_dist=0.3",)
+
+
+def test_equal_ablations_of_two_tables_are_one_configuration():
+    c10 = "N1=500 M1=4000 gl=100 gu=100"
+    no_alignment = cell(5, "FixMatch + DASO, blend=on, align=off", c10).overrides
+    assert no_alignment == cell(17, "FixMatch + DASO, lambda_align=0", c10).overrides
+    no_blend = cell(5, "FixMatch + DASO, blend=off, align=on", c10).overrides
+    assert no_blend == cell(6, "FixMatch + DASO, v=0", c10).overrides
+
+
+def test_a_row_without_daso_has_nothing_to_vary():
+    assert {knobs(c.overrides) for t in (5, 15, 16, 17) for c in cells(t) if c.row.startswith("FixMatch,")} == {()}
+
+
+def test_the_imbalance_option_of_every_cell_has_the_printed_sizes():
+    for c in EVERY:
+        option = c.overrides[1].removeprefix("imbalance=")
+        lines = (CONF / "imbalance" / f"{option}.yaml").read_text().splitlines()
+        sizes = dict(line.split(": ") for line in lines if ": " in line and not line.startswith("#"))
+        gamma_u = sizes["gamma_l"] if sizes["gamma_u"] == "${.gamma_l}" else sizes["gamma_u"]
+        assert (sizes["n1"], sizes["m1"], sizes["gamma_l"], gamma_u) == tuple(c.setting)
+
+
+def test_the_grid_has_each_configuration_once():
+    assert len(grid(1, "cifar10")) == 48
+    assert len(grid(14)) == 24  # 28 cells, of which 4 read FixMatch's own runs after LA
+    assert len({o for t in TABLES for o in grid(t)}) == len({c.overrides for c in EVERY})
+
+
+def test_both_values_of_a_cell_that_is_printed_twice_are_footnoted():
+    for table, value in ((1, 57.4), (11, 57.1)):
+        found = cell(table, "FixMatch + CReST+", "N1=150 M1=300 gl=10 gu=10", "cifar100")
+        assert found.mean == value
+        assert "57.4 ± 0.18 in Table 1, 57.1 ± 0.65 in Table 11" in found.footnotes[0]
+
+
+def test_every_footnote_belongs_to_a_cell():
+    shown = {text for c in EVERY for text in c.footnotes}
+    assert len(shown) == 10
+
+
+@pytest.mark.parametrize("table", [4, 9, "fig2", ""])
+def test_an_unknown_table_is_refused_in_one_sentence(table):
+    with pytest.raises(UserError, match=rf"table={table} is not possible: .*\.$"):
+        cells(table)
+
+
+def test_the_published_figures_average_to_their_printed_legends():
+    recall = [p.y for p in points() if p.figure == "fig5" and p.quantity == "pl_recall" and p.series == "fixmatch"]
+    assert sum(recall) / len(recall) == pytest.approx(0.68, abs=0.005)

@@ -181,7 +181,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
 
 
 def test_hundreds_of_runs_are_listed_quickly_and_without_heavy_imports(root):
-    for number in range(200):
+    for number in range(100):
         make(root, f"c{number:03}", RunState.partial)
     code = (
         "import sys, time; from daso import runs; began = time.process_time(); "

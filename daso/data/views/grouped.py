@@ -61,7 +61,7 @@ def _look_up(x: Tensor, ends: NDArray[np.intp], rows: Tensor, tables: Photometri
 
 
 def _blend(x: Tensor, ends: NDArray[np.intp], level: Tensor) -> None:
-    """Operations that pull each pixel towards a value of its own."""
+    """Operations that pull each pixel towards a value of its own, in float32 with product and sum rounded apart."""
     for group, degenerate in ((_COLOR, luma), (_SHARPNESS, smooth)):
         part = slice(ends[group], ends[group + 1])
         values = x[part].int()

@@ -1,6 +1,6 @@
 """What a pixel's value becomes: the photometric operations, exactly as Pillow rounds them.
 
-All values come from tables or integer arithmetic, so no compiler can move a rounding by fusing a multiply with an add.
+Everything here is a table or integer arithmetic, so no compiler can move a rounding by fusing a multiply with an add.
 Legend: B images, c channels, S side, P = S*S pixels of a flattened image, R = B*c.
 """
 
@@ -94,7 +94,7 @@ def mean(x: Tensor) -> Tensor:
 
 
 def stretch_row(low: Tensor, high: Tensor) -> Tensor:
-    """Row, counted from `STRETCH`, of the table that stretches low..high to 0..255 (int64)."""
+    """Row, counted from `STRETCH`, of the table that stretches low..high to 0..255: int tensors alike."""
     return (low * (511 - low)).bitwise_right_shift(1) + high
 
 

@@ -1,0 +1,175 @@
+"""From option files and a command line to a `Config`, and from a mistake there to one sentence."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
+from dataclasses import fields
+from math import nan
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from daso.callbacks import FAILED, FINISHED, REFUSED, JobResult
+from daso.checks import check
+from daso.errors import Interrupted, RunFailed, UserError
+from daso.identity import run_key, to_yaml
+from daso.mistakes import explain, no_such_key, refuse_null_groups
+from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
+
+__all__ = ["check", "guard", "launch", "provenance", "register", "resolve", "run_key", "to_yaml"]
+
+Run = Callable[[Config, Provenance], float]
+
+
+def paper_t_dist(dataset: str, gamma_l: float, gamma_u: object) -> float:
+    """The paper's T_dist (App. C.3, Table 10): 1.5 on CIFAR-10 when gamma_l = gamma_u, else 0.3."""
+    try:
+        matched = parse_gamma_u(gamma_u) == float(gamma_l)
+    except UserError:  # refused with its own key when the node is built
+        matched = False
+    return 1.5 if dataset == "cifar10" and matched else 0.3
+
+
+def paper_mu(algorithm: str) -> int:
+    """The paper's unlabeled images per labeled image for a learner (Table 10)."""
+    require(algorithm in ALGORITHMS, "algorithm.name", algorithm, f"one of {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[algorithm].unlabeled_ratio
+
+
+def register() -> None:
+    """Make schemas and resolvers known to Hydra; may be called again, as worker processes do."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="config", node=Config)
+    for name, node in ALGORITHMS.items():
+        store.store(group="schema/algorithm", name=name, node=node)
+    OmegaConf.register_new_resolver("paper_t_dist", paper_t_dist, replace=True)
+    OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
+
+
+def resolve(cfg: DictConfig) -> Config:
+    """Turn a composed configuration into a checked `Config` with its run key.
+
+    Raises:
+        UserError: an unknown key, a value without meaning, a place without value, nodes that do not go together.
+    """
+    register()
+    _refuse_unknown_keys(cfg)
+    require(not cfg.run_key, "run_key", cfg.run_key, "it follows from the configuration and is never set")
+    try:
+        if missing := sorted(OmegaConf.missing_keys(cfg)):
+            raise UserError(f"{missing[0]} has no value: choose one with {missing[0]}=...")
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error, sys.argv[1:])) from error
+    assert isinstance(config, Config)
+    check(config)
+    config.run_key = run_key(config)
+    return config
+
+
+def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
+    """`+key=value` may add anything to a structured node: refuse what the schema does not have."""
+    known = {field.name for field in fields(OmegaConf.get_type(node) or Config)}
+    for key in map(str, node):
+        full = path + key
+        if key not in known:
+            raise UserError(no_such_key(full, sys.argv[1:], [path + name for name in sorted(known)]))
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_missing() and not child._is_interpolation():
+            _refuse_unknown_keys(child, f"{full}.")
+
+
+def provenance(config: Config) -> Provenance:
+    """Where the running job's configuration came from."""
+    hydra = HydraConfig.get()
+    choices = {
+        group: option
+        for group, option in hydra.runtime.choices.items()
+        if isinstance(option, str) and not group.startswith(("hydra/", "schema"))
+    }
+    overrides = [str(item) for item in hydra.overrides.task]
+    return Provenance(overrides, choices, hydra.mode == RunMode.MULTIRUN, check(config))
+
+
+def launch(cfg: DictConfig, run: Run) -> float:
+    """Resolve and run one job. In a sweep it returns a `JobResult` whatever happens, short of an interrupt.
+
+    Raises:
+        SystemExit: outside sweeps, for a mistake (2) or a failed run (1); the sentence is on stderr.
+        KeyboardInterrupt: a signal asked to stop.
+    """
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    key = ""
+    try:
+        config = resolve(cfg)
+        key = config.run_key
+        return JobResult(run(config, provenance(config)), FINISHED, key)
+    except (UserError, RunFailed) as error:
+        refused = isinstance(error, UserError)
+        print(error, file=sys.stderr)
+        if not in_sweep:
+            sys.exit(2 if refused else 1)
+        return JobResult(nan, REFUSED if refused else FAILED, key, str(error))
+    except Exception as error:
+        if not in_sweep:
+            raise
+        traceback.print_exc()
+        return JobResult(nan, FAILED, key, f"{type(error).__name__}: {error}")
+
+
+def guard(main: Callable[[], object]) -> int:
+    """Run `main` and turn what ends it into an exit code and, for a mistake, one sentence on stderr.
+
+    Returns:
+        0; 1 a run failed; 2 a user's mistake; 128 + signal number after a signal. With HYDRA_FULL_ERROR=1 in the
+        environment, errors keep their tracebacks.
+    """
+    arguments = sys.argv[1:]
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    try:
+        refuse_null_groups(arguments)
+        main()
+    except Interrupted as error:
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if wants_traceback:
+            raise
+        code, sentence = _verdict(error, arguments)
+        if not code:
+            raise
+        print(sentence, file=sys.stderr)
+        return code
+    return 0
+
+
+def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:
+    """Exit code and sentence for an error; code 0 for a defect of this program, which keeps its traceback."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, BrokenExecutor):
+        return 1, "A job's process was killed, perhaps for its memory; the same command again continues the sweep."
+    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf", "yaml"):
+        return 2, explain(error, arguments)
+    if _entered(error):
+        return 0, ""
+    if isinstance(error, OSError):
+        return 1, f"{error.filename}: {error.strerror}." if error.filename else str(error)
+    return 2, explain(error, arguments)
+
+
+def _entered(error: Exception) -> bool:
+    """Whether the error was raised inside a job, after composition."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is launch.__code__:
+            return True
+        trace = trace.tb_next
+    return False

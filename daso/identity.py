@@ -1,0 +1,79 @@
+"""What a configuration is as plain data, and which run it names. Neither Hydra nor torch is needed here."""
+
+import hashlib
+import json
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import Any, NamedTuple, get_type_hints
+
+import yaml
+
+from daso.schema import ALGORITHMS, AlgorithmConfig, Config
+
+KEY_DIGITS = 12
+
+
+def plain(node: Any) -> Any:
+    """A configuration as nested dicts, lists and scalars; enums as their names."""
+    if is_dataclass(node):
+        return {f.name: plain(getattr(node, f.name)) for f in fields(node)}
+    if isinstance(node, Enum):
+        return node.name
+    return [plain(item) for item in node] if isinstance(node, list) else node
+
+
+def science(node: Any) -> Any:
+    """The part of a configuration that decides a run's numbers.
+
+    Left out: fields marked `NOT_SCIENCE`, fields at their `neutral` value (a knob added later orphans no finished
+    run), and slots that add nothing, whose other fields are inert.
+    """
+    if not is_dataclass(node):
+        return plain(node)
+    kept: dict[str, Any] = {}
+    for f in fields(node):
+        value = getattr(node, f.name)
+        absent = getattr(value, "absent", None)
+        if not f.metadata.get("science", True) or (absent is not None and value.name == absent):
+            continue
+        if "neutral" in f.metadata and value == f.metadata["neutral"]:
+            continue
+        kept[f.name] = science(value)
+    return kept
+
+
+def run_key(config: Config) -> str:
+    """The run's name: 12 hex digits of a hash over `science(config)`; the order of fields plays no part."""
+    text = json.dumps(science(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def to_yaml(config: Config) -> str:
+    """The text of `resolved.yaml`: every knob with the value that the run used."""
+    return yaml.safe_dump(plain(config), sort_keys=False)
+
+
+class Knob(NamedTuple):
+    """One key of the command line."""
+
+    type: Any
+    default: Any  # MISSING where a configuration file must choose
+
+
+def knobs() -> dict[str, Knob]:
+    """Every key that a configuration can hold, over all learners."""
+    found: dict[str, Knob] = {}
+
+    def visit(cls: Any, path: str) -> None:
+        hints = get_type_hints(cls)
+        for f in fields(cls):
+            key, kind = path + f.name, hints[f.name]
+            if not is_dataclass(kind):
+                default = f.default_factory() if f.default_factory is not MISSING else f.default
+                found.setdefault(key, Knob(kind, default))
+                continue
+            for node in ALGORITHMS.values() if kind is AlgorithmConfig else [kind]:
+                visit(node, f"{key}.")
+
+    visit(Config, "")
+    return found

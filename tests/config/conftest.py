@@ -1,0 +1,40 @@
+import os
+import sys
+
+import pytest
+
+import train
+from daso import conf
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Runs a command line in this process; gives exit code, stdout, stderr and the jobs that got as far as `run`."""
+
+    def call(*arguments, run=lambda config, provenance: 1.5):
+        jobs = []
+
+        def record(config, provenance):
+            jobs.append((config, provenance))
+            return run(config, provenance)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "run", record)
+            patch.setattr(sys, "argv", ["train.py", *arguments])
+            patch.setenv("HYDRA_MAIN_MODULE", "__main__")  # the search path follows train.py's file
+            patch.setenv("HYDRA_FULL_ERROR", "0")
+            patch.setattr(sys, "path", [os.getcwd(), *sys.path])
+            try:
+                code = conf.guard(train.main)
+            except SystemExit as end:
+                code = end.code
+        out, err = capsys.readouterr()
+        return code, out, err, jobs
+
+    return call
+
+
+@pytest.fixture
+def sweep(command, tmp_path):
+    """As `command`, for `-m` with a folder of its own and no tracking."""
+    return lambda *arguments, **run: command("-m", f"out_root={tmp_path / 'out'}", "track=none", *arguments, **run)

@@ -1,0 +1,98 @@
+"""What a configuration may not say, and what is only remarked upon; nothing here reads data."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from daso.checks import check
+from daso.errors import UserError
+from daso.schema import UNKNOWN, Config
+from tests.compose import config_of as composed
+
+config_of = cache(composed)
+IMPOSSIBLE = [
+    # options, key, value, and what the sentence must say
+    ("cifar10", "imb.gamma_l", 0.5, ["imb.gamma_l=0.5", "1 or more"]),
+    ("cifar10", "imb.gamma_l", float("nan"), ["imb.gamma_l=nan"]),
+    ("cifar10", "imb.gamma_u", 0, ["imb.gamma_u=0", "1/100"]),
+    ("cifar10", "imb.gamma_u", "-3", ["imb.gamma_u=-3", "1/100"]),
+    ("cifar10", "imb.gamma_u", "1/5000", ["imb.gamma_u=0.0002", "imb.m1=3000", "empty"]),
+    ("cifar10", "imb.gamma_u", UNKNOWN, ["imb.gamma_u=unknown", "a number"]),
+    ("cifar10", "imb.n1", 0, ["imb.n1=0", "at least one"]),
+    ("cifar10", "imb.n1", 1501, ["imb.n1 + imb.m1=1501 + 3000", "5000 training images", "4500 at most"]),
+    ("cifar10", "imb.m1", 0, ["imb.m1=0", "at least one"]),
+    ("cifar10", "imb.m1", "many", ["imb.m1=many", "a number of images"]),
+    ("cifar10", "imb.m1", UNKNOWN, ["imb.m1=unknown", "a number"]),
+    ("cifar100", "imb.gamma_l", 151.0, ["imb.gamma_l=151", "imb.n1=150", "empty"]),
+    ("stl10", "imb.n1", 451, ["imb.n1=451", "450 at most"]),
+    ("stl10", "imb.m1", 300, ["imb.m1=300", "imb.m1=unknown"]),
+    ("stl10", "imb.gamma_u", 10, ["imb.gamma_u=10", "imb.gamma_u=unknown"]),
+    ("cifar10", "dataset.num_valid", -10, ["dataset.num_valid=-10", "0 or more"]),
+    ("cifar10", "dataset.num_valid", 7, ["dataset.num_valid=7", "multiple of 10"]),
+    ("cifar10", "dataset.num_valid", 50000, ["dataset.num_valid=50000", "5000"]),
+    ("cifar10", "dataset.mean", [0.5], ["dataset.mean=[0.5]", "per channel"]),
+    ("cifar10", "train.steps", 0, ["train.steps=0", "1 or more"]),
+    ("cifar10", "train.mu", 0, ["train.mu=0", "1 or more"]),
+    ("cifar10", "daso.warmup_steps", 99, ["daso.warmup_steps=99", "daso.update_every=100"]),
+    ("cifar10", "daso.t_dist", 0.0, ["daso.t_dist=0.0", "positive"]),
+    ("cifar10", "daso.name", "dasso", ["daso.name=dasso", "none, daso"]),
+    ("cifar10", "algorithm.threshold", 1.5, ["algorithm.threshold=1.5", "between 0 and 1"]),
+    ("cifar10", "supervised.tau", -1.0, ["supervised.tau=-1.0", "0"]),
+    ("cifar10", "optim.lr", float("inf"), ["optim.lr=inf", "finite"]),
+    ("cifar10", "optim.momentum", 0.0, ["optim.momentum=0.0", "Nesterov"]),
+    ("cifar10", "optim.name", "adam", ["optim.name=adam", "sgd"]),
+    ("cifar10", "model.depth", 29, ["model.depth=29", "28"]),
+    ("cifar10", "seed", -1, ["seed=-1", "whole number from 0"]),
+    ("cifar10", "device", "gpu", ["device=gpu", "cuda:1"]),
+]
+
+
+def changed(config: Config, key: str, value: object) -> Config:
+    node, _, name = key.rpartition(".")
+    return replace(config, **({node: replace(getattr(config, node), **{name: value})} if node else {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "key", "value", "says"), IMPOSSIBLE, ids=[f"{d} {k}={v}" for d, k, v, _ in IMPOSSIBLE]
+)
+def test_an_impossible_value_is_refused_by_name(dataset, key, value, says):
+    with pytest.raises(UserError) as refusal:
+        check(changed(config_of(f"dataset={dataset}"), key, value))
+    assert all(part in str(refusal.value) for part in says), refusal.value
+
+
+@pytest.mark.parametrize(("key", "slot"), [("daso.name", "daso"), ("align.name", "da")])
+def test_a_slot_that_needs_pseudo_labels_is_refused_on_a_learner_without(key, slot):
+    with pytest.raises(UserError, match=f"{key}={slot} .* makes no pseudo-labels"):
+        check(changed(config_of("algorithm=supervised"), key, slot))
+
+
+def test_an_alignment_loss_is_refused_on_a_learner_without_a_strong_view():
+    config = config_of("algorithm=fixmatch_daso")
+
+    class Weak(type(config.algorithm)):
+        offers = config.algorithm.offers - {o for o in config.algorithm.offers if o.name == "STRONG"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(check.__globals__["ALGORITHMS"], "weak", Weak)
+        weak = replace(config, algorithm=Weak("weak"))
+        with pytest.raises(UserError, match=r"daso\.align_weight=1\.0 .* no strong view"):
+            check(weak)
+        assert check(changed(weak, "daso.align_weight", 0.0)) == []
+
+
+def test_the_paper_s_sizes_fill_a_class_to_the_last_image():
+    check(config_of("dataset=cifar10"))  # 500 + 1500 + 3000 = 5000
+    check(config_of("experiment=quickstart", "dataset.num_valid=40"))  # 4 + 20 + 100 = 124
+
+
+def test_a_warm_up_as_long_as_the_run_is_remarked_upon():
+    [remark] = check(config_of("algorithm=fixmatch_daso", "daso.warmup_steps=250000"))
+    assert "DASO never blends in this run: it is plain fixmatch" in remark
+    assert check(config_of("algorithm=fixmatch", "daso.warmup_steps=250000")) == []
+
+
+def test_a_median_over_few_evaluations_is_remarked_upon():
+    [remark] = check(config_of("algorithm=fixmatch", "train.steps=1000"))
+    assert "median of only 2 evaluations" in remark

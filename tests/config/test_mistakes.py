@@ -1,0 +1,117 @@
+"""Every mistake on the command line is one sentence that names key, value and what would be right; exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daso.errors import Interrupted, RunFailed, UserError
+from tests.compose import CONF
+
+MISTAKES = [
+    # what is typed, and what the sentence must say
+    (["imb.gama_l=20"], ["imb.gama_l=20", "did you mean imb.gamma_l?"]),
+    (["+imb.gama_l=20"], ["imb.gama_l=20", "did you mean imb.gamma_l?"]),
+    (["++imb.gama_l=20"], ["imb.gama_l=20", "did you mean imb.gamma_l?"]),
+    (["+foo=1"], ["foo=1", "no key foo"]),
+    (["+daso.foo.bar=1"], ["daso.foo", "daso.t_dist"]),
+    (["datset=cifar10"], ["datset=cifar10", "did you mean dataset?"]),
+    (["dataset=cifar11"], ["dataset=cifar11", "did you mean cifar10?", "stl10"]),
+    (["algorithm=fixmatch-daso"], ["algorithm=fixmatch-daso", "fixmatch_daso"]),
+    (["daso=null"], ["daso=null", "daso=none", "paper"]),
+    (["dataset=null"], ["dataset=null", "cifar10, cifar100"]),
+    (["dataset="], ["dataset=", "cifar10, cifar100"]),
+    (["~daso"], ["daso has no value"]),
+    (["imb.n1=???"], ["imb.n1"]),
+    (["train.steps=1e3"], ["train.steps=1e3", "a whole number, such as 1000"]),
+    (["train.steps=abc"], ["train.steps=abc", "a whole number"]),
+    (["train.steps=null"], ["train.steps=null", "a whole number"]),
+    (["optim.lr=fast"], ["optim.lr=fast", "a number"]),
+    (["force=maybe"], ["force=maybe", "true or false"]),
+    (["train.precision=fp8"], ["train.precision=fp8", "auto, fp32, tf32, bf16"]),
+    (["optim.milestones=[a,b]"], ["optim.milestones=[a,b]", "[0.5,0.9]"]),
+    (["imb=3"], ["imb=3"]),
+    (["train.steps=${nowhere}"], ["train.steps=${nowhere}", "nowhere"]),
+    (["daso.t_dist=${no_such_rule:1}"], ["daso.t_dist", "no_such_rule"]),
+    (["seed=0,1"], ["seed=0,1", "-m"]),
+    (["out_root=a=b"], ["out_root=a=b", "quotes"]),
+    (["seed=[1"], ["seed=[1", "quotes"]),
+    (["quickstart"], ["quickstart", "key=value"]),
+    (["+experiment=quickstart"], ["experiment"]),
+    (["trian.steps=3"], ["trian.steps=3", "did you mean train.steps?"]),
+    (["imb.gamma_u=1/0"], ["imb.gamma_u=1/0", "1/100"]),
+    (["run_key=abc"], ["run_key=abc", "never set"]),
+    (["algorithm.name=supervised"], ["algorithm.name=supervised", "algorithm=supervised"]),
+    (["algorithm=supervised", "daso=paper"], ["daso.name=daso", "makes no pseudo-labels", "daso=none"]),
+    (["algorithm=supervised", "algorithm.threshold=.9"], ["algorithm.threshold=.9", "the chosen algorithm has no"]),
+    (["--cfg", "job", "--multirun"], ["--cfg"]),
+]
+
+
+@pytest.mark.parametrize(("typed", "says"), MISTAKES, ids=[" ".join(typed) for typed, _ in MISTAKES])
+def test_a_mistake_is_one_sentence(command, typed, says):
+    code, out, err, jobs = command(*typed)
+    assert code == 2
+    assert err.count("\n") == 1, err
+    assert len(err) < 260
+    assert all(part in err for part in says), err
+    assert not out
+    assert not jobs
+
+
+def test_a_mistake_on_the_real_command_line_leaves_no_trace(tmp_path):
+    program = Path(CONF).parent / "train.py"
+    done = subprocess.run(
+        [sys.executable, program, "imb.gama_l=20"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def ended_by(error):
+    def run(config, provenance):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("dataset.root=x is not there."), 2),
+        (RunFailed("The loss is not finite."), 1),
+        (Interrupted(2), 130),
+        (Interrupted(15), 143),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_the_end_of_a_run_decides_the_exit_code(command, error, code):
+    got, _, err, _ = command("experiment=quickstart", run=ended_by(error))
+    assert got == code
+    assert "Traceback" not in err
+
+
+def test_a_defect_keeps_its_traceback(command):
+    with pytest.raises(ZeroDivisionError):
+        command("experiment=quickstart", run=lambda config, provenance: 1 / 0)
+
+
+def test_a_run_is_told_where_its_configuration_came_from(command):
+    code, _, _, [(config, provenance)] = command("experiment=quickstart", "algorithm=fixmatch", "seed=3")
+    assert code == 0
+    assert config.seed == 3
+    assert provenance.overrides == ["experiment=quickstart", "algorithm=fixmatch", "seed=3"]
+    assert provenance.choices["dataset"] == "digits"
+    assert provenance.choices["daso"] == "none"
+    assert set(provenance.choices) > {"algorithm", "imbalance", "model", "experiment"}
+    assert not any(group.startswith(("hydra", "schema")) for group in provenance.choices)
+    assert not provenance.in_sweep
+    assert provenance.warnings == []
+
+
+def test_a_run_too_short_for_daso_is_warned(command):
+    _, _, _, [(_, provenance)] = command("dataset=digits", "algorithm=fixmatch_daso", "train.steps=1000")
+    assert any("DASO never blends" in warning for warning in provenance.warnings)
+    assert any("median of only 2 evaluations" in warning for warning in provenance.warnings)

@@ -1,0 +1,127 @@
+"""A sweep goes on past its failing jobs and says at the end how each ended."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from daso.callbacks import table
+from daso.errors import Interrupted, RunFailed, UserError
+from tests.compose import CONF
+
+
+def test_the_quickstart_comparison_is_every_learner_with_every_seed(sweep):
+    code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1")
+    assert code == 0
+    assert [(config.daso.name, config.seed) for config, _ in jobs] == [
+        (d, s) for d in ("none", "daso") for s in range(2)
+    ]
+    assert len({config.run_key for config, _ in jobs}) == 4
+    assert all(provenance.in_sweep for _, provenance in jobs)
+    assert "4 of 4 jobs finished" in out
+
+
+@pytest.mark.parametrize("error", [UserError("No such data."), RunFailed("The loss is nan."), ZeroDivisionError("oh")])
+def test_a_failing_job_is_reported_and_the_others_run(sweep, error):
+    def run(config, provenance):
+        if config.seed == 1:
+            raise error
+        return 90.0
+
+    code, out, _, jobs = sweep("experiment=quickstart", "seed=1,2", run=run)
+    assert code == 1
+    assert len(jobs) == 2
+    assert "1 of 2 jobs finished" in out
+    assert str(error) in " ".join(out.split())
+
+
+def test_jobs_that_cannot_be_composed_are_refused_and_the_others_run(sweep):
+    code, out, err, jobs = sweep(
+        "experiment=quickstart", "algorithm=fixmatch,supervised,fixmtch", "daso=none", "algorithm.threshold=0.9"
+    )
+    assert code == 1
+    assert [config.algorithm.name for config, _ in jobs] == ["fixmatch"]
+    assert "1 of 3 jobs finished" in out
+    assert "algorithm=fixmtch is not possible" in err
+    assert "the chosen algorithm has no threshold" in err
+
+
+def test_a_combination_refused_by_a_check_does_not_stop_the_sweep(sweep):
+    code, out, _, jobs = sweep("experiment=quickstart", "algorithm=supervised,fixmatch", "daso=paper")
+    assert code == 1
+    assert len(jobs) == 1
+    assert "1 of 2 jobs finished" in out
+
+
+def test_a_mistake_that_all_jobs_share_ends_the_sweep_before_it_starts(sweep):
+    code, _, err, jobs = sweep("imb.gama_l=1,2")
+    assert (code, jobs) == (2, [])
+    assert "did you mean imb.gamma_l?" in err
+
+
+@pytest.mark.parametrize(("error", "code"), [(Interrupted(2), 130), (Interrupted(15), 143), (KeyboardInterrupt(), 130)])
+def test_a_signal_ends_the_sweep(sweep, error, code):
+    def run(config, provenance):
+        raise error
+
+    got, _, _, jobs = sweep("experiment=quickstart", "seed=0,1", run=run)
+    assert got == code
+    assert len(jobs) == 1
+
+
+def test_a_sweep_leaves_only_its_record_beside_the_runs(sweep, tmp_path):
+    sweep("experiment=quickstart", "seed=0,1")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["multirun.yaml"]
+
+
+def test_the_table_shows_what_varies():
+    end = {"key": "0" * 12, "state": "FINISHED", "result": 1.0, "reason": ""}
+    grid = table([{**end, "overrides": ["dataset=digits", f"seed={seed}"]} for seed in (0, 1)])
+    assert list(grid.columns[1].cells) == ["seed=0", "seed=1"]
+
+
+def test_jobs_in_other_processes_report_as_well(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import os, sys
+        import hydra
+        from daso import conf
+        from daso.errors import RunFailed
+
+        conf.register()
+
+        def run(config, provenance):
+            if config.seed == 1:
+                raise RunFailed("The loss is nan.")
+            return float(os.getpid() != {{parent}})
+
+        @hydra.main(version_base="1.3", config_path={CONF!r}, config_name="config")
+        def main(cfg):
+            return conf.launch(cfg, run)
+
+        if __name__ == "__main__":
+            sys.exit(conf.guard(main))
+        """).replace("{parent}", "int(os.environ['PARENT'])")
+    )
+    launched = (
+        f"import os, runpy, sys; os.environ['PARENT'] = str(os.getpid()); sys.path[:0] = [{str(Path(CONF).parent)!r}]"
+    )
+    launched += f"; sys.argv[0] = {str(program)!r}; runpy.run_path({str(program)!r}, run_name='__main__')"
+    job = [
+        "-m",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "experiment=quickstart",
+        "track=none",
+        "seed=0,1,2",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", launched, *job], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "2 of 3 jobs finished" in done.stdout
+    assert done.stdout.count("1.00") == 2  # both ran outside this process
+    assert "The loss is nan." in done.stdout

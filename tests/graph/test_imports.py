@@ -86,8 +86,10 @@ def test_a_framework_stays_where_it_belongs(package, allowed):
     assert {m for m in modules() if importing(m, package)} <= allowed | plugins | report
 
 
-def test_the_schema_needs_nothing_heavy():
-    assert importing("daso/schema.py", "daso", "torch", "numpy") == ["daso.errors.UserError"]
+@pytest.mark.parametrize("module", of_folder("schema"))
+def test_the_schema_needs_nothing_heavy(module):
+    found = importing(module, "daso", "torch", "numpy")
+    assert [n for n in found if not n.startswith("daso.schema")] in ([], ["daso.errors.UserError"])
 
 
 def test_the_types_need_nothing_of_the_project_to_run():

@@ -1,0 +1,91 @@
+"""Data set and imbalance."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from daso.schema.base import NOT_SCIENCE, UNKNOWN, require
+
+
+@dataclass
+class DatasetConfig:
+    """An image data set and how its images enter the network."""
+
+    name: str
+    num_classes: int
+    # training images of the smallest class: bounds N1 + M1 without reading data
+    class_size: int = field(metadata=NOT_SCIENCE)
+    channels: int
+    source_size: int  # pixels per side on disk
+    resolution: int  # pixels per side in the network
+    mean: list[float]
+    std: list[float]
+    root: str = field(default="data", metadata=NOT_SCIENCE)
+    num_valid: int = 0  # images held out of the training split, class-balanced
+    flip: bool = True
+    crop_pad: int = 4
+    cutout: int = 16
+    unknown_unlabeled: bool = False  # the unlabeled set comes with the data set, labels unknown (STL-10)
+
+    def __post_init__(self) -> None:
+        require(self.num_valid >= 0, "dataset.num_valid", self.num_valid, "it is a number of images, 0 or more")
+        require(
+            self.num_valid % self.num_classes == 0,
+            "dataset.num_valid",
+            self.num_valid,
+            f"the validation set is class-balanced, so it must be a multiple of {self.num_classes}",
+        )
+        require(
+            self.num_valid // self.num_classes < self.class_size,
+            "dataset.num_valid",
+            self.num_valid,
+            f"the smallest class has {self.class_size} training images",
+        )
+        require(0 <= self.crop_pad < self.source_size, "dataset.crop_pad", self.crop_pad, "0 to image size - 1")
+        require(self.cutout >= 0, "dataset.cutout", self.cutout, "it is a number of pixels, 0 or more")
+        require(self.resolution >= 4, "dataset.resolution", self.resolution, "4 pixels or more, for two halvings")
+        for key in ("mean", "std"):
+            value = getattr(self, key)
+            require(len(value) == self.channels, f"dataset.{key}", value, f"one number per channel ({self.channels})")
+        require(all(s > 0 for s in self.std), "dataset.std", self.std, "positive numbers")
+
+
+@dataclass
+class ImbalanceConfig:
+    """Class sizes N_k = N1 * gamma_l^(-(k-1)/(C-1)), M_k likewise (paper, App. C.1)."""
+
+    n1: int
+    m1: Any  # a number, or "unknown" where the data set brings its unlabeled set
+    gamma_l: float
+    gamma_u: Any  # a number, "1/100" (reversed), or "unknown"
+
+    def __post_init__(self) -> None:
+        require(self.n1 >= 1, "imb.n1", self.n1, "the head class needs at least one labeled image")
+        require(self.gamma_l >= 1, "imb.gamma_l", self.gamma_l, "the labeled imbalance is head / tail, 1 or more")
+        self.gamma_u = parse_gamma_u(self.gamma_u)
+        if self.m1 != UNKNOWN:
+            try:
+                self.m1 = int(str(self.m1))
+            except ValueError:
+                require(
+                    False,
+                    "imb.m1",
+                    self.m1,
+                    "a number of images, or unknown for a data set with its own unlabeled split",
+                )
+            require(self.m1 >= 1, "imb.m1", self.m1, "the head class needs at least one unlabeled image")
+
+
+def parse_gamma_u(value: object) -> float | str:
+    """Read an unlabeled imbalance: a positive number, a fraction such as `1/100`, or `unknown`.
+
+    Values below 1 mean the reversed distribution; `0.01` and `1/100` are the same.
+    """
+    if str(value) == UNKNOWN:
+        return UNKNOWN
+    try:
+        ratio = float(Fraction(str(value)))
+    except (ValueError, ArithmeticError):
+        ratio = -1.0
+    require(ratio > 0, "imb.gamma_u", value, "a positive number, 1/100 for a reversed distribution, or unknown")
+    return ratio

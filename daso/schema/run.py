@@ -1,0 +1,40 @@
+"""One run: all nodes together."""
+
+from dataclasses import dataclass, field
+
+from daso.schema.base import NOT_SCIENCE, require
+from daso.schema.data import DatasetConfig, ImbalanceConfig
+from daso.schema.learners import AlgorithmConfig
+from daso.schema.slots import AlignConfig, DasoConfig, SupervisedLossConfig
+from daso.schema.training import ModelConfig, OptimConfig, TrackConfig, TrainConfig
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    dataset: DatasetConfig
+    imb: ImbalanceConfig
+    algorithm: AlgorithmConfig
+    supervised: SupervisedLossConfig
+    align: AlignConfig
+    daso: DasoConfig
+    model: ModelConfig
+    optim: OptimConfig
+    train: TrainConfig
+    track: TrackConfig = field(metadata=NOT_SCIENCE)
+    seed: int = 0
+    device: str = field(default="auto", metadata=NOT_SCIENCE)
+    out_root: str = field(default="outputs", metadata=NOT_SCIENCE)
+    force: bool = field(default=False, metadata=NOT_SCIENCE)
+    eval_only: bool = field(default=False, metadata=NOT_SCIENCE)
+    # allow a resume on another device type, precision, thread count or torch version
+    resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
+    run_key: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")
+        kind, _, index = self.device.partition(":")
+        ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())
+        require(ok, "device", self.device, "auto, cpu, cuda or, for the second GPU, cuda:1")
+        require(self.out_root != "", "out_root", self.out_root, "a folder")

@@ -1,0 +1,123 @@
+"""Network, optimizer, loop and tracking."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from daso.schema.base import NOT_SCIENCE, require, require_one_of
+
+
+class Precision(Enum):
+    """The arithmetic of a training step; `auto` is the device's best safe choice."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    tf32 = "tf32"
+    bf16 = "bf16"
+
+
+class Compile(Enum):
+    """Whether the step runs through `torch.compile`."""
+
+    none = "none"
+    default = "default"
+
+
+class Schedule(Enum):
+    """How the learning rate moves with the step."""
+
+    constant = "constant"
+    multistep = "multistep"
+    cosine = "cosine"
+
+
+@dataclass
+class ModelConfig:
+    """A Wide ResNet (depth 6n+4, width factor k)."""
+
+    name: str
+    depth: int
+    width: int
+    stem_stride: int = 1
+
+    def __post_init__(self) -> None:
+        require_one_of("model.name", self.name, ("wrn",))
+        require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "10, 16, 22, 28, 34, ...")
+        require(self.width >= 1, "model.width", self.width, "a width factor, 1 or more")
+        require(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")
+
+
+@dataclass
+class OptimConfig:
+    """SGD with Nesterov momentum, its learning-rate schedule, and the EMA of the weights.
+
+    Positions are fractions of `train.steps`, equal to the reference at 250,000 steps.
+    """
+
+    name: str
+    lr: float
+    schedule: Schedule
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    ema_decay: float = 0.999
+    warmup: float = 0.0
+    milestones: list[float] = field(default_factory=list)
+    gamma: float = 0.2
+    cosine_ratio: float = 7.0
+
+    def __post_init__(self) -> None:
+        require_one_of("optim.name", self.name, ("sgd",))
+        require(self.lr > 0, "optim.lr", self.lr, "a positive learning rate")
+        require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "0 or more and below 1")
+        require(
+            not self.nesterov or self.momentum > 0,
+            "optim.momentum",
+            self.momentum,
+            "Nesterov momentum needs a positive momentum",
+        )
+        require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
+        require(0 <= self.ema_decay < 1, "optim.ema_decay", self.ema_decay, "0 or more and below 1")
+        require(0 <= self.warmup <= 1, "optim.warmup", self.warmup, "a fraction of train.steps")
+        require(
+            all(0 < m <= 1 for m in self.milestones), "optim.milestones", self.milestones, "fractions of train.steps"
+        )
+        require(self.gamma > 0, "optim.gamma", self.gamma, "a positive factor")
+        require(
+            0 < self.cosine_ratio <= 8,
+            "optim.cosine_ratio",
+            self.cosine_ratio,
+            "above 0 and at most 8, or the learning rate turns negative",
+        )
+
+
+@dataclass
+class TrainConfig:
+    """The loop: how long, how often it looks up, and how it computes."""
+
+    steps: int
+    batch_size: int
+    mu: int  # unlabeled images per labeled image
+    eval_every: int
+    log_every: int = field(metadata=NOT_SCIENCE)
+    checkpoint_every: int = field(metadata=NOT_SCIENCE)
+    precision: Precision = Precision.auto
+    channels_last: bool = True
+    compile: Compile = Compile.none
+    deterministic: bool = True
+    threads: int = 1  # CPU threads; bit equality depends on it
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "mu", "eval_every", "log_every", "checkpoint_every", "threads"):
+            require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "1 or more")
+
+
+@dataclass
+class TrackConfig:
+    """Where metrics are mirrored: `mlflow` or `none`. The run directory's JSONL is written in any case."""
+
+    name: str
+    uri: str = ""
+    experiment: str = "daso"
+
+    def __post_init__(self) -> None:
+        require_one_of("track.name", self.name, ("mlflow", "none"))

@@ -79,7 +79,7 @@ def configure_torch(config: Config, device: torch.device) -> dict[str, Any]:
         "device": device.type,
         "precision": precision.value,
         "threads": train.threads,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
 
 

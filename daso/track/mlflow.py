@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import yaml
 from filelock import FileLock
@@ -265,6 +266,7 @@ def _client(uri: str) -> Any:
     # Outages are waited out here, in the background and for as long as it takes, not inside one request.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.tracking import MlflowClient
 
     for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
@@ -286,12 +288,18 @@ def _experiment_id(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name))
+            return str(client.create_experiment(name, artifact_location=_artifact_location(uri, name)))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
         raise UserError(f"track.experiment={name} was deleted in {uri}: restore it or choose another.")
     return str(found.experiment_id)
+
+
+def _artifact_location(uri: str, name: str) -> str | None:
+    """Beside a SQLite file, wherever the run was started; elsewhere (None) the server knows best."""
+    path = _sqlite_path(uri)
+    return None if path is None else (path.parent / "mlruns" / quote(name, safe="")).as_uri()
 
 
 def _own_runs(client: Any, experiment_id: str, tags: Mapping[str, str], noted: str | None) -> set[str]:

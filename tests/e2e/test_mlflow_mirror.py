@@ -139,6 +139,7 @@ def test_a_run_arrives_whole(run, uri, client):
     assert got.data.params["dataset.mean"] == "[0.5, 0.25]"
     assert got.data.tags["overrides"] == "seed=1"
     assert got.data.tags["mlflow.source.git.commit"] == "abc"
+    assert got.info.artifact_uri.startswith(f"file://{os.path.dirname(uri[len('sqlite:///') :])}/mlruns/")
     assert {a.path for a in client.list_artifacts(run_id)} == {"resolved.yaml", "summary.json", "figures"}
     assert got.info.start_time == min(point[3] for point in rows(run))
 

@@ -1,0 +1,316 @@
+"""How much faster one FixMatch + DASO step is than in the per-image, per-tensor, per-class style of the public code.
+
+    python benchmarks/step.py --model wrn28_2
+    python benchmarks/step.py --model wrn10_1
+
+Both sides train on the same images with the same random numbers. First their losses are compared, in float64 over
+several steps and in float32 at the first one: where they differ, no speed is printed. Then the steps are taken in
+turn, one thread, CPU seconds, ratios pair by pair, the median of them reported. The baseline's images are made in this
+process, so that their cost is seen; its random numbers are made beforehand.
+"""
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from official_data import Row
+from official_step import ListHistogram, ListQueue, OfficialStep, PlainNet, average, rows_of
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from daso.build import build, configure_torch
+from daso.conf import register, resolve
+from daso.data.sources import Arrays
+from daso.data.split import Split
+from daso.data.views import ViewSpec, draw
+from daso.nn import ema
+from daso.nn.net import Net
+from daso.nn.wrn import WideResNet
+from daso.schema import Config, DasoConfig, OptimConfig, Precision, Schedule
+from daso.slots.daso import Daso
+from daso.slots.prototypes import Prototypes
+from daso.train.loop import make_clock
+from daso.train.optimizer import build_optimizer, set_lr
+from daso.train.schedule import learning_rate
+from daso.train.step import draw_noise
+from daso.types import Batch, View
+
+BATCH = {"wrn28_2": 32, "wrn10_1": 64}  # labeled images a step
+GOALS = {("wrn28_2", "fp32"): 1.25, ("wrn28_2", "bf16"): 2.2, ("wrn10_1", "fp32"): 1.7, ("wrn10_1", "bf16"): 2.7}
+CLASSES, MU, WARMUP = 10, 2, 2  # WARMUP: steps of DASO's warm-up and of its histogram period
+OPTIM = OptimConfig("sgd", 0.03, Schedule.constant)
+CHECK_STEPS, CHECK_BATCH, REL_F64, REL_F32 = 5, 8, 1e-6, 1e-4
+CPU = torch.device("cpu")
+
+
+@functools.cache
+def make_config(model: str, batch: int, precision: Precision) -> Config:
+    """The paper's FixMatch + DASO on images of CIFAR's shape, the blend switched on after two steps.
+
+    The threshold is low: an untrained network is sure of nothing, and the consistency loss shall be compared, too.
+    """
+    overrides = (
+        "dataset=cifar10 algorithm=fixmatch_daso algorithm.threshold=0.2 track=none "
+        f"model={model} train.batch_size={batch} train.precision={precision.name} "
+        f"daso.warmup_steps={WARMUP} daso.update_every={WARMUP}"
+    )
+    register()
+    with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
+        return resolve(compose("config", overrides.split()))
+
+
+def make_data() -> tuple[Arrays, Split]:
+    """Noise on a smooth coloured ground, long-tailed labels."""
+    random = np.random.RandomState(0)
+    y = np.repeat(np.arange(CLASSES), 300)
+    ground = random.randint(0, 200, (len(y), 3, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
+    x = (ground + random.randint(0, 56, ground.shape)).astype(np.uint8)
+    labeled = np.concatenate([300 * k + np.arange(100 // (k + 1)) for k in range(CLASSES)])
+    unlabeled = np.concatenate([300 * k + np.arange(100, 300) for k in range(CLASSES)])
+    return Arrays(x, y, x[:CLASSES], y[:CLASSES], None), Split(labeled, unlabeled, np.zeros(0, dtype=np.int64))
+
+
+class Ours:
+    """The project's step, called as the training loop calls it."""
+
+    def __init__(self, config: Config, dtype: torch.dtype = torch.float32) -> None:
+        self.parts = build(config, CPU, *make_data(), dtype)
+
+    def prepare(self, step: int) -> None:
+        """Nothing is given to it."""
+
+    def data(self, step: int) -> tuple[Batch, Tensor | None]:
+        return self.parts.feed(step)
+
+    def train(self, step: int, fed: tuple[Batch, Tensor | None]) -> dict[str, Tensor]:
+        parts, steps, (batch, truth) = self.parts, self.parts.config.train.steps, fed
+        noise = draw_noise(parts.draws, parts.generator, step, CPU)
+        set_lr(parts.optimizer, learning_rate(parts.config.optim, step, steps))
+        outcome = parts.step(batch, noise, make_clock(step, steps, CPU), parts.slots.flags(step))
+        parts.meters.add(outcome, batch.y, truth)
+        return outcome.losses
+
+
+class Official:
+    """The baseline, given the weights, the rows and the random numbers of the project's step before it takes any."""
+
+    def __init__(self, ours: Ours) -> None:
+        (arrays, split), parts = make_data(), ours.parts
+        images = arrays.train_x.transpose(0, 2, 3, 1)
+        self.feed, self.generator, self.spec = parts.feed, parts.generator, ViewSpec.of(parts.config.dataset)
+        self.labeled = images[split.labeled], arrays.train_y[split.labeled]
+        self.unlabeled = images[split.unlabeled], arrays.train_y[split.unlabeled]
+        self.step = OfficialStep(parts.config, parts.nets.student)
+        self.given: list[tuple[np.ndarray, list[int], View, list[Row]]] = []
+        self.labels: list[Tensor] = []
+
+    def prepare(self, step: int) -> None:
+        """Look up rows and random numbers."""
+        b, bu = self.feed.sizes
+        rows = self.feed.labeled.rows(step, b).tolist()
+        idx = self.feed.unlabeled.rows(step, bu).tolist()
+        views = (
+            (self.labeled, rows, View.WEAK, "views/labeled"),
+            (self.unlabeled, idx, View.WEAK, "views/unlabeled/0"),
+            (self.unlabeled, idx, View.STRONG, "views/unlabeled/1"),
+        )
+        self.given = [
+            (images, r, view, rows_of(draw(view, len(r), self.generator(stream, step), self.spec)))
+            for (images, _), r, view, stream in views
+        ]
+        self.labels = [torch.tensor(self.labeled[1][rows]), torch.tensor(self.unlabeled[1][idx])]
+
+    def data(self, step: int) -> tuple[Tensor, ...]:
+        x, weak, strong = (self.step.view(*given) for given in self.given)
+        return x, self.labels[0], weak, strong, self.labels[1]
+
+    def train(self, step: int, fed: tuple[Tensor, ...]) -> dict[str, float]:
+        return self.step(step, *fed)
+
+
+def losses_of(side: Ours | Official, step: int) -> dict[str, float]:
+    """Take one step."""
+    side.prepare(step)
+    return {name: float(loss) for name, loss in side.train(step, side.data(step)).items()}
+
+
+def difference(a: dict[str, float], b: dict[str, float]) -> float:
+    """The largest relative difference between the losses of two steps."""
+    assert a.keys() == b.keys(), f"{sorted(a)} are not {sorted(b)}"
+    return max(abs(a[k] - b[k]) / max(abs(b[k]), 1e-12) for k in a)
+
+
+def compare(config: Config, dtype: torch.dtype, steps: int) -> float:
+    """How far the two sides' losses are apart, at most, over some steps from the same start."""
+    ours = Ours(config, dtype)
+    official = Official(ours)
+    return max(difference(losses_of(ours, t), losses_of(official, t)) for t in range(steps))
+
+
+def check(model: str, batch: int) -> dict[str, float]:
+    """Compare the losses; leave with a sentence where they differ."""
+    f64 = compare(make_config(model, CHECK_BATCH, Precision.fp32), torch.float64, CHECK_STEPS)
+    f32 = compare(make_config(model, batch, Precision.fp32), torch.float32, 1)
+    print(
+        f"losses differ by {f64:.1e} in float64 over {CHECK_STEPS} steps, by {f32:.1e} in float32 at the first, at most"
+    )
+    if f64 > REL_F64 or f32 > REL_F32:
+        raise SystemExit(f"No speed is reported: the bounds are {REL_F64:.0e} and {REL_F32:.0e}.")
+    return {"loss_rel_f64": f64, "loss_rel_f32": f32}
+
+
+def seconds(action: Callable[[], object], times: int = 1) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    for _ in range(times):
+        action()
+    return (time.process_time() - start) / times
+
+
+def matmul_peak(dtype: torch.dtype) -> float:
+    """FLOP/s of one thread in a large matrix product."""
+    a = torch.randn(1024, 1024).to(dtype)
+    return 2 * 1024**3 / min(seconds(lambda: a @ a) for _ in range(30))
+
+
+def time_steps(model: str, batch: int, reps: int) -> dict[str, dict[str, list[float]]]:
+    """CPU seconds per variant and part ("data", "train"), the variants taking each step in turn."""
+    fp32 = Ours(make_config(model, batch, Precision.fp32))
+    bf16 = Ours(make_config(model, batch, Precision.bf16))
+    sides: dict[str, Ours | Official] = {"official fp32": Official(fp32), "ours fp32": fp32, "ours bf16": bf16}
+    spent: dict[str, dict[str, list[float]]] = {name: {"data": [], "train": []} for name in sides}
+    for step in range(WARMUP + 1 + reps):
+        for name, side in sides.items():
+            side.prepare(step)
+            start = time.process_time()
+            fed = side.data(step)
+            middle = time.process_time()
+            side.train(step, fed)
+            end = time.process_time()
+            if step > WARMUP:
+                spent[name]["data"].append(middle - start)
+                spent[name]["train"].append(end - middle)
+    return spent
+
+
+def flops_of_step(model: str, batch: int) -> float:
+    """FLOPs of convolutions and matrix products in a whole step."""
+    ours = Ours(make_config(model, batch, Precision.fp32))
+    fed = ours.data(0)
+    with FlopCounterMode(display=False) as counter:
+        ours.train(0, fed)
+    return counter.get_total_flops()
+
+
+def bookkeeping(model: str, classes: int, reps: int) -> dict[str, tuple[float, float]]:
+    """(official, ours) CPU seconds of everything that is neither images nor network, for a number of classes."""
+    shape = make_config(model, 1, Precision.fp32).model
+    dim, cap, bl = 64 * shape.width, 256, 64
+    random = torch.Generator().manual_seed(0)
+    plain = [PlainNet(shape.depth, shape.width, 3, classes) for _ in range(2)]
+    nets = [Net(WideResNet(shape.depth, shape.width), classes).to(memory_format=torch.channels_last) for _ in range(2)]
+    for net in (plain[0], nets[0]):
+        for p in net.parameters():
+            p.grad = torch.ones_like(p)
+    sgd = torch.optim.SGD(plain[0].parameters(), OPTIM.lr, OPTIM.momentum, 0, 5e-4, OPTIM.nesterov, foreach=False)
+    fused = build_optimizer(nets[0], OPTIM)
+    queue, bank = ListQueue(classes, dim, cap), Prototypes(classes, dim, cap)
+    for _ in range(3 * cap * classes // 512):  # full, or nearly
+        f, y = torch.randn(512, dim, generator=random), torch.randint(0, classes, (512,), generator=random)
+        queue.push(f, y)
+        bank.push(f, y)
+    f, y = torch.randn(bl, dim, generator=random), torch.randint(0, classes, (bl,), generator=random)
+    label = torch.randint(0, classes, (MU * bl,), generator=random)
+    listed, daso = ListHistogram(classes, 100), Daso(classes, dim, DasoConfig("daso"))
+    daso.prototypes = NoPrototypes()  # type: ignore[assignment]
+    batch, step, clock = Batch(f, y, (), label), [0], make_clock(1000, 10**6, CPU)
+
+    def official_histogram() -> None:
+        listed.push(label)
+        listed.update(step[0])
+        step[0] += 1
+
+    def our_histogram() -> None:
+        daso.observe(None, batch, clock, f)  # type: ignore[arg-type]
+        daso.count(label)
+
+    pairs: dict[str, tuple[Callable[[], object], Callable[[], object], int]] = {
+        "EMA": (
+            lambda: average(plain[0], plain[1], 5, 0.999),
+            lambda: ema.update(nets[0], nets[1], clock.step, 0.999),
+            10,
+        ),
+        "SGD": (sgd.step, fused.step, 10),
+        "queue": (lambda: queue.push(f, y), lambda: (bank.push(f, y), bank.means()), 50),
+        "histogram": (official_histogram, our_histogram, 100),
+    }
+    out = {}
+    for name, (theirs, ours, times) in pairs.items():
+        samples = [(seconds(theirs, times), seconds(ours, times)) for _ in range(max(reps, 5) + 1)][1:]
+        out[name] = tuple(statistics.median(column) for column in zip(*samples, strict=True))
+    return out
+
+
+class NoPrototypes(nn.Module):
+    """What is left of `Daso` without prototypes is its histogram."""
+
+    def push(self, feats: Tensor, y: Tensor) -> None:
+        """Take no note."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=BATCH, default="wrn28_2")
+    parser.add_argument("--batch", type=int, help="labeled images a step; twice as many unlabeled ones, two views each")
+    parser.add_argument("--reps", type=int, default=7)
+    args = parser.parse_args()
+    batch = args.batch or BATCH[args.model]
+    configure_torch(make_config(args.model, batch, Precision.fp32), CPU)
+    record: dict[str, object] = {
+        "benchmark": "step", "model": args.model, "batch": [batch, MU * batch, MU * batch], "reps": args.reps,
+        "torch": torch.__version__, "threads": torch.get_num_threads(), "cpu": torch.backends.cpu.get_cpu_capability(),
+    }  # fmt: skip
+    record |= check(args.model, batch)
+
+    wall = time.perf_counter()
+    spent, flops = time_steps(args.model, batch, args.reps), flops_of_step(args.model, batch)
+    peaks = {"fp32": matmul_peak(torch.float32), "bf16": matmul_peak(torch.bfloat16)}
+    whole = {name: [sum(pair) for pair in zip(s["data"], s["train"], strict=True)] for name, s in spent.items()}
+    images = batch * (1 + 2 * MU)
+    print(f"\n{args.model}, {batch}+{MU * batch}+{MU * batch} images a step, {flops / 1e9:.0f} GFLOP, CPU milliseconds")
+    print(f"{'':15}{'step':>9}{'min':>9}{'max':>9}{'data':>9}{'train':>9}{'images/s':>10}{'% of peak':>11}{'ratio':>8}")
+    for name, times in whole.items():
+        data, train = (1e3 * statistics.median(spent[name][part]) for part in ("data", "train"))
+        median, precision = statistics.median(times), name.split()[1]
+        ratio = statistics.median(a / b for a, b in zip(whole["official fp32"], times, strict=True))
+        used = 100 * flops / (train / 1e3) / peaks[precision]
+        print(f"{name:15}{1e3 * median:9.1f}{1e3 * min(times):9.1f}{1e3 * max(times):9.1f}{data:9.1f}{train:9.1f}"
+              f"{images / median:10.0f}{used:11.0f}{ratio:7.2f}x")  # fmt: skip
+        record[name] = {"ms": 1e3 * median, "data_ms": data, "train_ms": train, "peak_share": used, "ratio": ratio}
+        if name.startswith("ours"):
+            goal = GOALS[args.model, precision]
+            print(f"{'':15}goal {goal}x {'reached' if ratio >= goal else 'missed'}")
+
+    step = statistics.median(whole["ours fp32"])
+    for classes in (10, 100):
+        print(f"\nC = {classes:<11}{'official':>9}{'ours':>9}{'ratio':>9}   CPU milliseconds")
+        rows = bookkeeping(args.model, classes, args.reps)
+        for name, (theirs, ours) in rows.items():
+            print(f"{name:15}{1e3 * theirs:9.3f}{1e3 * ours:9.3f}{theirs / ours:8.1f}x")
+        share = sum(ours for _, ours in rows.values()) / step
+        print(f"{'all of ours':15}{100 * share:.2f} % of a step")
+        record[f"bookkeeping_c{classes}"] = {k: [1e3 * a, 1e3 * b] for k, (a, b) in rows.items()} | {"share": share}
+    record |= {"wall_s": time.perf_counter() - wall, "load": os.getloadavg()[0]}
+    print("\n" + json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

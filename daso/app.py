@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from daso.build import build, configure_torch, data_of, resolve_device
+from daso.checks import check
 from daso.data import split as splits
 from daso.errors import RunFailed, UserError
 from daso.identity import plain, to_yaml
 from daso.rundir import RunDir, read_json, replace_file, run_name, write_json
 from daso.schema import Config, Provenance
 from daso.signals import StopRequest
+from daso.stages import own, prerequisites
 from daso.track import mlflow
 from daso.track.console import Console
 from daso.track.figures import confusion_figure, pseudo_label_figure
@@ -25,11 +27,15 @@ from daso.train.loop import Parts, State, measure, train
 from daso.version import code_version
 
 
-def run(config: Config, provenance: Provenance) -> float:
+def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
     """Make the run that `config` describes exist, whatever is there of it already.
 
     A finished run is reported and not repeated; a partial one goes on from its checkpoint; `force` starts afresh;
-    `eval_only` evaluates what there is.
+    `eval_only` evaluates what there is. Runs that it is built on are made first.
+
+    Args:
+        config, provenance: what to run, and where that came from.
+        patience: seconds to wait for another process that works on this run.
 
     Returns:
         The objective: the median of the last 20 top-1 accuracies, on the validation set where there is one, else on the
@@ -47,7 +53,9 @@ def run(config: Config, provenance: Provenance) -> float:
         return evaluate_only(config, folder, device, environment, console)
     if finished(config, folder, console):
         return objective(read_json(folder.summary) or {})
-    with folder.lock(), StopRequest() as stop:
+    if config.force or not folder.checkpoint.exists():
+        run_prerequisites(config, provenance, console)
+    with folder.lock(patience), StopRequest() as stop:
         if finished(config, folder, console):  # by the process that held the lock until now
             return objective(read_json(folder.summary) or {})
         if config.force:
@@ -59,6 +67,13 @@ def run(config: Config, provenance: Provenance) -> float:
         except RunFailed as failure:
             folder.mark_failed(str(failure))
             raise
+
+
+def run_prerequisites(config: Config, provenance: Provenance, console: Console) -> None:
+    """Make the runs exist that this one is built on; another process that makes one is waited for."""
+    for needed in prerequisites(config):
+        console.note(f"Run {config.run_key} is built on run {needed.run_key}, which comes first.")
+        run(needed, provenance._replace(choices={}, warnings=check(needed)), patience=math.inf)
 
 
 def finished(config: Config, folder: RunDir, console: Console) -> bool:
@@ -89,7 +104,7 @@ def _train(
 ) -> float:
     for sentence in provenance.warnings:
         console.warn(sentence)
-    parts = prepare(config, folder, device)
+    parts = prepare(own(config), folder, device)
     state = State()
     code = str(code_version())
     if folder.checkpoint.exists():
@@ -98,7 +113,8 @@ def _train(
         _compare_code(saved["environment"]["code"], console)
         state.unpack(parts, saved)
     replace_file(folder.resolved, to_yaml(config).encode())
-    write_json(folder.card, {"name": run_name(plain(config)), "tags": _tags(config, provenance)})
+    name, steps = run_name(plain(config)), parts.config.train.steps
+    write_json(folder.card, {"name": name, "tags": _tags(config, provenance), "steps": steps})
     journal = Journal(folder.metrics)
     journal.truncate(state.step)
     mirror = None
@@ -106,11 +122,11 @@ def _train(
         uri = mlflow.resolve_uri(config.track.uri)
         mirror = mlflow.Mirror(folder, uri, config.track.experiment, console.warn)
         mirror.start()
-    console.header(_facts(parts, environment, state))
+    console.header(_facts(name, parts, environment, state))
     status: mlflow.Status = "KILLED"
     try:
         report = _Report(journal, console, mirror)
-        with console.progress(state.step, config.train.steps):
+        with console.progress(state.step, steps):
             train(parts, state, report, folder.checkpoint, environment | {"code": code}, stop)
         summary = summarise(parts, state, environment | {"code": code})
         write_json(folder.summary, summary)
@@ -185,11 +201,11 @@ def evaluate_only(
     """
     if not folder.checkpoint.exists():
         raise UserError(f"eval_only=true found no checkpoint at {folder.checkpoint}: train the run first.")
-    parts, state = prepare(config, folder, device), State()
+    parts, state = prepare(own(config), folder, device), State()
     state.unpack(parts, checkpoint.load(folder.checkpoint, config.run_key, device))
-    console.header(_facts(parts, environment, state))
+    console.header(_facts(run_name(plain(config)), parts, environment, state))
     measured, _ = measure(parts)
-    console.note(f"Evaluated again after {state.step} of {config.train.steps} steps.")
+    console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
     summary = summarise(parts, state, environment) | measured
     console.summary(summary)
     return objective(summary)
@@ -262,7 +278,7 @@ def _tags(config: Config, provenance: Provenance) -> dict[str, str]:
     }
 
 
-def _facts(parts: Parts, environment: dict[str, Any], state: State) -> dict[str, Any]:
+def _facts(name: str, parts: Parts, environment: dict[str, Any], state: State) -> dict[str, Any]:
     """What a person wants to see before a run starts."""
     pool = parts.feed.pool
     unlabeled = pool.unlabeled_y
@@ -272,7 +288,7 @@ def _facts(parts: Parts, environment: dict[str, Any], state: State) -> dict[str,
         known = bool((unlabeled >= 0).all())
         sizes = torch.bincount(unlabeled, minlength=classes).tolist() if known else len(unlabeled)
     return {
-        "name": run_name(plain(parts.config)),
+        "name": name,
         "run_key": parts.config.run_key,
         "labeled": parts.counts,
         "unlabeled": sizes,  # per class; one number where the classes are unknown

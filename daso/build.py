@@ -13,21 +13,25 @@ from daso.data.feed import Feed
 from daso.data.pool import Pool
 from daso.data.sources import Arrays
 from daso.data.split import Split
-from daso.data.streams import Stream, permutation_round
+from daso.data.streams import Stream, class_aware_round, permutation_round
 from daso.data.views import Views, ViewSpec, draw
 from daso.errors import UserError
 from daso.learners.base import Learner
 from daso.learners.fixmatch import FixMatch
+from daso.learners.retrain import Retrain
 from daso.learners.supervised import Supervised
 from daso.nn.net import Net
 from daso.nn.wrn import WideResNet
 from daso.protocol.base import Protocol
-from daso.schema import Compile, Config, FixMatchAlgorithm, Precision, SupervisedAlgorithm
+from daso.protocol.crest import Crest
+from daso.protocol.crt import Crt
+from daso.schema import Compile, Config, FixMatchAlgorithm, FrozenBn, Precision, RetrainAlgorithm, SupervisedAlgorithm
 from daso.slots.align import DistributionAlignment
 from daso.slots.base import LabeledLoss
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
+from daso.stages import encoder_of
 from daso.train.loop import Parts
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
@@ -135,7 +139,7 @@ def build(
         learner=learner,
         slots=slots,
         optimizer=optimizer,
-        protocol=Protocol(config.train.steps),
+        protocol=build_protocol(config, pool, split),
         step=TrainStep(
             nets, learner, slots, optimizer, config.optim.ema_decay, autocast, config.train.compile is Compile.default
         ),
@@ -143,7 +147,7 @@ def build(
             pool=pool,
             views=views,
             unlabeled_views=learner.views,
-            labeled=build_stream(config.seed, "labeled", len(pool.labeled_y)),
+            labeled=partial(build_labeled_stream, config),
             unlabeled=unlabeled,
             sizes=sizes,
             generator=keyed,
@@ -167,6 +171,8 @@ def build_learner(config: Config) -> Learner:
         return FixMatch(algorithm.threshold)
     if isinstance(algorithm, SupervisedAlgorithm):
         return Supervised()
+    if isinstance(algorithm, RetrainAlgorithm):
+        return Retrain(running_stats=algorithm.bn is FrozenBn.clean)
     raise UserError(f"algorithm.name={algorithm.name} is not known.")
 
 
@@ -202,6 +208,26 @@ def build_slots(config: Config, features: int, counts: Tensor) -> Slots:
     )
 
 
+def build_protocol(config: Config, pool: Pool, split: Split) -> Protocol:
+    """What happens between the phases of the run."""
+    protocol, steps = config.protocol, config.train.steps
+    if protocol.name == "none":
+        return Protocol(steps)
+    if protocol.name == "crt":
+        return Crt(steps, partial(encoder_of, config, split))
+    assert pool.unlabeled_y is not None, "a generation selects from the unlabeled set"
+    t_min = protocol.t_min if protocol.name == "crest_plus" else None
+    return Crest(steps, protocol.generations, pool.counts, len(pool.unlabeled_y), protocol.alpha, t_min)
+
+
+def build_labeled_stream(config: Config, labels: Tensor, phase: int) -> Stream:
+    """An endless, stateless stream of row numbers of a labeled set with `labels` [N], from the start of a phase."""
+    sampler = config.sampler
+    aware = sampler.name == "class_aware"
+    round = class_aware_round(labels.cpu(), sampler.beta) if aware else permutation_round(len(labels))
+    return Stream(partial(generator, config.seed, "rows/labeled" if phase == 0 else f"rows/labeled/{phase}"), round)
+
+
 def build_stream(seed: int, name: str, rows: int) -> Stream:
     """An endless, stateless stream of row numbers: one permutation after another."""
     return Stream(partial(generator, seed, f"rows/{name}"), permutation_round(rows))
@@ -221,6 +247,6 @@ def data_of(config: Config) -> tuple[Arrays, Split]:
 
     arrays = load(config.dataset)
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
-    with_unlabeled = not isinstance(config.algorithm, SupervisedAlgorithm)
+    with_unlabeled = not isinstance(config.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
     split = make_split(np.asarray(arrays.train_y), config.dataset, config.imb, config.seed, with_unlabeled, extra)
     return arrays, split

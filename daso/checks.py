@@ -18,6 +18,7 @@ def check(config: Config) -> list[str]:
     """
     _check_finite(config)
     _check_slots(config)
+    _check_protocol(config)
     _check_class_sizes(config)
     return _warnings(config)
 
@@ -67,6 +68,40 @@ def _check_slots(config: Config) -> None:
         )
 
 
+def _check_protocol(config: Config) -> None:
+    """Refuse phases that the learner, the slots or the length of the run leave no room for."""
+    protocol, steps, learner = config.protocol, config.train.steps, config.algorithm.name
+    key = "protocol.first" if protocol.phases != protocol.name else "protocol.name"
+    if protocol.phases != "none":
+        require(
+            Offer.PSEUDO in config.algorithm.offers,
+            key,
+            protocol.phases,
+            f"algorithm={learner} makes no pseudo-labels to add to the labeled set, so {key}=none "
+            "or, for example, algorithm=fixmatch_crest",
+        )
+        require(
+            protocol.generations <= steps,
+            "protocol.generations",
+            protocol.generations,
+            f"a generation lasts at least one of train.steps={steps}",
+        )
+    if protocol.phases == "crest_plus":
+        require(
+            config.align.name == "da",
+            key,
+            protocol.phases,
+            "its generations differ in the goal of distribution alignment, so align=da, or crest for none",
+        )
+    if protocol.name == "crt":
+        require(
+            round(protocol.retrain * steps) >= 1,
+            "protocol.retrain",
+            protocol.retrain,
+            f"the second stage would have no step of train.steps={steps}",
+        )
+
+
 def _check_class_sizes(config: Config) -> None:
     """Refuse sizes that the data set cannot fill, and classes that truncation would leave empty."""
     dataset, imb = config.dataset, config.imb
@@ -98,12 +133,16 @@ def _check_tail(key: str, value: float, head_key: str, head: int) -> None:
 
 def _warnings(config: Config) -> list[str]:
     """What runs but probably does not mean what it says."""
-    train, daso = config.train, config.daso
+    train, daso, protocol = config.train, config.daso, config.protocol
     found = []
-    if daso.name != "none" and daso.warmup_steps >= train.steps:
+    phase = train.steps // (1 if protocol.phases == "none" else protocol.generations)
+    if daso.name != "none" and daso.warmup_steps >= phase:
+        bound = f"train.steps={train.steps}"
+        if phase < train.steps:
+            bound = f"the {phase} steps of a generation (protocol.generations={protocol.generations})"
         found.append(
             f"DASO never blends in this run: it is plain {config.algorithm.name}, because "
-            f"daso.warmup_steps={daso.warmup_steps} is not below train.steps={train.steps}."
+            f"daso.warmup_steps={daso.warmup_steps} is not below {bound}."
         )
     evaluations = -(-train.steps // train.eval_every)
     if evaluations < 20:

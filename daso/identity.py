@@ -26,7 +26,7 @@ def science(node: Any) -> Any:
     """The part of a configuration that decides a run's numbers.
 
     Left out: fields marked `NOT_SCIENCE`, fields at their `neutral` value (a knob added later orphans no finished
-    run), and slots that add nothing, whose other fields are inert.
+    run), slots that add nothing, whose other fields are inert, and knobs of other options of a node.
     """
     if not is_dataclass(node):
         return plain(node)
@@ -35,6 +35,8 @@ def science(node: Any) -> Any:
         value = getattr(node, f.name)
         absent = getattr(value, "absent", None)
         if not f.metadata.get("science", True) or (absent is not None and value.name == absent):
+            continue
+        if "only" in f.metadata and getattr(node, "name", None) not in f.metadata["only"]:
             continue
         if "neutral" in f.metadata and value == f.metadata["neutral"]:
             continue

@@ -41,7 +41,7 @@ class RunDir:
         self.key = run_key
         self.path = self.root / run_key
         self.resolved = self.path / "resolved.yaml"  # the resolved configuration
-        self.card = self.path / "run.json"  # {"name": str, "tags": {str: str}}: how tracking shows the run
+        self.card = self.path / "run.json"  # {"name", "tags", "steps"}: how tracking and listings show the run
         self.splits = self.path / "splits.npz"
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"
@@ -188,7 +188,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def method_name(config: Mapping[str, Any]) -> str:
     """The learner and the filled slots of a resolved configuration, e.g. `fixmatch_la_daso`."""
     fixed = ("dataset", "imb", "algorithm", "model", "optim", "train", "track")
-    plain = ("none", "ce")
+    plain = ("none", "ce", "random")
     slots = [node["name"] for key, node in config.items() if key not in fixed and isinstance(node, Mapping)]
     return "_".join([config["algorithm"]["name"], *(name for name in slots if name not in plain)])
 

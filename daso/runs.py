@@ -84,7 +84,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "imbalance": imbalance_name(config["imb"]) if "imb" in config else None,
         "seed": config.get("seed"),
         "step": max((row["step"] for row in rows), default=0),
-        "steps": _get(config, "train", "steps"),
+        "steps": (read_json(run.card) or {}).get("steps", _get(config, "train", "steps")),
         **{name: results.get(name) for name in RESULTS},
         "age_seconds": round(time.time() - touched, 1),
     }

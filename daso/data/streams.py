@@ -14,6 +14,25 @@ def permutation_round(n: int) -> Round:
     return lambda generator: torch.randperm(n, generator=generator)
 
 
+def class_aware_round(labels: Tensor, beta: float) -> Round:
+    """As many draws with replacement as there are rows, rare classes more often (behaviour: ClassAwareSampler).
+
+    Args:
+        labels: [n] int64 classes of the rows.
+        beta: a row of a class with m rows weighs (1 - beta) / (1 - beta^m) (Cui et al. 2019, Eq. 2); at 1, 1 / m.
+    """
+    weights = class_weights(torch.bincount(labels), beta)[labels]
+    return lambda generator: torch.multinomial(weights, len(weights), replacement=True, generator=generator)
+
+
+def class_weights(counts: Tensor, beta: float) -> Tensor:
+    """Inverse effective numbers of `counts` [C], float64, with sum 1; a class without rows weighs nothing."""
+    n = counts.to(torch.float64)
+    weights = 1 / n if beta == 1 else (1 - beta) / (1 - beta**n)
+    weights = torch.where(n > 0, weights, 0)
+    return weights / weights.sum()
+
+
 class Stream:
     """Rounds laid end to end and cut into batches: no batch is short, epochs run on across batch borders.
 

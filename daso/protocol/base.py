@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from daso.data.feed import Feed
 from daso.slots.slots import Slots
@@ -12,7 +12,7 @@ from daso.types import Nets
 
 
 class Phase(NamedTuple):
-    """A stretch of a run. Clock, learning rate, ramp-ups and the EMA's warm-up restart with it."""
+    """A stretch of a run. Clock, flags, learning rate, ramp-ups and the EMA's warm-up restart with it."""
 
     number: int  # from 0
     start: int  # its first step
@@ -27,7 +27,7 @@ class Stage(NamedTuple):
     optimizer: torch.optim.Optimizer
     feed: Feed
     predict_unlabeled: Callable[[], Tensor]  # [N,C] class distributions of the EMA network over the unlabeled set
-    seed: int
+    generator: Callable[[str, int], Generator]  # (stream, index) -> CPU generator of the run
 
 
 class Protocol(nn.Module):
@@ -44,7 +44,7 @@ class Protocol(nn.Module):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        self.register_buffer("current", torch.zeros((), dtype=torch.int64))  # number of the phase that has begun
+        self.register_buffer("current", torch.tensor(-1))  # number of the phase that has begun; -1: none has
 
     def phase(self, step: int) -> Phase:
         """The phase that `step` belongs to."""
@@ -59,7 +59,11 @@ class Protocol(nn.Module):
         return phase
 
     def begin(self, phase: Phase, stage: Stage) -> None:
-        """Prepare `stage` for `phase`."""
+        """Prepare `stage` for `phase`; the first one begins on networks fresh from their initialisation."""
 
     def restore(self, stage: Stage) -> None:
         """Bring the parts of `stage` that no checkpoint holds (the feed) to where this state says they are."""
+
+    def metrics(self) -> dict[str, float]:
+        """What there is to report of the phase, by name."""
+        return {}

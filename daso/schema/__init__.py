@@ -4,12 +4,28 @@ Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/conf.py` 
 Checks that span several nodes stand in `daso/checks.py`.
 
 A field's metadata says how it enters the run key (`daso/identity.py`): `NOT_SCIENCE` for what changes no number of a
-run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field existed.
+run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field existed;
+`{"only": names}` for a knob of some of a node's options, inert under the others.
 """
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of
 from daso.schema.data import DatasetConfig, ImbalanceConfig, parse_gamma_u
-from daso.schema.learners import ALGORITHMS, AlgorithmConfig, FixMatchAlgorithm, Offer, SupervisedAlgorithm
+from daso.schema.learners import (
+    ALGORITHMS,
+    AlgorithmConfig,
+    FixMatchAlgorithm,
+    MeanTeacherAlgorithm,
+    MixMatchAlgorithm,
+    Offer,
+    PseudoLabelAlgorithm,
+    RampedAlgorithm,
+    RampShape,
+    ReMixMatchAlgorithm,
+    RetrainAlgorithm,
+    SupervisedAlgorithm,
+    UsadtmAlgorithm,
+)
+from daso.schema.protocol import FrozenBn, ProtocolConfig, SamplerConfig
 from daso.schema.run import Config
 from daso.schema.slots import AlignConfig, DasoConfig, EmaBn, SupervisedLossConfig, parse_blend
 from daso.schema.training import Compile, ModelConfig, OptimConfig, Precision, Schedule, TrackConfig, TrainConfig
@@ -27,17 +43,28 @@ __all__ = [
     "DatasetConfig",
     "EmaBn",
     "FixMatchAlgorithm",
+    "FrozenBn",
     "ImbalanceConfig",
+    "MeanTeacherAlgorithm",
+    "MixMatchAlgorithm",
     "ModelConfig",
     "Offer",
     "OptimConfig",
     "Precision",
+    "ProtocolConfig",
     "Provenance",
+    "PseudoLabelAlgorithm",
+    "RampShape",
+    "RampedAlgorithm",
+    "ReMixMatchAlgorithm",
+    "RetrainAlgorithm",
+    "SamplerConfig",
     "Schedule",
     "SupervisedAlgorithm",
     "SupervisedLossConfig",
     "TrackConfig",
     "TrainConfig",
+    "UsadtmAlgorithm",
     "parse_blend",
     "parse_gamma_u",
     "require",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from daso.schema.base import NOT_SCIENCE, require
 from daso.schema.data import DatasetConfig, ImbalanceConfig
 from daso.schema.learners import AlgorithmConfig
+from daso.schema.protocol import ProtocolConfig, SamplerConfig
 from daso.schema.slots import AlignConfig, DasoConfig, SupervisedLossConfig
 from daso.schema.training import ModelConfig, OptimConfig, TrackConfig, TrainConfig
 
@@ -19,6 +20,8 @@ class Config:
     supervised: SupervisedLossConfig
     align: AlignConfig
     daso: DasoConfig
+    sampler: SamplerConfig
+    protocol: ProtocolConfig
     model: ModelConfig
     optim: OptimConfig
     train: TrainConfig

@@ -32,6 +32,10 @@ class DistributionAlignment(Align):
         self.register_buffer("ring", torch.zeros(window, len(goal)))  # batch means
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # batches seen
 
+    def soften(self, temperature: float) -> None:
+        """Follow goal^temperature from now on."""
+        self.temperature.fill_(temperature)
+
     def forward(self, p: Tensor) -> Tensor:
         """Aligned distributions [Bu,C] from `p` [Bu,C]; remembers the mean of `p`."""
         window = len(self.ring)

@@ -4,6 +4,7 @@ Shape legend: Bl / Bu labeled / unlabeled batch, C classes, D features.
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ class Slot(nn.Module):
         return {}
 
     def flags(self, step: int) -> dict[str, bool]:
-        """The fields of `Flags` that the slot decides at `step`."""
+        """The fields of `Flags` that the slot decides at `step` of the phase."""
         return {}
 
 
@@ -46,6 +47,10 @@ class Align(Slot):
         """Distributions [Bu,C] from distributions `p` [Bu,C]."""
         raise NotImplementedError
 
+    def soften(self, temperature: float) -> None:
+        """A new phase begins, with this power of the class distribution to follow: 1 leaves it, 0 makes it uniform."""
+        raise NotImplementedError
+
 
 class Refine(Slot):
     """Place `refine`: pseudo-label distributions corrected with what is known about their rows of the unlabeled set."""
@@ -57,6 +62,8 @@ class Refine(Slot):
 
 class Semantic(Slot):
     """Places `semantic`, `blend` and its own loss: a second opinion on unlabeled images, from their features."""
+
+    wants_labeled_features: bool = False  # `observe` can do with features of a teacher pass that the learner makes anyway
 
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None) -> None:
         """Start of the step: learn from the labeled images; `feats_l` [Bl,D] are their teacher features, if at hand."""
@@ -75,8 +82,18 @@ class Semantic(Slot):
         raise NotImplementedError
 
 
+class Confidence(Slot):
+    """Place `confidence`: which pseudo-labels a thresholded consistency loss is trained with."""
+
+    def forward(self, labels: Labels, threshold: float) -> Tensor:
+        """A weight for each of the final pseudo-labels [Bu]; `threshold` is the learner's own."""
+        raise NotImplementedError
+
+
 class Auxiliary(Slot):
-    """Place `aux`: further loss terms on the step's features, with a head of their own."""
+    """Place `aux`: further loss terms on the step's features, with a head of their own, which answers at test time."""
+
+    head: ClassVar[str]
 
     def forward(
         self,

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from daso.slots.base import Align, Auxiliary, LabeledLoss, Refine, Semantic, Slot
+from daso.slots.base import Align, Auxiliary, Confidence, LabeledLoss, Refine, Semantic, Slot
 from daso.slots.losses import labels, sharpen
-from daso.types import Batch, Clock, Draw, Feats, Flags, Nets, Noise, Sizes, Target
+from daso.types import Batch, Clock, Draw, Feats, Flags, Labels, Nets, Noise, Sizes, Target
 
 
 class Slots(nn.Module):
@@ -17,6 +17,7 @@ class Slots(nn.Module):
     align: Align | None
     refine: Refine | None
     semantic: Semantic | None
+    confidence: Confidence | None
 
     def __init__(
         self,
@@ -24,6 +25,7 @@ class Slots(nn.Module):
         align: Align | None = None,
         refine: Refine | None = None,
         semantic: Semantic | None = None,
+        confidence: Confidence | None = None,
         extras: Iterable[Auxiliary] = (),
     ) -> None:
         super().__init__()
@@ -31,7 +33,18 @@ class Slots(nn.Module):
         self.align = align
         self.refine = refine
         self.semantic = semantic
+        self.confidence = confidence
         self.extras = nn.ModuleList(extras)
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether any slot looks at the encoder's features of unlabeled images."""
+        return self.semantic is not None or len(self.extras) > 0
+
+    @property
+    def wants_labeled_features(self) -> bool:
+        """Whether `observe` can do with labeled features of a teacher pass, by batch statistics, of the learner's."""
+        return self.semantic is not None and self.semantic.wants_labeled_features
 
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d labeled loss of `logits` [Bl,C] against `y` [Bl]."""
@@ -69,6 +82,15 @@ class Slots(nn.Module):
             self.semantic.count(label)
         return Target(p, label, conf, linear, semantic)
 
+    def confident(self, target: Target, threshold: float) -> Tensor:
+        """Weights [Bu] of the pseudo-labels in a consistency loss: those of at least `threshold`, unless a slot knows
+        better.
+        """
+        if self.confidence is None:
+            return target.conf >= threshold
+        weight: Tensor = self.confidence(Labels(target.label, target.conf), threshold)
+        return weight
+
     def aux(
         self, nets: Nets, feats: Feats, batch: Batch, target: Target | None, noise: Noise, clock: Clock, flags: Flags
     ) -> dict[str, Tensor]:
@@ -87,7 +109,7 @@ class Slots(nn.Module):
         return {name: draw for slot in self._filled() for name, draw in slot.draws(sizes).items()}
 
     def flags(self, step: int) -> Flags:
-        """The traced graph that `step` needs; host side."""
+        """The traced graph that `step` of the phase needs; host side."""
         return Flags(**{name: value for slot in self._filled() for name, value in slot.flags(step).items()})
 
     def relabel(self, counts: Tensor) -> None:
@@ -95,6 +117,16 @@ class Slots(nn.Module):
         for slot in self._filled():
             slot.relabel(counts)
 
+    def soften(self, temperature: float) -> None:
+        """A new phase begins, with this temperature of the class distribution to align to; host side."""
+        assert self.align is not None, "nothing is aligned"
+        self.align.soften(temperature)
+
+    @property
+    def head(self) -> str:
+        """The head of the network that answers at test time."""
+        return next((extra.head for extra in self.extras), "cls")
+
     def _filled(self) -> list[Slot]:
-        slots = (self.labeled, self.align, self.refine, self.semantic, *self.extras)
+        slots = (self.labeled, self.align, self.refine, self.semantic, self.confidence, *self.extras)
         return [slot for slot in slots if slot is not None]

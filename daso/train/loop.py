@@ -146,7 +146,7 @@ def train(
         clock = make_clock(state.step - phase.start, phase.steps, parts.device)
         lr = learning_rate(parts.config.optim, state.step - phase.start, phase.steps)
         set_lr(parts.optimizer, lr)
-        outcome = parts.step(batch, noise, clock, parts.slots.flags(state.step))
+        outcome = parts.step(batch, noise, clock, parts.slots.flags(state.step - phase.start))
         parts.meters.add(outcome, batch.y, truth)
         state.step += 1
         report.progress(state.step)
@@ -157,6 +157,7 @@ def train(
             rate = (state.step - window_start) / max(now - window_began, 1e-9)
             window_began, window_start = now, state.step
             row = {f"train/{name}": value for name, value in means.items()}
+            row |= parts.protocol.metrics()
             row |= {"train/lr": lr, "time/steps_per_second": rate, "memory/peak_bytes": peak_bytes(parts.device)}
             report.row("train", state.step, row)
             if not all(map(math.isfinite, means.values())):
@@ -166,7 +167,7 @@ def train(
             state.last |= state.history.add(state.last)
             state.last |= parts.meters.read_labels()
             report.row("eval", state.step, state.last)
-            for text in collapse(state.last["test/bacc"], state.confusion, state.step / steps):
+            for text in collapse(state.last["test/bacc"], state.confusion, (state.step - phase.start) / phase.steps):
                 if text not in state.warned:
                     state.warned.append(text)
                     report.warn(state.step, text)
@@ -188,7 +189,7 @@ def make_stage(parts: Parts) -> Stage:
         chunks = torch.split(pool.unlabeled_x, evaluate.BATCH)
         return torch.cat([predict(parts.resize(images)).softmax(1) for images in chunks])
 
-    return Stage(parts.nets, parts.slots, parts.optimizer, parts.feed, predict_unlabeled, parts.config.seed)
+    return Stage(parts.nets, parts.slots, parts.optimizer, parts.feed, predict_unlabeled, parts.generator)
 
 
 def predictor(parts: Parts, net: Net) -> evaluate.Predict:
@@ -236,12 +237,12 @@ def measure(parts: Parts) -> tuple[dict[str, float], Tensor]:
 
 
 def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> list[str]:
-    """Sentences about a collapsed network in the second half of a run: accuracy at chance, classes never predicted.
+    """Sentences about a collapsed network in the second half of a phase: accuracy at chance, classes never predicted.
 
     Args:
         balanced_accuracy: on the test set, percent.
         confusion: [C,C] counts of the test set, rows = truth.
-        progress: share of the steps done.
+        progress: share of the steps done, of the phase.
     """
     if progress < 0.5:
         return []

@@ -1,0 +1,91 @@
+"""Runs that a run is built on, and what is left for it to train itself. Host side; torch is not needed to ask.
+
+A stage is an ordinary run with a folder, a key and a journal of its own: whoever needs it again finds it finished.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daso import schema
+from daso.identity import plain, run_key
+from daso.rundir import RunDir
+from daso.schema import Config, RetrainAlgorithm, SamplerConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from daso.data.split import Split
+
+
+def prerequisites(config: Config) -> list[Config]:
+    """The runs that must be finished before the training of `config` can begin.
+
+    Raises:
+        UserError: `protocol.from_run` names none that is.
+    """
+    named = config.protocol.from_run
+    if config.protocol.name != "crt":
+        return []
+    if not named:
+        return [_first_stage(config)]
+    right = f"{_source(config).path} is no finished run; give the key of one in out_root, or its folder"
+    schema.require(_source(config).done.exists(), "protocol.from_run", named, right)
+    return []
+
+
+def own(config: Config) -> Config:
+    """What the run itself trains, as a configuration like any other: `config`, or cRT's second stage.
+
+    That is the plain cross-entropy of the classifier, every slot empty, on labeled images by the protocol's sampler;
+    `from_run` then is the folder of the run to start from, in any case.
+    """
+    protocol = config.protocol
+    if protocol.name != "crt":
+        return config
+    nodes = {f.name: getattr(config, f.name) for f in fields(config)}
+    empty = {name: type(node)(name=node.absent) for name, node in nodes.items() if hasattr(node, "absent")}
+    stage = empty | {
+        "algorithm": RetrainAlgorithm("retrain", protocol.frozen_bn),
+        "sampler": SamplerConfig(protocol.sampler, protocol.beta),
+        "protocol": replace(protocol, from_run=str(_source(config).path)),
+        "train": replace(config.train, steps=round(protocol.retrain * config.train.steps)),
+    }
+    return replace(config, **stage)
+
+
+def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
+    """The encoder's state in the raw network of the run that `config`, a second stage, starts from, on the CPU.
+
+    Raises:
+        UserError: that run has another network, or learned from other images than `split`'s.
+    """
+    import torch
+    import yaml
+
+    from daso.data import split as splits
+    from daso.train import checkpoint
+
+    run = _source(config)
+    require = partial(schema.require, key="protocol.from_run", value=config.protocol.from_run)
+    theirs = yaml.safe_load(run.resolved.read_bytes())
+    require(theirs["model"] == plain(config.model), right="it has another network; choose a run of this model")
+    images = splits.load(run.splits)._replace(unlabeled=split.unlabeled)
+    same = theirs["dataset"]["name"] == config.dataset.name and splits.checksum(images) == splits.checksum(split)
+    require(same, right="it learned from other labeled images; choose a run of this dataset, imb and seed")
+    state = checkpoint.load(run.checkpoint, run.key, torch.device("cpu"))["student"]
+    return {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+
+
+def _first_stage(config: Config) -> Config:
+    protocol = replace(config.protocol, name=config.protocol.first)
+    first = replace(config, protocol=protocol, force=False, run_key="")
+    return replace(first, run_key=run_key(first))
+
+
+def _source(config: Config) -> RunDir:
+    named = config.protocol.from_run or _first_stage(config).run_key
+    folder = Path(named) if Path(named).is_dir() else Path(config.out_root, named)
+    return RunDir(folder.absolute().parent, folder.name)

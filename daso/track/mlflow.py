@@ -9,10 +9,11 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -64,13 +65,13 @@ class Mirror:
         """Say that rows were written: they are sent soon. Returns at once."""
         self._rows.set()
 
-    def finish(self, status: Status, artifacts: Sequence[Path] = (), timeout: float = 60.0) -> bool:
+    def finish(self, status: Status, artifacts: Sequence[Path] = (), timeout: float = 120.0) -> bool:
         """Send the rest, upload artifacts (files and folders that exist), end the MLflow run.
 
         Args:
             status: how the run ended.
             artifacts: what to upload.
-            timeout: the longest time to wait, in seconds.
+            timeout: the longest time, in seconds, to wait while nothing gets on.
 
         Returns:
             Whether everything arrived; if not, the user has been told how to rebuild the mirror.
@@ -78,9 +79,12 @@ class Mirror:
         self._status, self._artifacts = status, artifacts
         self._ended.set()
         self._rows.set()
-        self._thread.join(timeout)
+        gains = -1
+        while self._thread.is_alive() and self._remote.gains > gains:
+            gains = self._remote.gains
+            self._thread.join(timeout)
         if not self._complete:
-            self._say("has not taken everything", f"it still did not answer after {timeout:g} s")
+            self._say("has not taken everything", f"nothing arrived for {timeout:g} s")
         return self._complete
 
     def _work(self) -> None:
@@ -129,6 +133,7 @@ class Remote:
         self.uri = uri
         self.experiment = experiment
         self.run_id = ""
+        self.gains = 0  # how often it got a step further
         self._fresh = fresh
         self._client: Any = None
         self._sent = Prefix()
@@ -142,6 +147,7 @@ class Remote:
             self._note(sending=end)
             for part in _parts(_metrics(rows), METRICS_PER_CALL):
                 self._client.log_batch(self.run_id, metrics=part)
+                self.gains += 1
             self._sent = end
             self._note()
         while self._old:
@@ -160,7 +166,9 @@ class Remote:
     def _open(self) -> None:
         from mlflow.entities import RunTag
 
+        self.gains += 1
         client = _client(self.uri)
+        self.gains += 1
         experiment_id = _experiment_id(client, self.uri, self.experiment)
         config = yaml.safe_load(self.run.resolved.read_text())
         card = read_json(self.run.card) or {"name": run_name(config), "tags": {}}
@@ -182,6 +190,7 @@ class Remote:
         _log_params(client, self.run_id, config)
         self._old = own - {self.run_id}
         self._client = client
+        self.gains += 1
 
     def _resume(self, note: Mapping[str, Any]) -> bool:
         """Whether the noted MLflow run holds nothing but what the file begins with; then go on after that."""
@@ -271,15 +280,21 @@ def _client(uri: str) -> Any:
 
     for noisy in ("mlflow", "alembic", "urllib3.connectionpool"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    guard: AbstractContextManager[object] = nullcontext()
     path = _sqlite_path(uri)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        guard = FileLock(f"{path}.lock")
-    with guard:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
+        with FileLock(f"{path}.lock"):
+            if not _has_tables(path):
+                MlflowClient(tracking_uri=uri, registry_uri=uri)  # makes the tables
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_experiments(max_results=1)
     return client
+
+
+def _has_tables(path: Path) -> bool:
+    """Whether MLflow has set this SQLite file up; cheap, for eight processes ask one after the other."""
+    with closing(sqlite3.connect(path)) as database:
+        return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchall())
 
 
 def _experiment_id(client: Any, uri: str, name: str) -> str:

@@ -139,7 +139,7 @@ def _train(
     finally:
         journal.close()
         if mirror is not None:
-            mirror.finish(status, mlflow.artifacts(folder))
+            mirror.finish(status, mlflow.artifacts(folder), timeout=20 if status == "KILLED" else 120)
     folder.mark_done()
     return objective(summary)
 

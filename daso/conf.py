@@ -1,13 +1,16 @@
 """From option files and a command line to a `Config`, and from a mistake there to one sentence."""
 
+import copy
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import fields
+from functools import cache
 from math import nan
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -18,10 +21,10 @@ from daso.callbacks import FAILED, FINISHED, REFUSED, JobResult
 from daso.checks import check
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.identity import run_key, to_yaml
-from daso.mistakes import explain, no_such_key, refuse_null_groups
+from daso.mistakes import CONF, explain, no_such_key, refuse_null_groups
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
 
-__all__ = ["check", "guard", "launch", "provenance", "register", "resolve", "run_key", "to_yaml"]
+__all__ = ["check", "configuration", "guard", "launch", "provenance", "register", "resolve", "run_key", "to_yaml"]
 
 Run = Callable[[Config, Provenance], float]
 
@@ -70,6 +73,32 @@ def resolve(cfg: DictConfig) -> Config:
     check(config)
     config.run_key = run_key(config)
     return config
+
+
+def configuration(overrides: Sequence[str]) -> Config:
+    """What `train.py` would run for a command line, without running it.
+
+    Composing is slow, so it happens once per set of choices; the imbalance, of which a table has many, is put on a
+    copy.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    register()
+    choice = [item.partition("=")[2] for item in overrides if item.startswith("imbalance=")]
+    cfg = copy.deepcopy(_composed(tuple(item for item in overrides if not item.startswith("imbalance="))))
+    if choice:
+        cfg.imb = OmegaConf.merge(cfg.imb, OmegaConf.load(CONF / "imbalance" / f"{choice[-1]}.yaml"))
+    return resolve(cfg)
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("config", list(overrides))
+    except Exception as error:
+        raise UserError(explain(error, list(overrides))) from error
 
 
 def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:

@@ -88,6 +88,7 @@ class Cell(NamedTuple):
     source: str
     footnotes: tuple[str, ...]
     setting: Setting
+    learner: str  # an option of the group algorithm
 
 
 def cells(table: str | int) -> list[Cell]:
@@ -138,6 +139,11 @@ def setting_of(number: Published) -> Setting:
     return Setting(number.n1, m1, number.gamma_l, number.gamma_u)
 
 
+def has_place(number: Published) -> bool:
+    """Whether the paper's data sets and kinds of imbalance can express a published number of any source."""
+    return number.dataset in DATASETS and number.gamma_u in (number.gamma_l, "1", f"1/{number.gamma_l}", "unknown")
+
+
 def imbalance_option(dataset: str, setting: Setting) -> str:
     """The option of the group imbalance, such as `cifar10_n500_m4000_g100_reversed`."""
     if setting.gamma_u == "unknown":
@@ -179,6 +185,7 @@ def _cell(number: Published) -> Cell:
         source=number.source,
         footnotes=footnotes(number),
         setting=setting,
+        learner=number.learner,
     )
 
 

@@ -1,0 +1,184 @@
+"""`python -m daso.report`: tables, figures and an HTML page from finished runs, beside the published numbers.
+
+  python -m daso.report table=1 [format=markdown|latex|csv|html] [runs=outputs,other] [select=median20|mean20|last|best]
+                        [la=true] [metric=top1|bacc] [baseline=fixmatch] [min_seeds=3] [usb=true] [out=FILE]
+  python -m daso.report table=mine ...            any runs: rows are methods, columns are imbalance settings
+  python -m daso.report figure=3 [runs=...] [own=true] [out=reports] [mlflow=true]
+  python -m daso.report html=report.html [runs=...]
+
+Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
+  python -m daso.report table=1 train.steps=50000 train.precision=bf16
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from daso.errors import UserError
+from daso.mistakes import CONF
+from daso.report.cells import Overrides
+from daso.report.collect import Run, collect
+from daso.report.table import Options, Table, check_options
+from daso.schema import Config
+
+DEFAULTS: dict[str, Any] = {
+    "table": "",
+    "figure": "",
+    "html": "",
+    "runs": "outputs",
+    "format": "markdown",
+    "out": "",
+    "select": "median20",
+    "la": False,
+    "metric": "top1",
+    "baseline": "",
+    "min_seeds": 3,
+    "usb": False,
+    "own": False,
+    "mlflow": False,
+}
+FORMATS = ("markdown", "latex", "csv", "html")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 for a mistake, which is one sentence on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help", "help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        values, overrides = parse(arguments)
+        _act(values, overrides)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Values of the report's own keys, and overrides of `train.py`.
+
+    Raises:
+        UserError: a key that nobody has, or a value of the wrong kind.
+    """
+    values, overrides = dict(DEFAULTS), []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise UserError(f"{argument} is not possible: an argument has the form key=value, such as table=1.")
+        if key in DEFAULTS:
+            values[key] = _typed(key, value, type(DEFAULTS[key]))
+        elif "." in key or (CONF / key).is_dir():
+            overrides.append(argument)
+        else:
+            near = get_close_matches(key, DEFAULTS, 1)
+            hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(DEFAULTS)}"
+            raise UserError(f"{argument} is not possible: there is no {key}; {hint}.")
+    if sum(bool(values[key]) for key in ("table", "figure", "html")) != 1:
+        raise UserError("Say one of table=1, table=mine, figure=3 or html=report.html.")
+    if values["format"] not in FORMATS:
+        raise UserError(f"format={values['format']} is not possible: one of {', '.join(FORMATS)}.")
+    return values, tuple(overrides)
+
+
+def _typed(key: str, value: str, kind: type) -> Any:
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise UserError(f"{key}={value} is not possible: true or false.")
+        return value.lower() == "true"
+    if kind is int:
+        if not value.isdecimal():
+            raise UserError(f"{key}={value} is not possible: a whole number.")
+        return int(value)
+    return value
+
+
+def _act(values: dict[str, Any], overrides: tuple[str, ...]) -> None:
+    options = Options(**{key: values[key] for key in Options._fields[:-1]}, overrides=overrides)
+    check_options(options)
+    runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
+    if values["figure"]:
+        from daso.report.figures import draw
+
+        made = draw(values["figure"], runs, options, configure, Path(values["out"] or "reports"), own=values["own"])
+        if values["mlflow"]:
+            from daso.report.log import log_files
+
+            print(log_files(made, f"figure {values['figure']}"))
+        return
+    if values["html"]:
+        from daso.report.page import page
+
+        write(Path(values["html"]), page(runs, options, configure))
+        return
+    text = FORMATTERS[values["format"]](make_table(values["table"], runs, options))
+    if values["out"]:
+        write(Path(values["out"]), text)
+    else:
+        print(text, end="")
+
+
+def make_table(name: str, runs: Sequence[Run], options: Options) -> Table:
+    """A table of the paper, or of own runs."""
+    if name == "mine":
+        from daso.report.mine import own_table
+
+        return own_table(runs, options)
+    from daso.report.paper import paper_table
+
+    return paper_table(name, runs, options, configure)
+
+
+def configure(overrides: Overrides) -> Config:
+    """The configuration of a command line of `train.py`; Hydra is imported when there is one."""
+    from daso.conf import configuration
+
+    return configuration(overrides)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a report and say where.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+    print(f"wrote {path}")
+
+
+def _markdown(table: Table) -> str:
+    from daso.report.render import markdown
+
+    return markdown(table)
+
+
+def _latex(table: Table) -> str:
+    from daso.report.render import latex
+
+    return latex(table)
+
+
+def _csv(table: Table) -> str:
+    from daso.report.render import as_csv
+
+    return as_csv(table)
+
+
+def _html(table: Table) -> str:
+    from daso.report.page import table_page
+
+    return table_page(table)
+
+
+FORMATTERS: dict[str, Callable[[Table], str]] = {"markdown": _markdown, "latex": _latex, "csv": _csv, "html": _html}
+
+if __name__ == "__main__":
+    sys.exit(main())

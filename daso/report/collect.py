@@ -1,0 +1,91 @@
+"""The runs under one or several output folders, as far as their files tell. Imports no torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from daso.errors import UserError
+from daso.rundir import RunDir, read_json
+from daso.track.jsonl import Row, read
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Run:
+    """One run: its resolved configuration, its final numbers, its curves.
+
+    Args:
+        folder: where it lies.
+        config: the content of `resolved.yaml`.
+    """
+
+    def __init__(self, folder: RunDir, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.key = folder.key
+        self.config = config
+        self.seed = int(config["seed"])
+        self.steps = int(config["train"]["steps"])
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The final numbers; empty while the run is not done."""
+        return (read_json(self.folder.summary) or {}) if self.folder.done.exists() else {}
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has finished."""
+        return bool(self.summary)
+
+    @cached_property
+    def evaluations(self) -> list[Row]:
+        """The rows of the journal that hold an evaluation, oldest first."""
+        return [row for row in read(self.folder.metrics) if row["event"] == "eval"]
+
+    def number(self, metric: str) -> float | None:
+        """A final number, or None where the run has none."""
+        value = self.summary.get(metric)
+        return float(value) if isinstance(value, int | float) else None
+
+    def per_class(self, metric: str) -> list[float | None]:
+        """Final numbers of all classes, such as `test/class` or `pl/final/recall/class`."""
+        return [self.number(f"{metric}/{k}") for k in range(self.config["dataset"]["num_classes"])]
+
+
+def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
+    """Every run below the folders, each run once: a finished copy comes before an unfinished one.
+
+    Raises:
+        UserError: a folder is not there (unless `must_exist` is False).
+    """
+    found: dict[str, Run] = {}
+    for root in map(Path, roots):
+        if not root.is_dir():
+            if must_exist:
+                raise UserError(f"runs={root} is not possible: name folders that hold runs, as out_root did.")
+            continue
+        for run in _below(root):
+            if run.key not in found or (run.done and not found[run.key].done):
+                found[run.key] = run
+    return sorted(found.values(), key=lambda run: run.key)
+
+
+def _below(root: Path) -> Iterator[Run]:
+    for path in sorted(root.iterdir()):
+        folder = RunDir(root, path.name)
+        try:
+            config = yaml.load(folder.resolved.read_bytes(), Loader=LOADER)
+        except (OSError, yaml.YAMLError):  # not a run, or one that was killed before it began
+            continue
+        if isinstance(config, dict) and {"dataset", "imb", "algorithm", "train", "seed"} <= config.keys():
+            yield Run(folder, config)
+
+
+def flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """A nested configuration by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
+    return found

@@ -1,0 +1,258 @@
+"""Pictures of methods side by side: own runs filled and solid, published values hollow and dotted.
+
+Legend: C classes in label order (0 = most labeled images), S seeds.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from daso.errors import UserError
+from daso.report.collect import Run
+from daso.report.stats import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#000000")
+PAPER_STEPS = 250_000
+QUANTITIES = {
+    "pl_recall": ("pl/final/recall/class", "pseudo-label recall"),
+    "pl_precision": ("pl/final/precision/class", "pseudo-label precision"),
+    "test_top1": ("test/class", "test accuracy (%)"),
+}
+STYLES: dict[str, Literal["-", "-.", "--"]] = {"overall": "-", "majority": "-.", "minority": "--"}
+Array = np.ndarray[Any, Any]
+
+
+class Series(NamedTuple):
+    """One method in a picture."""
+
+    label: str
+    runs: Sequence[Run]  # finished ones, one a seed
+    published: Mapping[tuple[str, str], Mapping[str, float]] = {}  # (quantity, part) -> x -> y
+
+
+def parts(classes: int) -> dict[str, list[int]]:
+    """All classes, the first and the last fifth of them (paper section 4.5, App. E.3)."""
+    fifth = max(classes // 5, 1)
+    return {
+        "overall": list(range(classes)),
+        "majority": list(range(fifth)),
+        "minority": list(range(classes - fifth, classes)),
+    }
+
+
+def groups(classes: int) -> list[list[int]]:
+    """Head, middle and tail as in Figure 2: of ten classes three, four and three."""
+    edge = round(0.3 * classes)
+    return [list(range(edge)), list(range(edge, classes - edge)), list(range(classes - edge, classes))]
+
+
+def bars(series: Sequence[Series], classes: int, title: str) -> "Figure":
+    """Grouped bars over head, middle and tail classes: recall, precision, accuracy (Figure 2)."""
+    figure, axes = _axes(title, 3)
+    chosen = groups(classes)
+    names = [f"C{ks[0]}-C{ks[-1]}" if len(ks) > 1 else f"C{ks[0]}" for ks in chosen]
+    for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
+        drawn = [
+            (color, own, one.published.get((quantity, "")))
+            for one, color in zip(series, COLORS)
+            for own in [per_class(one.runs, metric)]
+        ]
+        width = 0.8 / max(sum((own is not None) + bool(known) for _, own, known in drawn), 1)
+        place = np.arange(len(chosen)) - 0.4 + width / 2
+        for color, own, known in drawn:
+            if own is not None:
+                heights = np.array([[_mean(row[ks]) for ks in chosen] for row in own])
+                spread = heights.std(0, ddof=1) if len(heights) > 1 else None
+                ax.bar(place, heights.mean(0), 0.9 * width, color=color, yerr=spread, capsize=2)
+                place = place + width
+            if known:
+                values = [known.get(name, math.nan) for name in names]
+                ax.bar(place, values, 0.9 * width, fill=False, ec=color, hatch="///")
+                place = place + width
+        ax.set(ylabel=label, xticks=range(len(chosen)), ylim=(0, _top(quantity)))
+        ax.set_xticklabels(names)
+    _key(figure, series, "published: hatched")
+    return figure
+
+
+def curves(series: Sequence[Series], classes: int, title: str, shown: Sequence[str]) -> "Figure":
+    """Pseudo-label recall and test accuracy over training (Figures 3 and 10); `shown` are keys of `parts`."""
+    figure, axes = _axes(title, 2)
+    steps = {run.steps for one in series for run in one.runs}
+    share = (bool(steps - {PAPER_STEPS}) and any(one.published for one in series)) or len(steps) > 1
+    for ax, quantity in zip(axes, ("pl_recall", "test_top1")):
+        metric, label = QUANTITIES[quantity]
+        for one, color in zip(series, COLORS):
+            for part in shown:
+                classes_of = parts(classes)[part]
+                x, y, spread = curve(one.runs, metric, classes_of)
+                x = x / max(run.steps for run in one.runs) * 100 if share and len(x) else x
+                ax.plot(x, y, STYLES[part], color=color, linewidth=1.8)
+                ax.fill_between(x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
+                known = one.published.get((quantity, part), {})
+                at = np.array([float(step) for step in known]) * (100 / PAPER_STEPS if share else 1)
+                ax.plot(at, list(known.values()), STYLES[part], color=color, linewidth=0.8, alpha=0.55)
+        ax.set(ylabel=label, xlabel="% of training" if share else "steps", ylim=(0, _top(quantity)))
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}")
+    _key(figure, series, "published: thin", shown)
+    return figure
+
+
+def scatter(series: Sequence[Series], classes: int, title: str) -> "Figure":
+    """Recall, precision and accuracy of each class, with least-squares lines over the classes (Figures 5 to 8)."""
+    figure, axes = _axes(title, 3)
+    for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
+        for one, color in zip(series, COLORS):
+            if (own := per_class(one.runs, metric)) is not None:
+                with np.errstate(all="ignore"):
+                    _points(ax, np.arange(classes), _means(own), color, own=True)
+            if known := one.published.get((quantity, "")):
+                at = np.array([int(name[1:]) for name in known])
+                _points(ax, at, np.array(list(known.values())), color, own=False)
+        ax.set(ylabel=label, xlabel="class (0 has most labeled images)", ylim=(0, _top(quantity)))
+    _key(figure, series, "published: hollow, dotted")
+    return figure
+
+
+def matrices(rows: Mapping[str, Mapping[str, Array]], title: str) -> "Figure":
+    """Confusion matrices [C,C] (rows = truth, normalised to 1) by origin and method (Figure 9)."""
+    columns = max(len(row) for row in rows.values())
+    figure = _figure(3.6 * columns, 3.7 * len(rows) + 0.4)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes, (origin, row) in zip(grid, rows.items()):
+        for ax, (label, matrix) in zip(axes, row.items()):
+            ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+            ax.set(xlabel="predicted class", ylabel="true class")
+            ax.set_title(f"{label}, {origin}: {100 * np.diag(matrix).mean():.1f} %", fontsize=9)
+            if len(matrix) <= 20:
+                for (i, j), value in np.ndenumerate(matrix):
+                    if value >= 0.005:
+                        ink = "white" if value > 0.6 else "black"
+                        ax.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=ink)
+        for ax in axes[len(row) :]:
+            ax.set_axis_off()
+    figure.suptitle(title)
+    return figure
+
+
+def clouds(embeddings: Mapping[str, tuple[Array, Array]], title: str) -> "Figure":
+    """Points [N,2] coloured by their class [N] (-1: unknown), one panel a method (Figures 4 and 11)."""
+    figure, axes = _axes(title, len(embeddings), height=4.6)
+    for ax, (label, (points, y)) in zip(axes, embeddings.items()):
+        known = sorted(set(y.tolist()) - {-1})
+        ax.scatter(points[y < 0, 0], points[y < 0, 1], s=5, color="#999999", linewidths=0)
+        for k in known:
+            color = _color(known.index(k), len(known))
+            ax.scatter(points[y == k, 0], points[y == k, 1], s=5, color=color, linewidths=0, label=f"C{k}")
+        ax.set_title(label, fontsize=10)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+    handles, names = axes[0].get_legend_handles_labels()
+    if len(names) <= 20:
+        figure.legend(handles, names, loc="outside lower center", ncols=10, frameon=False, markerscale=3, handletextpad=0.1)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> list[Path]:
+    """Write PNG and SVG.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    made = [path.with_suffix(suffix) for suffix in (".png", ".svg")]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for file in made:
+            figure.savefig(file, dpi=150)
+    except OSError as error:
+        raise UserError(f"out={path.parent} is not possible: {(error.strerror or str(error)).lower()}.") from error
+    return made
+
+
+def per_class(runs: Sequence[Run], metric: str) -> Array | None:
+    """Final values [S,C] of all seeds, or None where no run has them; NaN for classes without a value."""
+    rows = [[math.nan if v is None else v for v in run.per_class(metric)] for run in runs]
+    values = np.array(rows, dtype=float)
+    return values if values.size and np.isfinite(values).any() else None
+
+
+def curve(runs: Sequence[Run], metric: str, classes: Sequence[int]) -> tuple[Array, Array, Array]:
+    """Steps [T], and mean and sample deviation [T] over seeds of the mean over `classes`."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        for row in run.evaluations:
+            value = _mean(np.array([row.get(f"{metric}/{k}") for k in classes], dtype=float))
+            if math.isfinite(value):
+                found.setdefault(int(row["step"]), []).append(value)
+    steps = sorted(found)
+    means = np.array([np.mean(found[step]) for step in steps])
+    spread = np.array([np.std(found[step], ddof=1) if len(found[step]) > 1 else 0.0 for step in steps])
+    return np.array(steps, dtype=float), means, spread
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
+
+
+def _means(values: Array) -> Array:
+    return np.array([_mean(column) for column in values.T])
+
+
+def _points(ax: "Axes", x: Array, y: Array, color: str, own: bool) -> None:
+    size = 22 if len(x) <= 20 else 7
+    ax.scatter(x, y, s=size, color=color if own else "none", edgecolors=color, linewidths=0.8, alpha=0.8)
+    finite = np.isfinite(y)
+    if finite.sum() > 1:
+        slope, offset = np.polyfit(x[finite], y[finite], 1)
+        ax.plot(x, slope * x + offset, "-" if own else ":", color=color, linewidth=1.6 if own else 1.2)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """An empty figure outside of matplotlib's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _axes(title: str, panels: int, height: float = 3.9) -> "tuple[Figure, list[Axes]]":
+    figure = _figure(4.3 * panels, height)
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    for ax in axes:
+        ax.grid(axis="y", alpha=0.3)
+        ax.set_axisbelow(True)
+    figure.suptitle(title)
+    return figure, axes
+
+
+def _key(figure: "Figure", series: Sequence[Series], published: str, shown: Sequence[str] = ()) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [Patch(color=color, label=_named(one)) for one, color in zip(series, COLORS)]
+    handles += [Line2D([], [], color="black", linestyle=STYLES[part], label=part) for part in shown]
+    if any(one.published for one in series):
+        handles.append(Patch(fill=False, linewidth=0, label=published))
+    columns = min(len(handles), int(figure.get_figwidth() / 2.2))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+def _named(one: Series) -> str:
+    return f"{one.label} ({counted(len(one.runs), 'seed')})" if one.runs else f"{one.label} (published only)"
+
+
+def _top(quantity: str) -> float:
+    return 102.0 if quantity == "test_top1" else 1.02
+
+
+def _color(index: int, count: int) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps["tab10"](index) if count <= 10 else colormaps["turbo"](index / max(count - 1, 1))

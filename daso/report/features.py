@@ -1,0 +1,94 @@
+"""What only a run's checkpoint holds: its confusion counts, and the features of its network. Imports torch."""
+
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from daso.errors import UserError
+from daso.report.collect import Run
+from daso.schema import ALGORITHMS, AlgorithmConfig, Config
+
+SAMPLES = 2000  # unlabeled images of an embedding: enough to see clusters, seconds of t-SNE
+Array = np.ndarray[Any, Any]
+
+
+def confusion(run: Run) -> Array:
+    """The confusion matrix [C,C] of the last evaluation on the test set: rows = truth, each of sum 1.
+
+    Raises:
+        UserError: the run has no readable checkpoint.
+    """
+    counts: Array = _saved(run)["confusion"].numpy().astype(float)
+    images = counts.sum(1, keepdims=True)
+    share: Array = np.divide(counts, images, out=np.zeros_like(counts), where=images > 0)
+    return share
+
+
+def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
+    """t-SNE of the averaged encoder's features of unlabeled images (Figures 4 and 11).
+
+    The same images are drawn for equal splits, whatever the method.
+
+    Returns:
+        Points [N,2] and true classes [N], -1 where unknown; None for a run without unlabeled images.
+
+    Raises:
+        UserError: the run has no readable checkpoint, or its data is not there.
+    """
+    import torch
+    from sklearn.manifold import TSNE
+
+    from daso.app import prepare
+    from daso.train.evaluate import BATCH
+
+    saved, config = _saved(run), restore(run.config)
+    parts = prepare(config, run.folder, torch.device("cpu"))
+    pool = parts.feed.pool
+    if pool.unlabeled_x is None or pool.unlabeled_y is None:
+        return None
+    parts.nets.teacher.load_state_dict(saved["teacher"])
+    rows = np.random.default_rng(0).permutation(len(pool.unlabeled_x))[:samples]
+    images = parts.resize(pool.unlabeled_x[torch.from_numpy(np.sort(rows))])
+    with torch.no_grad():
+        chunks = [
+            parts.nets.teacher.encode(parts.views.normalise(some, torch.float32), running_stats=True)
+            for some in torch.split(images, BATCH)
+        ]
+    features = torch.cat(chunks).numpy()
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
+    return points, pool.unlabeled_y[torch.from_numpy(np.sort(rows))].numpy()
+
+
+def restore(config: dict[str, Any]) -> Config:
+    """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults."""
+    restored = _restore(Config, config)
+    assert isinstance(restored, Config)
+    return restored
+
+
+def _restore(kind: Any, value: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, AlgorithmConfig):
+        kind = ALGORITHMS[value["name"]]
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        nodes: dict[str, Any] = {
+            f.name: {} for f in fields(kind) if is_dataclass(hints[f.name])
+        }  # slots of later versions: absent
+        known = {f.name for f in fields(kind)}
+        return kind(**{key: _restore(hints[key], item) for key, item in (nodes | value).items() if key in known})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[value]
+    return value
+
+
+def _saved(run: Run) -> dict[str, Any]:
+    import torch
+
+    from daso.train import checkpoint
+
+    if not run.folder.checkpoint.exists():
+        raise UserError(f"Run {run.key} has no checkpoint at {run.folder.checkpoint}: this picture needs one.")
+    return checkpoint.load(run.folder.checkpoint, run.key, torch.device("cpu"))

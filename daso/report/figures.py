@@ -1,0 +1,192 @@
+"""The paper's figures from own runs, with the published curves and bars; or the same pictures of any runs."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from daso.errors import UserError
+from daso.report import draw as pictures
+from daso.report.cells import DATASETS, TITLES, Overrides, Setting, column_label, overrides_of, row_label
+from daso.report.collect import Run
+from daso.report.draw import Series
+from daso.report.match import Configure, match
+from daso.report.mine import group, ordered
+from daso.report.published import Published, points
+from daso.report.table import Options
+
+C10 = ("cifar10-lt", "500", "4000", "100", "100")
+C100 = ("cifar100-lt", "50", "400", "10", "10")
+UNIFORM = ("cifar10-lt", "1500", "3000", "100", "1")
+MOST = len(pictures.COLORS)  # methods in one picture
+CLASSES = {"cifar10-lt": 10, "cifar100-lt": 100}
+DASO, BASE = ("fixmatch", "daso"), ("fixmatch", "none")
+
+
+class Spec(NamedTuple):
+    """What a figure of the paper shows."""
+
+    kind: str  # bars, curves, scatter, matrices, clouds
+    setting: tuple[str, str, str, str, str]  # data set, N1, M1, gamma_l, gamma_u
+    methods: tuple[tuple[str, str], ...]  # (learner, re-balancer)
+    shown: tuple[str, ...] = ("overall", "minority")
+    panel: str = ""  # of figures.csv, where a figure has several settings
+    remark: str = ""
+
+
+def _learner(name: str) -> tuple[tuple[str, str], ...]:
+    return (name, "none"), (name, "daso")
+
+
+SCATTER = (BASE, ("usadtm", "none"), DASO)
+SPECS: dict[str, tuple[Spec, ...]] = {
+    "2": (Spec("bars", C10, SCATTER),),
+    "3": (Spec("curves", C10, (BASE, DASO)),),
+    "4": (Spec("clouds", C10, (BASE, DASO)),),
+    "5": (Spec("scatter", C10, SCATTER),),
+    "6": (Spec("scatter", C100, SCATTER, remark="published points outside the drawn range are missing"),),
+    "7": (Spec("scatter", UNIFORM, _learner("meanteacher")),),
+    "8": (Spec("scatter", UNIFORM, _learner("mixmatch")),),
+    "9": (Spec("matrices", C10, (BASE, DASO, ("fixmatch", "abc+daso"))),),
+    "10": (
+        Spec("curves", C10, (BASE, DASO), ("overall", "majority", "minority"), "a"),
+        Spec(
+            "curves",
+            C100,
+            (BASE, DASO),
+            ("overall", "majority", "minority"),
+            "b",
+            "the paper does not say N1 and γ of its CIFAR-100 panel",
+        ),
+    ),
+    "11": (Spec("clouds", C10, (BASE, ("fixmatch", "daso[blend=off,align=on]"), DASO)),),
+}
+
+
+class _Wanted(NamedTuple):
+    dataset: str
+    setting: Setting
+    learner: str
+    overrides: Overrides
+
+
+def draw(
+    name: str, runs: Sequence[Run], options: Options, configure: Configure, folder: Path, own: bool = False
+) -> list[Path]:
+    """Draw a figure as PNG and SVG and say where.
+
+    Args:
+        name: the paper's number.
+        own: draw the same picture of all finished runs, one figure a setting, instead of the paper's setting.
+
+    Raises:
+        UserError: the paper has no such figure, or there is nothing to draw.
+    """
+    if name not in SPECS:
+        raise UserError(f"figure={name} is not possible: one of {', '.join(SPECS)}.")
+    made: list[Path] = []
+    for spec in SPECS[name]:
+        if not own:
+            made += _paper_figure(name, spec, runs, options, configure, folder)
+            continue
+        for (dataset, setting), series in own_series(runs).items():
+            title = f"{dataset}, {setting}"
+            stem = re.sub(r"[^\w]+", "_", f"figure{name}{spec.panel}_{dataset}_{setting}")
+            made += _draw(spec, series, _classes(series), title, folder / stem)
+        break
+    if not made:
+        raise UserError(f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=.")
+    for path in made:
+        print(f"wrote {path}")
+    return made
+
+
+def own_series(runs: Sequence[Run]) -> dict[tuple[str, str], list[Series]]:
+    """The finished runs of each setting (data set, imbalance), one series a method, in the colours' number at most."""
+    cells = group(run for run in runs if run.done)
+    rows, columns = ordered(cells)
+    return {
+        (column.group, column.label): [Series(row, cells[row, column]) for row in rows if (row, column) in cells][:MOST]
+        for column in columns
+    }
+
+
+def _paper_figure(
+    name: str, spec: Spec, runs: Sequence[Run], options: Options, configure: Configure, folder: Path
+) -> list[Path]:
+    numbers = [
+        Published(f"fig{name}", "", *spec.setting, learner, rebalancer, "", 0.0, None, "")
+        for learner, rebalancer in spec.methods
+    ]
+    dataset, setting = DATASETS[spec.setting[0]], Setting(*spec.setting[1:])
+    wanted = [_Wanted(dataset, setting, number.learner, overrides_of(number)) for number in numbers]
+    found = match(wanted, runs, options.overrides, configure).runs
+    series = []
+    for number, place in zip(numbers, wanted):
+        known = {} if spec.kind == "clouds" else published(name, spec.panel, number.learner, number.rebalancer)
+        series.append(Series(row_label(number.learner, number.rebalancer), found.get(place.overrides, []), known))
+    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {column_label(setting)}"
+    title += f"\n({spec.remark})" if spec.remark else ""
+    return _draw(spec, series, CLASSES[spec.setting[0]], title, folder / f"figure{name}{spec.panel}")
+
+
+def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tuple[str, str], dict[str, float]]:
+    """The printed values of a method in a figure: (quantity, part) -> x -> y; part as in `draw.parts`, or empty."""
+    method = learner if rebalancer == "none" else f"{learner}+{rebalancer}"
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for point in points():
+        series, _, part = point.series.partition(":")
+        if point.figure == f"fig{name}" and series == method and panel in ("", point.panel):
+            found.setdefault((point.quantity, part), {})[point.x] = point.y
+    return found
+
+
+def _draw(spec: Spec, series: Sequence[Series], classes: int, title: str, path: Path) -> list[Path]:
+    if spec.kind == "bars":
+        figure = pictures.bars(series, classes, title)
+    elif spec.kind == "curves":
+        figure = pictures.curves(series, classes, title, spec.shown)
+    elif spec.kind == "scatter":
+        figure = pictures.scatter(series, classes, title)
+    elif spec.kind == "matrices":
+        rows = _confusions(series, classes)
+        if not rows:
+            return []
+        figure = pictures.matrices(rows, title)
+    else:
+        from daso.report.features import embed
+
+        chosen = {one.label: _first(one.runs) for one in series if one.runs}
+        embedded = {label: points for label, run in chosen.items() if (points := embed(run)) is not None}
+        if not embedded:
+            return []
+        seeds = ", ".join(map(str, sorted({chosen[label].seed for label in embedded})))
+        figure = pictures.clouds(embedded, f"{title}, seed {seeds}")
+    return pictures.save(figure, path)
+
+
+def _confusions(series: Sequence[Series], classes: int) -> dict[str, dict[str, np.ndarray]]:
+    """Own matrices of the smallest seed, and the printed ones."""
+    rows: dict[str, dict[str, np.ndarray]] = {"own": {}, "published": {}}
+    for one in series:
+        if one.runs:
+            from daso.report.features import confusion
+
+            rows["own"][one.label] = confusion(_first(one.runs))
+        if known := one.published.get(("confusion_row_norm", "")):
+            matrix = np.zeros((classes, classes))
+            for cell, value in known.items():
+                true, predicted = map(int, re.findall(r"C(\d+)", cell))
+                matrix[true, predicted] = value
+            rows["published"][one.label] = matrix
+    return {origin: row for origin, row in rows.items() if row}
+
+
+def _first(runs: Sequence[Run]) -> Run:
+    return min(runs, key=lambda run: run.seed)
+
+
+def _classes(series: Sequence[Series]) -> int:
+    return int(series[0].runs[0].config["dataset"]["num_classes"])

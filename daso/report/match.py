@@ -1,0 +1,109 @@
+"""Which runs are whose cell: a run belongs to a cell exactly if the cell's configuration has the run's key.
+
+The key is a hash over everything that decides a run's numbers, so nothing that differs is ever averaged silently.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+from daso.errors import UserError
+from daso.identity import plain, run_key, science
+from daso.report.cells import Overrides, Setting
+from daso.report.collect import Run, flat
+from daso.rundir import method_name
+from daso.schema import Config, parse_gamma_u
+
+Configure = Callable[[Overrides], Config]
+"""A command line of `train.py` -> its configuration."""
+
+FIXED = ("dataset", "imbalance", "imb", "algorithm", "seed")
+
+
+class Wanted(Protocol):
+    """What `match` asks of a cell."""
+
+    @property
+    def dataset(self) -> str:
+        """An option of the group dataset."""
+
+    @property
+    def setting(self) -> Setting:
+        """Class sizes and imbalance."""
+
+    @property
+    def learner(self) -> str:
+        """An option of the group algorithm."""
+
+    @property
+    def overrides(self) -> Overrides:
+        """The configuration."""
+
+
+class Matched(NamedTuple):
+    """The runs of a table."""
+
+    runs: dict[Overrides, list[Run]]  # finished ones, by configuration
+    goals: dict[Overrides, int]  # steps that the table asks for
+    unfinished: list[Run]
+    left_out: Counter[str]  # how finished runs of the table's settings differ from its cells -> number of runs
+
+
+def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, configure: Configure) -> Matched:
+    """Give each run to its cell.
+
+    Args:
+        cells: the table.
+        runs: any runs.
+        extra: overrides that the runs share and the paper does not have, such as `train.steps=50000`.
+        configure: composes a configuration, which is slow; asked about no more cells than needed.
+    """
+    for override in extra:
+        if override.partition("=")[0].partition(".")[0] in FIXED:
+            raise UserError(f"{override} is not possible: the table itself sets data, imbalance, algorithm and seeds.")
+    wanted: dict[Any, dict[Overrides, None]] = {}
+    for cell in cells:
+        wanted.setdefault(_place(cell.dataset, cell.setting, cell.learner), {})[cell.overrides] = None
+    found = Matched({}, {}, [], Counter())
+    for run in runs:
+        tried: list[Config] = []
+        for overrides in sorted(wanted.get(_place_of(run), ()), key=lambda options: _unlike(options, run)):
+            config = configure((*overrides, *extra))
+            tried.append(replace(config, seed=run.seed, train=replace(config.train, steps=run.steps)))
+            if run_key(tried[-1]) == run.key:
+                found.goals[overrides] = config.train.steps
+                if run.done:
+                    found.runs.setdefault(overrides, []).append(run)
+                else:
+                    found.unfinished.append(run)
+                break
+        else:
+            if tried and run.done:
+                found.left_out[min((_difference(config, run) for config in tried), key=len)] += 1
+    return found
+
+
+def _unlike(overrides: Overrides, run: Run) -> int:
+    """How unlike a run's method a configuration is by name: the likely ones are composed first."""
+    words = overrides[2].partition("=")[2].split("_")
+    return len(set(words) ^ set(method_name(run.config).split("_")))
+
+
+def _place(dataset: str, setting: Setting, learner: str) -> tuple[Any, ...]:
+    m1 = setting.m1 if setting.m1 == "unknown" else int(setting.m1)
+    return dataset, int(setting.n1), m1, float(setting.gamma_l), parse_gamma_u(setting.gamma_u), learner
+
+
+def _place_of(run: Run) -> tuple[Any, ...]:
+    imb, config = run.config["imb"], run.config
+    gamma_u = parse_gamma_u(imb["gamma_u"])
+    return config["dataset"]["name"], imb["n1"], imb["m1"], imb["gamma_l"], gamma_u, config["algorithm"]["name"]
+
+
+def _difference(config: Config, run: Run) -> str:
+    """What a run has that the configuration has not, e.g. `train.precision=bf16 model.width=8`."""
+    known, have = flat(plain(config)), flat(run.config)
+    decisive = flat(science(config)).keys()
+    differing = [k for k in have if (k in decisive or k.endswith(".name")) and have[k] != known.get(k, have[k])]
+    return " ".join(f"{key}={have[key]}" for key in differing) or "settings of an older version"

@@ -1,0 +1,112 @@
+"""A table of arbitrary runs: rows are methods, columns are data sets and imbalance settings, found in the runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+from daso.report.cells import LEARNERS
+from daso.report.collect import Run, flat
+from daso.report.stats import counted
+from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric, sample_of
+from daso.rundir import imbalance_name, method_name
+from daso.schema import Config
+
+
+def own_table(runs: Sequence[Run], options: Options) -> Table:
+    """The finished runs, grouped by everything that varies except the seed.
+
+    A knob that varies among runs of one method in one setting becomes part of the row, so that a cell holds runs that
+    differ in their seed alone.
+    """
+    finished = [run for run in runs if run.done]
+    cells = group(finished)
+    rows, columns = ordered(cells)
+    table = Table(
+        title="Own runs",
+        rows=rows,
+        columns=columns,
+        entries={},
+        options=options,
+    )
+    metric = own_metric(options)
+    for row in rows:
+        for column in columns:
+            sample, _ = sample_of(cells.get((row, column), []), metric)
+            table.entries[row, column] = Entry(metric=metric, configuration=row, sample=sample)
+            for text in sample.troubles if sample else ():
+                table.warnings.append(f"{row} on {column.group} {column.label}: {text}.")
+    table.judge(baseline_row(options.baseline, dict.fromkeys(table.rows, ())))
+    if len(finished) < len(runs):
+        table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
+    return table
+
+
+def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:
+    """The runs of each method and setting."""
+    places: dict[tuple[str, Column], list[Run]] = {}
+    for run in runs:
+        column = Column(str(run.config["dataset"]["name"]), imbalance_name(run.config["imb"]))
+        places.setdefault((method_name(run.config), column), []).append(run)
+    varying = {place: _varying(members) for place, members in places.items()}
+    of_method: dict[str, set[str]] = {}
+    for (method, _), keys in varying.items():
+        of_method.setdefault(method, set()).update(keys)
+    found: dict[tuple[str, Column], list[Run]] = {}
+    for (method, column), members in places.items():
+        for run in members:
+            knobs = _decisive(run.config)
+            row = ", ".join([method, *(f"{key}={knobs.get(key)}" for key in sorted(of_method[method]))])
+            found.setdefault((row, column), []).append(run)
+    return found
+
+
+def _varying(runs: Sequence[Run]) -> set[str]:
+    knobs = [_decisive(run.config) for run in runs]
+    keys = {key for some in knobs for key in some}
+    return {key for key in keys if len({repr(some.get(key)) for some in knobs}) > 1}
+
+
+def _decisive(config: dict[str, Any]) -> dict[str, Any]:
+    """The knobs that decide a run's numbers, the seed aside; those that the run's version did not have are neutral."""
+    inert, neutral = _fields("science"), _fields("neutral")
+    absent = [
+        f"{key}." for key, node in config.items() if isinstance(node, dict) and node.get("name") in ("none", "ce")
+    ]
+    knobs = {key: value for key, value in flat(config).items() if key not in inert and not key.startswith("track.")}
+    knobs = neutral | knobs
+    return {key: value for key, value in knobs.items() if key != "seed" and not key.startswith(tuple(absent))}
+
+
+@cache
+def _fields(mark: str) -> dict[str, Any]:
+    """The keys whose metadata has `mark` (`science`: no part of a run's identity), with its value."""
+
+    def visit(node: type, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        hints = get_type_hints(node)
+        for f in fields(node):
+            if mark in f.metadata:
+                found[path + f.name] = f.metadata[mark]
+            elif is_dataclass(hints[f.name]):
+                found |= visit(hints[f.name], f"{path}{f.name}.")
+        return found
+
+    return visit(Config, "")
+
+
+def ordered(cells: Mapping[tuple[str, Column], Sequence[Run]]) -> tuple[list[str], list[Column]]:
+    """Rows by learner, the plain one first; columns by data set and sizes: matched, then uniform, then reversed."""
+    sizes: dict[Column, tuple[float, ...]] = {}
+    for (_, column), runs in cells.items():
+        imb = runs[0].config["imb"]
+        gamma_u = imb["gamma_u"] if isinstance(imb["gamma_u"], int | float) else 0.0
+        sizes[column] = (float(imb["n1"]), float(imb["gamma_l"]), -float(gamma_u))
+    rows = dict.fromkeys(row for row, _ in cells)
+    return sorted(rows, key=_row_order), sorted(sizes, key=lambda column: (column.group, sizes[column]))
+
+
+def _row_order(row: str) -> tuple[int, int, str]:
+    words = row.partition(",")[0].split("_")
+    learners = list(LEARNERS)
+    return learners.index(words[0]) if words[0] in learners else len(learners), len(words), row

@@ -1,0 +1,133 @@
+"""The paper's tables from own runs, beside the published numbers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+from daso.report.cells import METRIC, METRIC_AFTER_LA, TITLES, Cell, Overrides, Setting, cells, has_place, overrides_of
+from daso.report.collect import Run
+from daso.report.match import Configure, Matched, match
+from daso.report.published import numbers
+from daso.report.stats import counted, listed
+from daso.report.table import Column, Entry, Number, Options, Table, baseline_row, own_metric, sample_of
+
+CAPTIONS = {
+    "1": "labeled and unlabeled data equally imbalanced",
+    "2": "unlabeled data distributed unlike the labeled data",
+    "3": "DASO on other learners",
+    "5": "ablation of blending and alignment loss",
+    "6": "ablation of the blending weight v",
+    "7": "ablation of balanced queue and EMA encoder",
+    "8": "ablation of T_dist",
+    "11": "comparison with more methods",
+    "12": "combinations on STL10-LT",
+    "13": "re-balancing of ReMixMatch",
+    "14": "logit adjustment in training and at test time",
+    "15": "ablation of the queue length L",
+    "16": "ablation of T_proto",
+    "17": "ablation of the weight of the alignment loss",
+}
+ABLATION = (
+    "The paper prints ablations without deviation or number of runs; "
+    "their FixMatch (68.25, 55.53) and DASO (75.97, 70.21) "
+    "are not the means of Tables 1 and 2 (67.8, 56.1; 76.0, 70.0)."
+)
+
+
+def paper_table(name: str | int, runs: Sequence[Run], options: Options, configure: Configure) -> Table:
+    """A table of the paper; cells without a finished run hold the published number alone.
+
+    Raises:
+        UserError: there is no such table, or no such baseline in it.
+    """
+    content = cells(name)
+    found = match(content, runs, options.overrides, configure)
+    table = Table(
+        title=f"Table {name}: {CAPTIONS[str(name)]}",
+        rows=list(dict.fromkeys(cell.row for cell in content)),
+        columns=sorted(dict.fromkeys(map(_column, content)), key=lambda c: list(TITLES.values()).index(c.group)),
+        entries={},
+        options=options,
+        decimals=1 if content[0].std is not None else 2,
+    )
+    shorter: list[Run] = []
+    for cell in content:
+        entry = _entry(cell, table)
+        runs_of_cell = found.runs.get(cell.overrides, [])
+        entry.sample, left = sample_of(runs_of_cell, entry.metric, found.goals.get(cell.overrides))
+        shorter += left
+        table.entries[cell.row, _column(cell)] = entry
+        if entry.sample is not None and entry.sample.troubles:
+            where = f"{cell.row} on {TITLES[cell.dataset]} {cell.column}"
+            table.warnings += [f"{where}: {text}." for text in entry.sample.troubles]
+    rows = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
+    table.judge(baseline_row(options.baseline, {row: rows[row] for row in table.rows}))
+    _remark(table, found, shorter)
+    return table
+
+
+def _column(cell: Cell) -> Column:
+    return Column(TITLES[cell.dataset], setting_label(cell.setting))
+
+
+def setting_label(setting: Setting) -> str:
+    """A setting as a column's head."""
+    ratio = f"γ={setting.gamma_l}" if setting.gamma_l == setting.gamma_u else f"γl={setting.gamma_l}"
+    if setting.gamma_u not in (setting.gamma_l, "unknown"):
+        ratio += f" γu={setting.gamma_u}"
+    sizes = f"N1={setting.n1}" + (f" M1={setting.m1}" if setting.m1 != "unknown" else "")
+    return f"{ratio} {sizes}"
+
+
+def _entry(cell: Cell, table: Table) -> Entry:
+    for text in cell.footnotes:
+        if text not in table.footnotes:
+            table.footnotes.append(text)
+    after_la = cell.metric == METRIC_AFTER_LA
+    return Entry(
+        metric=own_metric(table.options, after_la),
+        configuration=" ".join(cell.overrides),
+        published=Number(cell.mean, cell.std),
+        usb=_usb().get((cell.overrides, cell.metric)) if table.options.usb else None,
+        source=cell.source,
+        footnotes=[table.footnotes.index(text) + 1 for text in cell.footnotes],
+        comparable=after_la or not table.options.la,
+    )
+
+
+@cache
+def _usb() -> dict[tuple[Overrides, str], Number]:
+    """USB's independent runs of configurations of the paper."""
+    wanted = {cell.overrides for table in CAPTIONS for cell in cells(table)}
+    found = {}
+    for number in numbers():
+        if number.protocol == "usb" and has_place(number) and (overrides := overrides_of(number)) in wanted:
+            found[overrides, METRIC] = Number(number.mean, number.std)
+    return found
+
+
+def _remark(table: Table, found: Matched, shorter: Sequence[Run]) -> None:
+    options = table.options
+    if options.overrides:
+        table.notes.append(f"Own runs differ from the paper's settings by design: {' '.join(options.overrides)}.")
+    if options.la:
+        table.notes.append("Own numbers are after logit adjustment at test time, so they have no published counterpart "
+                           "except in the rows with LA (inf).")  # fmt: skip
+    if table.decimals == 2:
+        table.notes.append(ABLATION)
+    if options.usb:
+        table.notes.append(
+            "USB: independent runs of USB (classic_cv_imb), with its own protocol; not the paper's numbers."
+        )
+    if found.unfinished:
+        keys = listed([run.key for run in found.unfinished[:5]] + ["others"] * (len(found.unfinished) > 5))
+        table.notes.append(f"Unfinished and not counted: {counted(len(found.unfinished), 'run')} ({keys}).")
+    if shorter:
+        steps = Counter(run.steps for run in shorter)
+        kinds = listed([f"{count} of {step} steps" for step, count in sorted(steps.items())])
+        table.notes.append(f"Not counted beside longer runs of the same cell: {kinds}.")
+    for difference, count in found.left_out.most_common(5):
+        table.notes.append(
+            f"Not counted: {counted(count, 'finished run')} of these settings that no cell describes ({difference}). "
+            "A difference that is wanted is said on the command line of the report, as it was on that of the runs."
+        )

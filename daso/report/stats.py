@@ -1,0 +1,103 @@
+"""From the numbers of single seeds to a cell: mean, deviation, rank, significance."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, stdev
+from typing import NamedTuple
+
+SELECTIONS = {"median20": "_median20", "mean20": "_mean20", "last": "", "best": "_best"}
+"""How one number is made of a run's evaluations -> the suffix of its name in the summary."""
+
+FAR_BELOW = 10.0  # points under the median of its cell at which a seed is named
+AT_CHANCE = 1.2  # times chance
+SILENT = 0.2  # of the classes
+
+
+class Sample(NamedTuple):
+    """The seeds of one cell that were trained alike."""
+
+    values: dict[int, float]  # seed -> percent
+    steps: int  # how long they were trained
+    goal: int  # how long the table asks for
+    troubles: tuple[str, ...] = ()  # sentences about single seeds
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds, percent."""
+        return fmean(self.values.values())
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds (divided by n - 1); None for one seed."""
+        return stdev(self.values.values()) if self.n > 1 else None
+
+
+def metric_name(metric: str, select: str, after_la: bool) -> str:
+    """The key of summary.json, such as `test/top1_la_median20`."""
+    return f"test/{metric}{'_la' if after_la else ''}{SELECTIONS[select]}"
+
+
+def ranks(means: Mapping[str, float], decimals: int) -> dict[str, int]:
+    """Rank 1 for the best and 2 for the second best; equal at the printed precision is an equal rank."""
+    printed = {name: round(mean, decimals) for name, mean in means.items()}
+    order = sorted(set(printed.values()), reverse=True)[:2]
+    return {name: order.index(value) + 1 for name, value in printed.items() if value in order}
+
+
+def paired_p(ours: Mapping[int, float], base: Mapping[int, float]) -> float | None:
+    """Two-sided p of a paired t-test over the common seeds.
+
+    None where it is not defined: fewer than two common seeds, or differences that are all the same.
+    """
+    common = sorted(ours.keys() & base.keys())
+    differences = [ours[seed] - base[seed] for seed in common]
+    if len(common) < 2 or max(differences) - min(differences) < 1e-9:
+        return None
+    from scipy.stats import ttest_rel
+
+    p = float(ttest_rel([ours[seed] for seed in common], [base[seed] for seed in common]).pvalue)
+    return None if math.isnan(p) else p
+
+
+class End(NamedTuple):
+    """How a seed ended, on the test set."""
+
+    balanced: float  # balanced accuracy, percent
+    classes: int
+    silent: int  # classes of which no image is recognised
+
+
+def troubles(values: Mapping[int, float], ends: Mapping[int, End]) -> list[str]:
+    """Sentences about seeds that have collapsed, or fallen far behind the others of their cell.
+
+    Args:
+        values: seed -> percent, as they enter the cell.
+        ends: how the seeds ended, where known.
+    """
+    found = {}
+    for seed, end in ends.items():
+        if end.balanced <= AT_CHANCE * 100 / end.classes:
+            found[seed] = f"seed {seed} ended at chance ({end.balanced:.1f} % balanced accuracy)"
+        elif end.silent >= max(SILENT * end.classes, 1):
+            found[seed] = f"seed {seed} recognises no image of {end.silent} of {end.classes} classes"
+    middle = median(values.values()) if len(values) > 2 else -math.inf
+    for seed, value in values.items():
+        if seed not in found and middle - value > FAR_BELOW:
+            found[seed] = f"seed {seed} is {middle - value:.1f} points below the median of its cell"
+    return [found[seed] for seed in sorted(found)]
+
+
+def listed(items: Sequence[object]) -> str:
+    """`a, b and c`."""
+    words = [str(item) for item in items]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"

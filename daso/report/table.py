@@ -1,0 +1,216 @@
+"""What a table is made of, before it is written in any format."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from daso.errors import UserError
+from daso.report.collect import Run
+from daso.report.stats import SELECTIONS, End, Sample, listed, metric_name, paired_p, ranks, troubles
+
+SIGNIFICANT = 0.05
+FEW_SEEDS, FEW_STEPS, TROUBLED, DIFFERS = "†", "‡", "!", "*"
+
+
+class Options(NamedTuple):
+    """How runs become numbers."""
+
+    select: str = "median20"
+    la: bool = False
+    metric: str = "top1"
+    baseline: str = ""
+    min_seeds: int = 3
+    usb: bool = False
+    overrides: tuple[str, ...] = ()  # of train.py: where the runs to be counted differ from the paper's settings
+
+
+class Column(NamedTuple):
+    """One setting; `group` is its data set."""
+
+    group: str
+    label: str
+
+
+class Number(NamedTuple):
+    """A published mean and, where one is printed, its deviation."""
+
+    mean: float
+    std: float | None
+
+
+@dataclass
+class Entry:
+    """One cell: own sample and published number."""
+
+    metric: str = ""
+    configuration: str = ""
+    published: Number | None = None
+    usb: Number | None = None
+    source: str = ""
+    footnotes: list[int] = field(default_factory=list)
+    comparable: bool = True  # whether own and published number mean the same
+    sample: Sample | None = None
+    rank: int = 0
+    p: float | None = None  # against the baseline
+
+    @property
+    def difference(self) -> float | None:
+        """Own minus published mean, in points."""
+        if self.sample is None or self.published is None or not self.comparable:
+            return None
+        return self.sample.mean - self.published.mean
+
+    def marks(self, min_seeds: int) -> str:
+        """What a reader must know about the own number, one sign each."""
+        if self.sample is None:
+            return ""
+        signs = {
+            FEW_SEEDS: self.sample.n < min_seeds,
+            FEW_STEPS: self.sample.steps < self.sample.goal,
+            TROUBLED: bool(self.sample.troubles),
+            DIFFERS: self.p is not None and self.p < SIGNIFICANT,
+        }
+        return "".join(sign for sign, applies in signs.items() if applies)
+
+    def complete(self, min_seeds: int) -> bool:
+        """Whether the own number has the seeds and steps to be compared with others."""
+        return self.sample is not None and not set(self.marks(min_seeds)) & {FEW_SEEDS, FEW_STEPS}
+
+
+@dataclass
+class Table:
+    """Rows are methods, columns are settings."""
+
+    title: str
+    rows: list[str]
+    columns: list[Column]
+    entries: dict[tuple[str, Column], Entry]
+    options: Options
+    decimals: int = 1
+    footnotes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def groups(self) -> dict[str, list[Column]]:
+        """The columns of each data set."""
+        found: dict[str, list[Column]] = {}
+        for column in self.columns:
+            found.setdefault(column.group, []).append(column)
+        return found
+
+    @property
+    def own(self) -> int:
+        """How many cells have own runs."""
+        return sum(entry.sample is not None for entry in self.entries.values())
+
+    def judge(self, baseline: str | None) -> None:
+        """Rank the complete cells of each column, compare with the baseline row, and say what the signs mean."""
+        for column in self.columns:
+            ours = {row: e for row in self.rows if (e := self.entries.get((row, column))) and e.sample is not None}
+            whole = {row: e.sample.mean for row, e in ours.items() if e.sample and e.complete(self.options.min_seeds)}
+            for row, rank in ranks(whole, self.decimals).items():
+                ours[row].rank = rank if len(whole) > 1 else 0
+            base = ours.get(baseline) if baseline else None
+            for row, entry in ours.items():
+                if base is not None and base.sample and entry.sample and row != baseline:
+                    alike = entry.sample.steps == base.sample.steps
+                    entry.p = paired_p(entry.sample.values, base.sample.values) if alike else None
+        self._explain(baseline)
+
+    def _explain(self, baseline: str | None) -> None:
+        options = self.options
+        signs = {sign for entry in self.entries.values() for sign in entry.marks(options.min_seeds)}
+        missing = sum(entry.sample is None for entry in self.entries.values())
+        if missing:
+            self.notes.append(f"{missing} of {len(self.entries)} cells have no finished run (—).")
+        if self.own:
+            self.notes.append(
+                "Own numbers: mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets; "
+                "best of a column bold, second underlined, equal at the printed precision ranks equal."
+            )
+        if FEW_SEEDS in signs:
+            self.notes.append(f"{FEW_SEEDS} fewer than {options.min_seeds} seeds: not ranked.")
+        if FEW_STEPS in signs:
+            self.notes.append(f"{FEW_STEPS} trained for fewer steps than the table asks for: not ranked.")
+        if TROUBLED in signs:
+            self.notes.append(f"{TROUBLED} holds a seed that has collapsed or fallen far behind: see the warnings.")
+        if baseline:
+            self.notes.append(
+                f"{DIFFERS} differs from {baseline} at p < {SIGNIFICANT} (two-sided paired t-test over common seeds, "
+                "not corrected for the number of comparisons)."
+            )
+        if options.select == "best":
+            self.notes.append("TEST-SELECTED: the best evaluation was chosen on the test set; not a fair estimate.")
+        elif options.select != "median20" and any(entry.published for entry in self.entries.values()):
+            self.notes.append(
+                f"Own numbers are {options.select}; published ones are medians of the last 20 evaluations."
+            )
+        if options.metric != "top1":
+            self.notes.append(f"Own numbers are {options.metric}; published ones are top-1 accuracies.")
+
+
+def sample_of(runs: Iterable[Run], metric: str, goal: int | None = None) -> tuple[Sample | None, list[Run]]:
+    """The seeds of one cell, those of the longest training only.
+
+    Args:
+        runs: finished runs that differ in their seed, and perhaps in their steps.
+        metric: a key of summary.json.
+        goal: the steps that the table asks for; those of the runs if None.
+
+    Returns:
+        The sample, or None without runs; and the runs that did not enter it.
+    """
+    usable = [run for run in runs if run.number(metric) is not None]
+    if not usable:
+        return None, []
+    steps = max(run.steps for run in usable)
+    if goal is not None and any(run.steps == goal for run in usable):
+        steps = goal
+    chosen = {run.seed: run for run in usable if run.steps == steps}
+    values = {seed: float(run.number(metric) or 0.0) for seed, run in sorted(chosen.items())}
+    found = troubles(values, {seed: end for seed, run in chosen.items() if (end := _end(run)) is not None})
+    return Sample(values, steps, goal or steps, tuple(found)), [run for run in usable if run.steps != steps]
+
+
+def _end(run: Run) -> End | None:
+    balanced, recalls = run.number("test/bacc"), run.per_class("test/class")
+    return None if balanced is None else End(balanced, len(recalls), recalls.count(0.0))
+
+
+def own_metric(options: Options, after_la: bool = False) -> str:
+    """The key of summary.json that the options ask for."""
+    return metric_name(options.metric, options.select, after_la or options.la)
+
+
+def baseline_row(wanted: str, names: Mapping[str, Sequence[str]]) -> str | None:
+    """The row that `baseline=` means.
+
+    Args:
+        wanted: what was typed; empty for none.
+        names: row label -> other names of it.
+
+    Raises:
+        UserError: no row is called so.
+    """
+    if not wanted:
+        return None
+    for row, others in names.items():
+        if wanted.lower() in (row.lower(), *(name.lower() for name in others)):
+            return row
+    right = listed(list(dict.fromkeys(others[0] if others else row for row, others in names.items())))
+    raise UserError(f"baseline={wanted} is not possible: this table has {right}.")
+
+
+def check_options(options: Options) -> None:
+    """Refuse values without meaning.
+
+    Raises:
+        UserError: one is not possible.
+    """
+    if options.select not in SELECTIONS:
+        raise UserError(f"select={options.select} is not possible: one of {', '.join(SELECTIONS)}.")
+    if options.metric not in ("top1", "bacc"):
+        raise UserError(f"metric={options.metric} is not possible: one of top1, bacc.")
+    if options.min_seeds < 1:
+        raise UserError(f"min_seeds={options.min_seeds} is not possible: 1 or more.")

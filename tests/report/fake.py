@@ -1,0 +1,32 @@
+"""Recorded runs: folders as a run leaves them, with numbers of our choice."""
+
+import json
+from dataclasses import replace
+
+from daso.conf import configuration
+from daso.identity import run_key, to_yaml
+
+C10 = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100")
+
+
+def record(root, overrides, seed, top1=None, steps=None, **more):
+    """A finished run, or one without a summary if `top1` is None; returns its folder."""
+    config = replace(configuration(overrides), seed=seed)
+    if steps is not None:
+        config = replace(config, train=replace(config.train, steps=steps))
+    config = replace(config, run_key=run_key(config))
+    folder = root / config.run_key
+    folder.mkdir(parents=True)
+    (folder / "resolved.yaml").write_text(to_yaml(config))
+    if top1 is not None:
+        numbers = {f"test/top1{s}": top1 for s in ("", "_median20", "_mean20", "_best")}
+        numbers |= {"test/bacc": top1, "warnings": []}
+        (folder / "summary.json").write_text(json.dumps(numbers | more))
+        (folder / "DONE").write_text("{}")
+    return folder
+
+
+def journal(folder, rows):
+    """The evaluations of a run: (step, numbers)."""
+    lines = [{"event": "eval", "step": step, "time/unix": float(step)} | numbers for step, numbers in rows]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

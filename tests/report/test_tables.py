@@ -1,0 +1,277 @@
+"""Tables of recorded runs, against numbers worked out by hand."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from daso.report.__main__ import main, make_table
+from daso.report.collect import collect
+from daso.report.render import as_csv, latex, markdown
+from daso.report.table import Options
+from tests.report.fake import C10, record
+
+FIXMATCH, DASO, LA = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso", "fixmatch_la"))
+PLACE = ("CIFAR10-LT", "γ=100 N1=500 M1=4000")
+
+
+def table(root, name="1", **options):
+    return make_table(name, collect([root]), Options(**options))
+
+
+def entry(made, row, place=PLACE):
+    (column,) = [c for c in made.columns if tuple(c) == place]
+    return made.entries[row, column]
+
+
+def three(root, overrides, values, **more):
+    for seed, value in enumerate(values):
+        record(root, overrides, seed, value, **more)
+
+
+def test_a_cell_is_mean_and_sample_deviation_over_seeds_beside_the_published_number(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    made = table(tmp_path)
+    found = entry(made, "FixMatch")
+    assert (found.sample.mean, found.sample.std, found.sample.n) == (72.0, 2.0, 3)
+    assert (found.published.mean, found.published.std) == (67.8, 1.13)
+    assert found.difference == pytest.approx(4.2)
+    assert "72.0 ± 2.00 (3) / 67.8 ± 1.13 / +4.2" in markdown(made)
+
+
+def test_without_runs_every_cell_is_missing_and_the_command_succeeds(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["table=1"]) == 0
+    printed = capsys.readouterr().out
+    assert "— / 67.8 ± 1.13 / —" in printed
+    assert "96 of 96 cells have no finished run" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_cell_is_neither_filled_nor_ranked(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    made = table(tmp_path)
+    assert entry(made, "FixMatch + DASO").sample is None
+    assert entry(made, "FixMatch").rank == 0  # alone in its column
+    assert made.notes[0] == "95 of 96 cells have no finished run (—)."
+
+
+def test_one_seed_has_no_deviation_and_is_marked_and_not_ranked(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, LA, (71.0, 72.0, 72.0))
+    record(tmp_path, DASO, 0, 90.0)
+    made = table(tmp_path)
+    single = entry(made, "FixMatch + DASO")
+    assert (single.sample.std, single.rank) == (None, 0)
+    assert "90.0 (1)† / 76.0 ± 0.37 / +14.0" in markdown(made)
+    assert (entry(made, "FixMatch").rank, entry(made, "FixMatch + LA").rank) == (1, 2)
+
+
+def test_min_seeds_says_how_many_are_enough(tmp_path):
+    record(tmp_path, FIXMATCH, 0, 70.0)
+    record(tmp_path, DASO, 0, 90.0)
+    assert entry(table(tmp_path, min_seeds=1), "FixMatch + DASO").rank == 1
+
+
+def test_equal_means_at_the_printed_precision_share_their_rank(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 70.0, 70.06))  # 70.02
+    three(tmp_path, DASO, (70.0, 70.0, 70.0))
+    three(tmp_path, LA, (69.0, 69.0, 69.0))
+    made = table(tmp_path)
+    assert [entry(made, row).rank for row in ("FixMatch", "FixMatch + DASO", "FixMatch + LA")] == [1, 1, 2]
+    text = markdown(made)
+    assert "**70.0 ± 0.03**" in text
+    assert "**70.0 ± 0.00**" in text
+    assert "<u>69.0 ± 0.00</u>" in text
+
+
+def test_a_run_of_fewer_steps_is_marked_and_never_averaged_with_longer_ones(tmp_path):
+    three(tmp_path, FIXMATCH, (50.0, 50.0, 50.0), steps=1000)
+    made = table(tmp_path)
+    assert entry(made, "FixMatch").marks(3) == "‡"
+    assert "50.0 ± 0.00 (3, 1000 of 250000 steps)‡" in markdown(made)
+    record(tmp_path, FIXMATCH, 0, 70.0)
+    made = table(tmp_path)
+    assert entry(made, "FixMatch").sample.values == {0: 70.0}
+    assert any("3 of 1000 steps" in note for note in made.notes)
+
+
+def test_steps_named_on_the_command_line_are_enough_and_noted(tmp_path):
+    three(tmp_path, FIXMATCH, (50.0, 50.0, 50.0), steps=1000)
+    made = table(tmp_path, overrides=("train.steps=1000",))
+    assert entry(made, "FixMatch").marks(3) == ""
+    assert "Own runs differ from the paper's settings by design: train.steps=1000." in made.notes
+
+
+def test_a_run_of_other_settings_is_left_out_with_the_difference(tmp_path):
+    three(tmp_path, (*FIXMATCH, "train.precision=bf16"), (70.0, 72.0, 74.0))
+    made = table(tmp_path, "15")
+    assert made.own == 0
+    assert any("3 finished runs" in note and "train.precision=bf16" in note for note in made.notes)
+    assert entry(table(tmp_path, "15", overrides=("train.precision=bf16",)), "FixMatch").sample.n == 3
+
+
+def test_an_unfinished_run_is_named_and_not_counted(tmp_path):
+    folder = record(tmp_path, FIXMATCH, 0)
+    made = table(tmp_path)
+    assert made.own == 0
+    assert any("Unfinished and not counted" in note and folder.name in note for note in made.notes)
+
+
+def test_a_seed_at_chance_is_warned_about_and_marks_its_cell(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0))
+    record(tmp_path, FIXMATCH, 2, 10.0)
+    made = table(tmp_path)
+    assert entry(made, "FixMatch").marks(3) == "!"
+    (text,) = made.warnings
+    assert "FixMatch on CIFAR10-LT N1=500 M1=4000 gl=100 gu=100: seed 2 ended at chance (10.0 %" in text
+
+
+def test_a_seed_far_below_the_others_is_warned_about(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 58.0))
+    assert "seed 2 is 12.0 points below the median of its cell" in table(tmp_path).warnings[0]
+
+
+def test_a_seed_that_recognises_nothing_of_a_fifth_of_the_classes_is_warned_about(tmp_path):
+    silent = {f"test/class/{k}": 0.0 if k > 7 else 90.0 for k in range(10)}
+    record(tmp_path, FIXMATCH, 0, 70.0, **silent)
+    record(tmp_path, FIXMATCH, 1, 70.0, **(silent | {"test/class/8": 1.0}))
+    (text,) = table(tmp_path).warnings
+    assert text.endswith("seed 0 recognises no image of 2 of 10 classes.")
+
+
+def test_the_same_run_in_two_folders_counts_once(tmp_path):
+    for name in ("one", "two"):
+        record(tmp_path / name, FIXMATCH, 0, 70.0)
+    assert len(collect([tmp_path / "one", tmp_path / "two"])) == 1
+
+
+def test_the_finished_copy_of_a_run_is_the_one_that_counts(tmp_path):
+    record(tmp_path / "one", FIXMATCH, 0)
+    record(tmp_path / "two", FIXMATCH, 0, 70.0)
+    assert [run.done for run in collect([tmp_path / "one", tmp_path / "two"])] == [True]
+
+
+def test_significance_is_a_paired_t_test_over_common_seeds(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0, 99.0))
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))  # differences 5, 5, 2: t = 4 with 2 degrees of freedom
+    made = table(tmp_path, baseline="fixmatch")
+    assert entry(made, "FixMatch + DASO").p == pytest.approx(1 - 4 / math.sqrt(4**2 + 2))
+    assert entry(made, "FixMatch + DASO").marks(3) == ""
+    assert entry(made, "FixMatch").p is None
+
+
+def test_a_significant_difference_is_starred(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, DASO, (75.0, 77.1, 79.0))
+    assert entry(table(tmp_path, baseline="FixMatch"), "FixMatch + DASO").marks(3) == "*"
+
+
+def test_one_common_seed_or_constant_differences_give_no_p(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, DASO, (75.0, 77.0, 79.0))
+    record(tmp_path, LA, 0, 75.0)
+    made = table(tmp_path, baseline="fixmatch")
+    assert entry(made, "FixMatch + DASO").p is None
+    assert entry(made, "FixMatch + LA").p is None
+
+
+def test_a_row_after_la_reads_the_other_row_s_runs(tmp_path):
+    place = ("CIFAR10-LT", "γ=100 N1=1500 M1=3000")
+    big = ("dataset=cifar10", "imbalance=cifar10_n1500_m3000_g100", "algorithm=fixmatch")
+    three(tmp_path, big, (77.0, 77.0, 77.0), **{"test/top1_la_median20": 82.0})
+    made = table(tmp_path, "14")
+    assert entry(made, "FixMatch", place).sample.mean == 77.0
+    assert entry(made, "FixMatch + LA (inf)", place).sample.mean == 82.0
+    assert entry(made, "FixMatch + LA (inf)", place).difference == pytest.approx(82.0 - 82.8)
+
+
+def test_after_la_published_numbers_before_it_are_not_subtracted(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0), **{"test/top1_la_median20": 80.0})
+    found = entry(table(tmp_path, la=True), "FixMatch")
+    assert (found.sample.mean, found.difference) == (80.0, None)
+
+
+def test_the_best_on_test_is_marked_as_selected_on_test(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0), **{"test/top1_best": 81.0})
+    made = table(tmp_path, select="best")
+    assert entry(made, "FixMatch").sample.mean == 81.0
+    assert any(note.startswith("TEST-SELECTED") for note in made.notes)
+
+
+def test_a_cell_that_the_paper_prints_twice_bears_its_footnote():
+    text = markdown(make_table("11", [], Options()))
+    assert "57.1 ± 0.65 [2]" in text
+    assert "[2] The paper prints this cell twice: 57.4 ± 0.18 in Table 1, 57.1 ± 0.65 in Table 11." in text
+
+
+def test_independent_runs_stand_beside_the_paper_s(tmp_path):
+    found = entry(make_table("1", [], Options(usb=True)), "FixMatch")
+    assert (found.usb.mean, found.usb.std) == (72.41, 1.71)
+    assert "67.8 ± 1.13 / 72.4 ± 1.71" in markdown(make_table("1", [], Options(usb=True)))
+
+
+def test_csv_has_a_line_for_every_cell_with_its_configuration(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    lines = list(csv.DictReader(io.StringIO(as_csv(table(tmp_path)))))
+    assert len(lines) == 96
+    (line,) = [li for li in lines if li["mean"]]
+    assert line["configuration"] == " ".join(FIXMATCH)
+    assert (line["mean"], line["std"], line["seeds"], line["published_mean"]) == ("72.0", "2.0", "0 1 2", "67.8")
+
+
+def test_latex_is_balanced_and_escaped(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    text = latex(table(tmp_path))
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert r"\textbf{76.0 $\pm$ 1.00} (3) & 76.0 $\pm$ 0.37 & +0.0" in text
+    printed = "".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert not set(printed) & set("±γ—†")
+    rows = [line for line in text.splitlines() if line.startswith("FixMatch ")]
+    assert {row.count("&") for row in rows} == {12}
+
+
+def test_own_runs_are_grouped_by_method_and_setting(tmp_path):
+    uniform = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100_uniform")
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    three(tmp_path, (*uniform, "algorithm=fixmatch_daso"), (80.0, 81.0, 82.0))  # T_dist follows the setting
+    made = table(tmp_path, "mine")
+    assert made.rows == ["fixmatch", "fixmatch_daso"]
+    assert [c.label for c in made.columns] == ["N1=500 gl=100 gu=100", "N1=500 gl=100 gu=1"]
+    assert entry(made, "fixmatch_daso", ("cifar10", "N1=500 gl=100 gu=1")).sample.mean == 81.0
+    assert entry(made, "fixmatch", ("cifar10", "N1=500 gl=100 gu=1")).sample is None
+
+
+def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    three(tmp_path, (*DASO, "daso.queue_size=64"), (60.0, 61.0, 62.0))
+    assert table(tmp_path, "mine").rows == ["fixmatch_daso, daso.queue_size=256", "fixmatch_daso, daso.queue_size=64"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Say one of table=1"),
+        (["table=9"], "table=9 is not possible"),
+        (["table=1", "figure=2"], "Say one of"),
+        (["table"], "has the form key=value"),
+        (["table=1", "selekt=last"], "did you mean select"),
+        (["table=1", "select=first"], "one of median20, mean20, last, best"),
+        (["table=1", "format=word"], "one of markdown, latex, csv, html"),
+        (["table=1", "min_seeds=two"], "a whole number"),
+        (["table=1", "la=maybe"], "true or false"),
+        (["table=1", "runs=nowhere"], "runs=nowhere is not possible"),
+        (["table=1", "baseline=supervized"], "this table has supervised"),
+        (["table=1", "imb.n1=10"], "the table itself sets"),
+        (["figure=1"], "figure=1 is not possible"),
+    ],
+)
+def test_a_wrong_argument_ends_in_one_sentence_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert says in errors
+    assert errors.count("\n") == 1

@@ -1,19 +1,25 @@
-"""Stop requests: remembered, and acted upon between two steps."""
+"""Stop requests: remembered, acted upon between two steps, and handed on to a scheduler that starts the job again."""
 
+import os
 import signal
+import subprocess
 import threading
+from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
+from typing import Any
 
 from daso.errors import Interrupted
 
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM is remembered; a second one acts at once, without a checkpoint.
+    """While entered, the first SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 is remembered; further ones change nothing, for
+    schedulers send several, except that a SIGINT then acts at once, without a checkpoint.
 
+    When the run has stopped for it, a job of a cluster is put into the queue again, see `requeue`.
     Outside the main thread, where Python takes no signals, it never remembers one.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -31,11 +37,48 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._main:
-            for number, handler in self._previous.items():
-                signal.signal(number, handler)
+        if not self._main:
+            return
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if isinstance(error, Interrupted):
+            requeue(error.signum, self._previous)
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:
+        if self.signum is not None and signum == signal.SIGINT:
             raise Interrupted(signum)
-        self.signum = signum
+        self.signum = self.signum or signum
+
+
+def requeue(signum: int, handlers: Mapping[signal.Signals, Any]) -> None:
+    """Let submitit put this job into the queue again; nothing happens outside its jobs.
+
+    Its handler is found at SIGUSR2, or at SIGUSR1 if so configured. SIGTERM goes there as well, except where SLURM is
+    about to end the job: then SLURM starts it again itself, or somebody cancelled it.
+
+    Args:
+        signum: what stopped the run.
+        handlers: the handlers from before the run, by signal.
+
+    Raises:
+        SystemExit: the job is in the queue, and this process has to end.
+    """
+    found = [handlers.get(number) for number in (signal.SIGUSR2, signal.SIGUSR1)]
+    handler: Callable[[int, FrameType | None], object] | None = next(filter(callable, found), None)
+    if "SUBMITIT_EXECUTOR" not in os.environ or handler is None:
+        return
+    if signum != signal.SIGINT and not (signum == signal.SIGTERM and slurm_ends_job()):
+        handler(signum, None)
+
+
+def slurm_ends_job() -> bool:
+    """Whether SLURM no longer counts this job among the running ones."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return False
+    question = ["squeue", "--noheader", "--jobs", job, "--format", "%T"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return True
+    return answer.stdout.strip() != "RUNNING"

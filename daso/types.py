@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 class Feats(NamedTuple):
     """Encoder features of one step, per view."""
 
-    l: Tensor  # noqa: E741  [Bl,D]
+    l: Tensor | None  # noqa: E741  [Bl,D], None if the learner sees labeled images mixed with others only
     w: Tensor  # [Bu,D]: the view that pseudo-labels are made from
     s: Tensor | None  # [Bu,D]: the strong view, None if the learner has none
 
@@ -88,6 +88,8 @@ class Flags(NamedTuple):
     """Python bools that select a traced graph; each is a fact about the step number alone."""
 
     semantic: bool = False  # past DASO's warm-up: semantic labels, blend and alignment loss are on
+    deferred: bool = False  # past the deferral: the labeled loss weighs its classes
+    solve: bool = False  # pseudo-labels of the whole unlabeled set are refined in this step
 
 
 class Sizes(NamedTuple):

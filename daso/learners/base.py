@@ -13,6 +13,7 @@ class Learner(nn.Module):
 
     views: ClassVar[tuple[View, ...]] = ()  # unlabeled views, in the order of `Batch.u`
     heads: ClassVar[tuple[str, ...]] = ("cls",)  # heads of the network that the learner trains
+    train_accuracy: ClassVar[str] = "top1"  # the name of the accuracy of `Outcome.logits_l`
     evaluates_student: ClassVar[bool] = False  # at test time the raw network answers, not its average
 
     def draws(self, sizes: Sizes) -> dict[str, Draw]:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 SLOPE = 0.1  # of the leaky rectifier
 STEM_WIDTH = 16
+FEATURES = 64  # D, per unit of width
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -78,7 +79,7 @@ class WideResNet(nn.Module):
         super().__init__()
         assert depth >= 10, f"a Wide ResNet has depth 10 or more, not {depth}"
         assert (depth - 4) % 6 == 0, f"a Wide ResNet has depth 6n + 4, not {depth}"
-        self.out_dim = 64 * width
+        self.out_dim = FEATURES * width
         self.stem = conv3x3(channels, STEM_WIDTH, stem_stride)
         blocks: list[Block] = []
         inputs = STEM_WIDTH

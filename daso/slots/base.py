@@ -63,7 +63,7 @@ class Refine(Slot):
 class Semantic(Slot):
     """Places `semantic`, `blend` and its own loss: a second opinion on unlabeled images, from their features."""
 
-    wants_labeled_features: bool = False  # `observe` can do with features of a teacher pass that the learner makes anyway
+    wants_labeled_features: bool = False  # `observe` can use those that the learner may have anyway
 
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None) -> None:
         """Start of the step: learn from the labeled images; `feats_l` [Bl,D] are their teacher features, if at hand."""

@@ -29,6 +29,30 @@ def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) 
     return (loss if weight is None else weight * loss).mean()
 
 
+def squared_error(p: Tensor, target: Tensor) -> Tensor:
+    """Mean over all entries of (p - target)^2, both [B,C] (MixMatch, Eq. 4), as a 0-d tensor."""
+    return F.mse_loss(p, target.to(p.dtype))
+
+
+def mutual_information(a: Tensor, b: Tensor) -> Tensor:
+    """Mutual information, in nats, of the classes of the logits `a` and `b` [B,C] of two views of the same images.
+
+    Their joint distribution is that of the batch, made symmetric (Ji et al. 2019, Eq. 3); 0-d, at least float32.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        joint = wide(a).softmax(1).T @ wide(b).softmax(1)
+    joint = (joint + joint.T) / 2
+    joint = joint / joint.sum()
+    row, column = joint.sum(1, keepdim=True), joint.sum(0, keepdim=True)
+    p, row, column = (x.clamp(min=torch.finfo(torch.float64).eps) for x in (joint, row, column))
+    return (p * (p.log() - row.log() - column.log())).sum()
+
+
+def one_hot(y: Tensor, like: Tensor) -> Tensor:
+    """Classes `y` [B] as distributions [B,C], in the dtype and with the C of `like` [...,C]."""
+    return (y[:, None] == torch.arange(like.shape[-1], device=y.device)).to(like.dtype)
+
+
 def labels(p: Tensor) -> Labels:
     """The most likely classes of the distributions `p` [B,C], with their probabilities."""
     conf, label = p.max(1)

@@ -43,7 +43,7 @@ class Slots(nn.Module):
 
     @property
     def wants_labeled_features(self) -> bool:
-        """Whether `observe` can do with labeled features of a teacher pass, by batch statistics, of the learner's."""
+        """Whether `observe` can use labeled features of a teacher pass, by batch statistics, that the learner makes."""
         return self.semantic is not None and self.semantic.wants_labeled_features
 
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
@@ -125,7 +125,8 @@ class Slots(nn.Module):
     @property
     def head(self) -> str:
         """The head of the network that answers at test time."""
-        return next((extra.head for extra in self.extras), "cls")
+        heads = [str(extra.head) for extra in self.extras]
+        return heads[0] if heads else "cls"
 
     def _filled(self) -> list[Slot]:
         slots = (self.labeled, self.align, self.refine, self.semantic, self.confidence, *self.extras)

@@ -36,10 +36,11 @@ class PseudoLabelCounts(NamedTuple):
 class Meters:
     """Window sums: losses and training accuracy, reset at each log; pseudo-label counts, reset at each evaluation."""
 
-    def __init__(self, classes: int, threshold: float, device: torch.device) -> None:
+    def __init__(self, classes: int, threshold: float, device: torch.device, accuracy: str = "top1") -> None:
         self.classes = classes
         self.threshold = threshold
         self.device = device
+        self.accuracy = accuracy  # the name of the training accuracy
         self.sums: dict[str, Tensor] = {}  # name -> [2]: sum, number of steps
         self.labels: dict[
             str, Tensor
@@ -53,7 +54,7 @@ class Meters:
             self._add(f"loss_{name}", loss)
         if len(outcome.losses) > 1:
             self._add("loss_total", torch.stack(list(outcome.losses.values())).sum())
-        self._add("top1", (outcome.logits_l.argmax(1) == y).to(torch.float64).mean() * 100)
+        self._add(self.accuracy, (outcome.logits_l.argmax(1) == y).to(torch.float64).mean() * 100)
         if outcome.target is None or truth is None:
             return
         self.seen += (y[:, None] == torch.arange(self.classes, device=y.device)).sum(0)

@@ -4,14 +4,11 @@ Positions are fractions of the run, so that a short run is the same method as a 
 """
 
 import math
-from typing import Literal, TypeVar
 
-from torch import Tensor
-
+from daso.learners.ramp import ramp_up
 from daso.schema import OptimConfig, Schedule
 
-Progress = TypeVar("Progress", float, Tensor)
-RampUp = Literal["linear", "exp"]
+__all__ = ["learning_rate", "lr_factor", "ramp_up"]
 
 
 def learning_rate(optim: OptimConfig, step: int, steps: int) -> float:
@@ -34,19 +31,3 @@ def lr_factor(optim: OptimConfig, step: int, steps: int) -> float:
     elif optim.schedule is Schedule.cosine:
         factor *= math.cos(optim.cosine_ratio * math.pi * step / (16 * steps))
     return factor
-
-
-def ramp_up(progress: Progress, ratio: float, kind: RampUp) -> Progress:
-    """The weight of a consistency loss that grows from the start of a run on and is 1 from `ratio` of it.
-
-    `linear`: x; `exp`: exp(-5 (1 - x)^2) (Laine & Aila 2017), with x = min(progress / ratio, 1).
-
-    Args:
-        progress: step / steps; a number, or a [] tensor (then so is the result).
-        ratio: above 0.
-    """
-    if isinstance(progress, Tensor):
-        x = (progress / ratio).clamp(max=1)
-        return x if kind == "linear" else (-5 * (1 - x) ** 2).exp()
-    y = min(progress / ratio, 1.0)
-    return y if kind == "linear" else math.exp(-5 * (1 - y) ** 2)

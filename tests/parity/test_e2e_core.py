@@ -13,10 +13,23 @@ import pytest
 import torch
 
 from daso.learners.fixmatch import FixMatch
+from daso.learners.meanteacher import MeanTeacher
+from daso.learners.mixmatch import MixMatch
+from daso.learners.remixmatch import ReMixMatch
 from daso.learners.supervised import Supervised
 from daso.nn.net import Net
 from daso.nn.wrn import WideResNet
-from daso.schema import DasoConfig, OptimConfig, Schedule
+from daso.schema import (
+    AbcConfig,
+    DasoConfig,
+    MeanTeacherAlgorithm,
+    MixMatchAlgorithm,
+    OptimConfig,
+    ReMixMatchAlgorithm,
+    Schedule,
+)
+from daso.slots.abc import Abc
+from daso.slots.align import DistributionAlignment
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
@@ -24,14 +37,16 @@ from daso.train import evaluate
 from daso.train.optimizer import Sgd, set_lr
 from daso.train.schedule import learning_rate
 from daso.train.step import TrainStep
-from daso.types import Batch, Clock, Nets, View
+from daso.types import Batch, Clock, Nets
 from tests.golden_fill import fill, parameters_in_order, sample
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "e2e"
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
-VIEW_ROWS = {View.IDENTITY: 0, View.WEAK: 1, View.STRONG: 2}
+VIEW_ROWS = {FixMatch: (1, 2), MeanTeacher: (1, 0), MixMatch: (1, 0), ReMixMatch: (1, 2, 3)}  # of the recorded pool
 CLASSES = 10
-LOSSES = {"loss_cls": "cls", "loss_cons": "cons", "loss_assign": "align"}
+LOSSES = {"loss_cls": "cls", "loss_cons": "cons", "loss_assign": "align", "loss_kl": "kl", "loss_rotation": "rot"}
+LOSSES["loss_abc"] = "abc"
+DRAWS = {"draw_beta": "lam", "draw_perm": "perm", "draw_rot": "rot"}
 
 
 def images(u8):
@@ -52,8 +67,18 @@ def method(name, counts):
         return Supervised(), Slots(LogitAdjusted(counts, 1.0)), optim
     if name == "fixmatch":
         return FixMatch(0.4), Slots(CrossEntropy()), constant
+    if name == "fixmatch_abc":
+        return FixMatch(0.4), Slots(CrossEntropy(), extras=[Abc(counts, 0.4, AbcConfig("abc"))]), constant
+    if name == "meanteacher":
+        return MeanTeacher(MeanTeacherAlgorithm(name)), Slots(CrossEntropy()), constant
+    if name == "mixmatch":
+        return MixMatch(MixMatchAlgorithm(name, ramp_up=0.5)), Slots(CrossEntropy()), constant
+    if name == "remixmatch":
+        learner = ReMixMatch(ReMixMatchAlgorithm(name, ramp_up=0.5))
+        return learner, Slots(CrossEntropy(), DistributionAlignment(counts)), constant
+    learner = FixMatch(0.4) if name == "fixmatch_daso" else ReMixMatch(ReMixMatchAlgorithm(name))
     config = DasoConfig(name="daso", t_proto=0.05, t_dist=1.5, queue_size=4, warmup_steps=3, update_every=2)
-    return FixMatch(0.4), Slots(CrossEntropy(), semantic=Daso(CLASSES, 64, config)), constant
+    return learner, Slots(CrossEntropy(), semantic=Daso(CLASSES, 64, config)), constant
 
 
 @cache
@@ -65,7 +90,8 @@ def run(name):
     counts = torch.from_numpy(np.bincount(pool["labeled_y"], minlength=CLASSES))
     learner, slots, optim = method(name, counts)
     slots.to(torch.float64)
-    nets = Nets(*(Net(WideResNet(28, 1), CLASSES).to(torch.float64) for _ in range(2)))
+    heads = (*learner.heads, slots.head)
+    nets = Nets(*(Net(WideResNet(28, 1), CLASSES, heads).to(torch.float64) for _ in range(2)))
     for net in nets:
         fill(net, settings["fill_seed"], settings["linear_gain"])
     nets.teacher.requires_grad_(False)
@@ -77,12 +103,16 @@ def run(name):
         batch = Batch(
             images(pool["labeled"][labeled]),
             torch.from_numpy(pool["labeled_y"][labeled]),
-            tuple(images(pool["unlabeled_views"][VIEW_ROWS[view]][unlabeled]) for view in learner.views),
+            tuple(images(pool["unlabeled_views"][row][unlabeled]) for row in VIEW_ROWS.get(type(learner), ())),
             torch.from_numpy(unlabeled),
         )
         set_lr(optimizer, learning_rate(optim, t, steps))
         clock = Clock(torch.tensor(t), torch.tensor(t / steps, dtype=torch.float64))
-        outcomes.append((batch, step(batch, {}, clock, slots.flags(t))))
+        noise = {name: torch.tensor(recorded[key][t]) for key, name in DRAWS.items() if key in recorded.files}
+        if slots.extras:
+            masks = (recorded[f"draw_bern_u_{2 * t + i}"] for i in range(2))
+            noise |= zip(("abc/labeled", "abc/unlabeled"), map(torch.from_numpy, masks), strict=True)
+        outcomes.append((batch, step(batch, noise, clock, slots.flags(t))))
         if slots.semantic is not None:
             hists.append(slots.semantic.hist.clone())
     return SimpleNamespace(
@@ -99,8 +129,16 @@ def run(name):
     )
 
 
-RUNS = ["supervised_la", "fixmatch", "fixmatch_daso"]
-PSEUDO_LABELERS = RUNS[1:]
+RUNS = [
+    "supervised_la",
+    "fixmatch",
+    "fixmatch_abc",
+    "fixmatch_daso",
+    "meanteacher",
+    "mixmatch",
+    "remixmatch",
+    "remixmatch_daso",
+]
 
 
 def close(actual, expected, tolerance):
@@ -126,7 +164,7 @@ def test_losses_of_every_step(name):
             np.testing.assert_allclose(outcome.losses[key], value, rtol=1e-9 if t == 0 else 1e-6)
 
 
-@pytest.mark.parametrize("name", ["supervised_la", "fixmatch"])
+@pytest.mark.parametrize("name", sorted({*RUNS} - {"fixmatch_daso"}))  # of which none was recorded
 def test_training_accuracy_of_every_step(name):
     r = run(name)
     column = list(r.recorded["loss_names"]).index("top1")
@@ -136,7 +174,7 @@ def test_training_accuracy_of_every_step(name):
         assert right * 100 == pytest.approx(r.recorded["losses"][t, column])
 
 
-@pytest.mark.parametrize("name", PSEUDO_LABELERS)
+@pytest.mark.parametrize("name", ["fixmatch", "fixmatch_abc", "fixmatch_daso"])
 def test_pseudo_labels_and_masks_of_every_step(name):
     r = run(name)
     for t, (_, outcome) in enumerate(r.outcomes):
@@ -155,14 +193,26 @@ def test_linear_and_semantic_labels_of_every_step():
         np.testing.assert_array_equal(semantic, r.recorded["log_sem_pl"][t])
 
 
-def test_histogram_in_force_at_every_step():
-    r = run("fixmatch_daso")
+def test_blended_and_semantic_labels_of_every_step_of_a_sharpening_learner():
+    r = run("remixmatch_daso")
+    for t, (_, outcome) in enumerate(r.outcomes):
+        np.testing.assert_array_equal(outcome.target.label, r.recorded["log_pseudo_labels"][t])
+        close(outcome.target.conf, r.recorded["log_pl_confidence"][t], 1e-9 if t == 0 else 1e-6)
+    semantic = [outcome.target.semantic for _, outcome in r.outcomes]
+    assert semantic[:3] == [None] * 3
+    np.testing.assert_array_equal([s.label.tolist() for s in semantic[3:]], r.recorded["log_sem_pl"])
+
+
+@pytest.mark.parametrize("name", ["fixmatch_daso", "remixmatch_daso"])
+def test_histogram_in_force_at_every_step(name):
+    r = run(name)
     for t in range(1, r.steps):
         np.testing.assert_array_equal(r.hists[t], r.recorded["pl_hist_after_step"][t - 1])
 
 
-def test_prototypes_at_the_end():
-    r = run("fixmatch_daso")
+@pytest.mark.parametrize("name", ["fixmatch_daso", "remixmatch_daso"])
+def test_prototypes_at_the_end(name):
+    r = run(name)
     close(r.slots.semantic.prototypes.means(), r.recorded["prototypes"], 1e-6)
 
 
@@ -190,7 +240,7 @@ def test_evaluation_at_the_end(name):
     r = run(name)
     r.evaluated.eval()
     with torch.no_grad():
-        logits = r.evaluated.predict(images(r.pool["eval"]))
+        logits = r.evaluated.predict(images(r.pool["eval"]), r.slots.head)
     close(logits, r.recorded["eval_logits"], 1e-6)
     prior = r.counts / r.counts.sum()
     np.testing.assert_allclose(prior, r.recorded["p_data"], rtol=1e-6)

@@ -1,0 +1,40 @@
+"""Pseudo-Label (Lee 2013) with a threshold: confident labels train the very view that they come from."""
+
+import torch
+
+from daso.learners.base import Learner
+from daso.learners.ramp import ramped
+from daso.schema import PseudoLabelAlgorithm
+from daso.slots.losses import cross_entropy, wide
+from daso.slots.slots import Slots
+from daso.types import Batch, Clock, Feats, Flags, Nets, Noise, Outcome, View
+
+
+class PseudoLabel(Learner):
+    """Section 2.2 of the paper, hard labels from a threshold on (DASO paper, App. C.3).
+
+    Args:
+        config: threshold, weight and ramp-up.
+    """
+
+    views = (View.WEAK,)
+
+    def __init__(self, config: PseudoLabelAlgorithm) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
+        """Losses `cls` and `cons`, and the slots'. All views share one pass and its batch statistics."""
+        net, sizes = nets.student, [len(batch.x), len(batch.u[0])]
+        slots.observe(nets, batch, clock)
+        f = net.encode(torch.cat([batch.x, *batch.u]))
+        feats_l, feats_w = torch.split(f, sizes)
+        z_l, z_w = torch.split(net.classify(f), sizes)
+        target = slots.pseudo(wide(z_w.detach()).softmax(1), feats_w, batch.idx, clock, flags)
+        cons = cross_entropy(z_w, target.label, weight=slots.confident(target, self.config.threshold))
+        losses = {
+            "cls": slots.supervised(z_l, batch.y, flags),
+            "cons": ramped(self.config.cons_weight * cons, clock, self.config),
+        }
+        losses |= slots.aux(nets, Feats(feats_l, feats_w, None), batch, target, noise, clock, flags)
+        return Outcome(losses, z_l.detach(), target)

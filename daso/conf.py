@@ -85,10 +85,13 @@ def configuration(overrides: Sequence[str]) -> Config:
         UserError: as `resolve`.
     """
     register()
-    choice = [item.partition("=")[2] for item in overrides if item.startswith("imbalance=")]
-    cfg = copy.deepcopy(_composed(tuple(item for item in overrides if not item.startswith("imbalance="))))
-    if choice:
-        cfg.imb = OmegaConf.merge(cfg.imb, OmegaConf.load(CONF / "imbalance" / f"{choice[-1]}.yaml"))
+    rest = [item for item in overrides if not item.startswith("imbalance=")]
+    files = [CONF / f"{item.replace('=', '/')}.yaml" for item in overrides if item not in rest]
+    alone = len(files) == 1 and not any(item.startswith("imb.") for item in rest)
+    plain = alone and files[0].is_file() and "defaults" not in (node := OmegaConf.load(files[0]))
+    cfg = copy.deepcopy(_composed(tuple(rest if plain else overrides)))
+    if plain:
+        cfg.imb = OmegaConf.merge(cfg.imb, node)
     return resolve(cfg)
 
 

@@ -212,12 +212,5 @@ def _variant(number: Published, dataset: str) -> Overrides:
 
 
 def _alignment(number: Published, dataset: str, plain: list[str]) -> Overrides:
-    """ReMixMatch's own distribution alignment: on for matched distributions; with DASO on CIFAR-100 only.
-
-    CReST+ brings an alignment of its own.
-    """
-    if number.learner != "remixmatch" or "crest+" in plain:
-        return ()
-    matched = number.gamma_l == number.gamma_u
-    on = dataset == "cifar100" if "daso" in plain else matched
-    return ("align=da",) if on else ("align=none",)
+    """ReMixMatch + DASO was published with distribution alignment on CIFAR-100 alone."""
+    return ("align=da",) if (number.learner, plain, dataset) == ("remixmatch", ["daso"], "cifar100") else ()

@@ -1,14 +1,17 @@
 """The runs under one or several output folders, as far as their files tell. Imports no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from daso.errors import UserError
 from daso.rundir import RunDir, read_json
+from daso.schema import ALGORITHMS, AlgorithmConfig, Config
 from daso.track.jsonl import Row, read
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -28,6 +31,11 @@ class Run:
         self.config = config
         self.seed = int(config["seed"])
         self.steps = int(config["train"]["steps"])
+
+    @cached_property
+    def settings(self) -> Config:
+        """The resolved configuration as an object."""
+        return restore(self.config)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -89,3 +97,25 @@ def flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     for key, value in node.items():
         found |= flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
     return found
+
+
+def restore(config: dict[str, Any]) -> Config:
+    """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults."""
+    restored = _restore(Config, config)
+    assert isinstance(restored, Config)
+    return restored
+
+
+def _restore(kind: Any, value: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, AlgorithmConfig):
+        kind = ALGORITHMS[value["name"]]
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind)
+        nodes: dict[str, Any] = {
+            f.name: {} for f in fields(kind) if is_dataclass(hints[f.name])
+        }  # slots of later versions: absent
+        known = {f.name for f in fields(kind)}
+        return kind(**{key: _restore(hints[key], item) for key, item in (nodes | value).items() if key in known})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[value]
+    return value

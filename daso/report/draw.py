@@ -156,7 +156,9 @@ def clouds(embeddings: Mapping[str, tuple[Array, Array]], title: str) -> "Figure
         ax.grid(visible=False)
     handles, names = axes[0].get_legend_handles_labels()
     if len(names) <= 20:
-        figure.legend(handles, names, loc="outside lower center", ncols=10, frameon=False, markerscale=3, handletextpad=0.1)
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=10, frameon=False, markerscale=3, handletextpad=0.1
+        )
     return figure
 
 

@@ -1,14 +1,11 @@
 """What only a run's checkpoint holds: its confusion counts, and the features of its network. Imports torch."""
 
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from daso.errors import UserError
 from daso.report.collect import Run
-from daso.schema import ALGORITHMS, AlgorithmConfig, Config
 
 SAMPLES = 2000  # unlabeled images of an embedding: enough to see clusters, seconds of t-SNE
 Array = np.ndarray[Any, Any]
@@ -43,8 +40,8 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
     from daso.app import prepare
     from daso.train.evaluate import BATCH
 
-    saved, config = _saved(run), restore(run.config)
-    parts = prepare(config, run.folder, torch.device("cpu"))
+    saved = _saved(run)
+    parts = prepare(run.settings, run.folder, torch.device("cpu"))
     pool = parts.feed.pool
     if pool.unlabeled_x is None or pool.unlabeled_y is None:
         return None
@@ -60,28 +57,6 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
     perplexity = min(30.0, (len(features) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
     return points, pool.unlabeled_y[torch.from_numpy(np.sort(rows))].numpy()
-
-
-def restore(config: dict[str, Any]) -> Config:
-    """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults."""
-    restored = _restore(Config, config)
-    assert isinstance(restored, Config)
-    return restored
-
-
-def _restore(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, AlgorithmConfig):
-        kind = ALGORITHMS[value["name"]]
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
-        nodes: dict[str, Any] = {
-            f.name: {} for f in fields(kind) if is_dataclass(hints[f.name])
-        }  # slots of later versions: absent
-        known = {f.name for f in fields(kind)}
-        return kind(**{key: _restore(hints[key], item) for key, item in (nodes | value).items() if key in known})
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind[value]
-    return value
 
 
 def _saved(run: Run) -> dict[str, Any]:

@@ -66,10 +66,13 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     for cell in cells:
         wanted.setdefault(_place(cell.dataset, cell.setting, cell.learner), {})[cell.overrides] = None
     found = Matched({}, {}, [], Counter())
+    configs: dict[Overrides, Config] = {}
     for run in runs:
         tried: list[Config] = []
         for overrides in sorted(wanted.get(_place_of(run), ()), key=lambda options: _unlike(options, run)):
-            config = configure((*overrides, *extra))
+            if overrides not in configs:
+                configs[overrides] = configure((*overrides, *extra))
+            config = configs[overrides]
             tried.append(replace(config, seed=run.seed, train=replace(config.train, steps=run.steps)))
             if run_key(tried[-1]) == run.key:
                 found.goals[overrides] = config.train.steps

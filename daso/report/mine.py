@@ -1,16 +1,14 @@
 """A table of arbitrary runs: rows are methods, columns are data sets and imbalance settings, found in the runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from functools import cache
-from typing import Any, get_type_hints
+from typing import Any
 
+from daso.identity import plain, science
 from daso.report.cells import LEARNERS
 from daso.report.collect import Run, flat
 from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric, sample_of
 from daso.rundir import imbalance_name, method_name
-from daso.schema import Config
 
 
 def own_table(runs: Sequence[Run], options: Options) -> Table:
@@ -55,44 +53,21 @@ def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:
     found: dict[tuple[str, Column], list[Run]] = {}
     for (method, column), members in places.items():
         for run in members:
-            knobs = _decisive(run.config)
-            row = ", ".join([method, *(f"{key}={knobs.get(key)}" for key in sorted(of_method[method]))])
+            knobs = flat(plain(run.settings))
+            row = ", ".join([method, *(f"{key}={knobs[key]}" for key in sorted(of_method[method]))])
             found.setdefault((row, column), []).append(run)
     return found
 
 
 def _varying(runs: Sequence[Run]) -> set[str]:
-    knobs = [_decisive(run.config) for run in runs]
+    knobs = [_decisive(run) for run in runs]
     keys = {key for some in knobs for key in some}
     return {key for key in keys if len({repr(some.get(key)) for some in knobs}) > 1}
 
 
-def _decisive(config: dict[str, Any]) -> dict[str, Any]:
-    """The knobs that decide a run's numbers, the seed aside; those that the run's version did not have are neutral."""
-    inert, neutral = _fields("science"), _fields("neutral")
-    absent = [
-        f"{key}." for key, node in config.items() if isinstance(node, dict) and node.get("name") in ("none", "ce")
-    ]
-    knobs = {key: value for key, value in flat(config).items() if key not in inert and not key.startswith("track.")}
-    knobs = neutral | knobs
-    return {key: value for key, value in knobs.items() if key != "seed" and not key.startswith(tuple(absent))}
-
-
-@cache
-def _fields(mark: str) -> dict[str, Any]:
-    """The keys whose metadata has `mark` (`science`: no part of a run's identity), with its value."""
-
-    def visit(node: type, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        hints = get_type_hints(node)
-        for f in fields(node):
-            if mark in f.metadata:
-                found[path + f.name] = f.metadata[mark]
-            elif is_dataclass(hints[f.name]):
-                found |= visit(hints[f.name], f"{path}{f.name}.")
-        return found
-
-    return visit(Config, "")
+def _decisive(run: Run) -> dict[str, Any]:
+    """The knobs that decide a run's numbers, the seed aside."""
+    return {key: value for key, value in flat(science(run.settings)).items() if key != "seed"}
 
 
 def ordered(cells: Mapping[tuple[str, Column], Sequence[Run]]) -> tuple[list[str], list[Column]]:

@@ -93,6 +93,11 @@ def test_a_row_without_daso_has_nothing_to_vary():
     assert {knobs(c.overrides) for t in (5, 15, 16, 17) for c in cells(t) if c.row.startswith("FixMatch,")} == {()}
 
 
+def test_only_remixmatch_with_daso_on_cifar100_aligns_against_its_preset():
+    aligned = {(c.row, c.dataset) for c in EVERY if any(o.startswith("align") for o in c.overrides)}
+    assert aligned == {("ReMixMatch + DASO", "cifar100")}
+
+
 def test_the_imbalance_option_of_every_cell_has_the_printed_sizes():
     for c in EVERY:
         option = c.overrides[1].removeprefix("imbalance=")

@@ -1,0 +1,172 @@
+"""`python -m daso.splits`: write the index files of a setting, so that other code can train on the same images.
+
+  python -m daso.splits dataset=cifar10 imbalance=cifar10_n500_m4000_g100 seed=0,1,2 out=splits [key=value ...]
+  python -m daso.splits check=splits/cifar10_n500_m4000_g100      are files intact, and is it still the same split?
+
+One folder a setting, one a seed in it: labeled.txt, unlabeled.txt and valid.txt (a row number a line), split.npz (the
+same with labels), and manifest.json with class counts and SHA-256 checksums.
+"""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daso.data.split import Split, checksum
+from daso.errors import UserError
+from daso.rundir import read_json, replace_file, write_json
+from daso.schema import Config
+
+MANIFEST = "manifest.json"
+PARTS = ("labeled", "unlabeled", "valid")
+ORDER = {
+    "cifar10": "the 50,000 training images in the order of data_batch_1 to 5, as torchvision's CIFAR10(train=True)",
+    "cifar100": "the 50,000 training images in the order of the file train, as torchvision's CIFAR100(train=True)",
+    "stl10": "labeled and valid: train_X.bin; unlabeled: unlabeled_X.bin; as torchvision's STL10 splits",
+    "fashion_mnist": "the 60,000 images of train-images-idx3-ubyte",
+    "digits": "load_digits() of scikit-learn without the 50 test images a class, chosen by numpy's RandomState(0)",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, or 2 for a mistake, which is one sentence on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        _act(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def export(config: Config, folder: Path) -> Split:
+    """Write the split of a configuration into `folder`.
+
+    Raises:
+        UserError: the data set is not there, cannot give this split, or the folder cannot be written.
+    """
+    split, labels = make(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in PARTS:
+            text = "".join(f"{row}\n" for row in getattr(split, name))
+            replace_file(folder / f"{name}.txt", text.encode())
+        with (folder / "split.npz").open("wb") as file:
+            named: dict[str, Any] = {f"{name}_labels": values for name, values in labels.items()}
+            np.savez_compressed(file, **split._asdict(), **named)
+        write_json(folder / MANIFEST, _manifest(config, split, labels, folder))
+    except OSError as error:
+        raise UserError(f"out={folder} is not possible: {(error.strerror or str(error)).lower()}.") from error
+    return split
+
+
+def make(config: Config) -> tuple[Split, dict[str, np.ndarray[Any, Any]]]:
+    """The split of a configuration, with unlabeled images whatever the learner, and the labels of its known parts.
+
+    Raises:
+        UserError: the data set is not there, or cannot give this split.
+    """
+    from daso.data.sources import load
+    from daso.data.split import make_split
+
+    arrays = load(config.dataset)
+    train_y = np.asarray(arrays.train_y)
+    extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
+    split = make_split(train_y, config.dataset, config.imb, config.seed, with_unlabeled=True, n_extra=extra)
+    known = [name for name in PARTS if name != "unlabeled" or not config.dataset.unknown_unlabeled]
+    return split, {name: train_y[getattr(split, name)] for name in known}
+
+
+def read(folder: Path) -> Split:
+    """Read back a written split.
+
+    Raises:
+        UserError: a file is missing or does not fit its checksum.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if manifest is None:
+        raise UserError(f"check={folder} is not possible: there is no readable {MANIFEST} in it.")
+    for name, expected in manifest["sha256"].items():
+        if not (folder / name).is_file() or _sha256(folder / name) != expected:
+            raise UserError(f"{folder / name} is missing or damaged: it does not fit the checksum in {MANIFEST}.")
+    with np.load(folder / "split.npz", allow_pickle=False) as stored:
+        return Split(*(stored[name] for name in Split._fields))
+
+
+def _act(arguments: Sequence[str]) -> None:
+    values, overrides = {"out": "splits", "seed": "0", "check": ""}, []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise UserError(f"{argument} is not possible: an argument has the form key=value.")
+        if key in values:
+            values[key] = value
+        else:
+            overrides.append(argument)
+    if values["check"]:
+        folders = sorted(path.parent for path in Path(values["check"]).rglob(MANIFEST))
+        if not folders:
+            raise UserError(f"check={values['check']} is not possible: there is no {MANIFEST} in or below it.")
+        for folder in folders:
+            _check(folder)
+        return
+    if not all(seed.isdecimal() for seed in values["seed"].split(",")):
+        raise UserError(f"seed={values['seed']} is not possible: whole numbers, such as 0 or 0,1,2.")
+    for seed in values["seed"].split(","):
+        config = _configure([*overrides, f"seed={seed}"])
+        folder = Path(values["out"]) / setting_name(config) / f"seed{seed}"
+        split = export(config, folder)
+        sizes = ", ".join(f"{len(getattr(split, name))} {name}" for name in PARTS)
+        print(f"wrote {folder}: {sizes}, checksum {checksum(split)}")
+
+
+def _check(folder: Path) -> None:
+    split, manifest = read(folder), read_json(folder / MANIFEST) or {}
+    now, _ = make(_configure([*manifest["overrides"], f"seed={manifest['seed']}"]))
+    if checksum(now) != checksum(split):
+        raise UserError(f"{folder} is intact, but this version, or other data, gives another split for its setting.")
+    print(f"{folder} is intact and the split of this version: checksum {checksum(split)}")
+
+
+def _configure(overrides: Sequence[str]) -> Config:
+    from daso.conf import configuration
+
+    return configuration(overrides)
+
+
+def setting_name(config: Config) -> str:
+    """A setting as a folder's name, such as `cifar10_n500_m4000_gl100_gu0.01`."""
+    imb = config.imb
+    gamma_u = imb.gamma_u if isinstance(imb.gamma_u, str) else f"{imb.gamma_u:g}"
+    return f"{config.dataset.name}_n{imb.n1}_m{imb.m1}_gl{imb.gamma_l:g}_gu{gamma_u}"
+
+
+def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, Any]], folder: Path) -> dict[str, Any]:
+    classes, imb = config.dataset.num_classes, config.imb
+    files = [*(f"{name}.txt" for name in PARTS), "split.npz"]
+    settings = {"imb.n1": imb.n1, "imb.m1": imb.m1, "imb.gamma_l": imb.gamma_l, "imb.gamma_u": imb.gamma_u}
+    settings |= {"dataset": config.dataset.name, "dataset.num_valid": config.dataset.num_valid}
+    return {
+        "dataset": config.dataset.name,
+        "rows": f"from 0, of {ORDER.get(config.dataset.name, 'the training images as the data set stores them')}",
+        "seed": config.seed,
+        "overrides": [f"{key}={value}" for key, value in settings.items()],
+        "sizes": {name: len(getattr(split, name)) for name in PARTS},
+        "class_counts": {name: np.bincount(y, minlength=classes).tolist() for name, y in labels.items()},
+        "checksum": checksum(split),
+        "sha256": {name: _sha256(folder / name) for name in files},
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

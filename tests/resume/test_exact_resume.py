@@ -11,7 +11,7 @@ import matplotlib.figure  # noqa: F401  this and the next two: imported before t
 import pytest
 import sklearn.datasets  # noqa: F401
 import torch
-import torch._dynamo  # noqa: F401
+import torch._dynamo
 
 from daso.app import run
 from daso.errors import Interrupted
@@ -81,7 +81,9 @@ def test_killed_at_random_instants_a_run_ends_with_the_undisturbed_numbers(undis
 
 
 @pytest.mark.parametrize("step", [7, 13, 25, 34], ids=["warm-up", "warm-up, 2nd period", "first blend", "mid-period"])
-def test_stopped_by_a_signal_at_any_step_a_run_ends_with_the_undisturbed_numbers(undisturbed, tmp_path, monkeypatch, step):
+def test_stopped_by_a_signal_at_any_step_a_run_ends_with_the_undisturbed_numbers(
+    undisturbed, tmp_path, monkeypatch, step
+):
     config = tiny(f"out_root={tmp_path}")
     folder = RunDir(config.out_root, config.run_key)
     calls = iter(range(1, 1000))

@@ -1,0 +1,158 @@
+"""What goes wrong ends in one sentence, leaves the last good checkpoint, and can be mended."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from daso.app import run
+from daso.errors import RunFailed, UserError
+from daso.rundir import RunDir, RunState
+from daso.train.step import TrainStep
+from tests.compose import NOWHERE, tiny
+
+
+def short(tmp_path, *overrides):
+    return tiny(f"out_root={tmp_path}", "train.steps=20", "train.eval_every=20", "daso.warmup_steps=10", *overrides)
+
+
+def folder_of(config):
+    return RunDir(config.out_root, config.run_key)
+
+
+@pytest.fixture
+def breaks_at_step_12(monkeypatch):
+    """After the first checkpoint (step 10) and before the second: the given error instead of a step."""
+
+    def arm(error):
+        step, calls = TrainStep.__call__, iter(range(1, 100))
+
+        def broken(self, *args):
+            if next(calls) == 12:
+                raise error
+            return step(self, *args)
+
+        monkeypatch.setattr(TrainStep, "__call__", broken)
+
+    return arm
+
+
+def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    config = short(tmp_path, "optim.lr=1e12", "train.checkpoint_every=1", "train.log_every=20")
+    with pytest.raises(RunFailed, match="not finite at step"):
+        run(config, NOWHERE)
+    folder = folder_of(config)
+    assert folder.state() is RunState.failed
+    assert "not finite" in str(folder.reason())
+    saved = torch.load(folder.checkpoint, weights_only=True)
+    assert all(torch.isfinite(total).all() for total in saved["meters"]["sums"].values())
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory: a smaller train.batch_size"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+    ],
+)
+def test_a_run_that_fails_from_outside_can_be_continued(tmp_path, breaks_at_step_12, monkeypatch, error, sentence):
+    config = short(tmp_path)
+    with monkeypatch.context():
+        breaks_at_step_12(error)
+        with pytest.raises(RunFailed, match=sentence):
+            run(config, NOWHERE)
+    folder = folder_of(config)
+    assert folder.state() is RunState.failed
+    assert torch.load(folder.checkpoint, weights_only=True)["step"] == 10
+    monkeypatch.undo()
+    run(config, NOWHERE)
+    assert folder.state() is RunState.done
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_the_run(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RunFailed, match=r"checkpoint.pt could not be written: the disk is full"):
+        run(short(tmp_path), NOWHERE)
+
+
+def test_an_unreadable_checkpoint_is_refused(tmp_path):
+    config = short(tmp_path)
+    folder = folder_of(config)
+    folder.path.mkdir()
+    folder.checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match="is unreadable .*; remove"):
+        run(config, NOWHERE)
+    assert folder.checkpoint.read_bytes() == b"not a checkpoint"
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path):
+    mine, other = short(tmp_path), short(tmp_path, "seed=1")
+    run(other, NOWHERE)
+    folder_of(mine).path.mkdir()
+    folder_of(mine).checkpoint.write_bytes(folder_of(other).checkpoint.read_bytes())
+    with pytest.raises(UserError, match=f"belongs to run {other.run_key}, not to {mine.run_key}"):
+        run(mine, NOWHERE)
+
+
+def test_a_resume_elsewhere_is_refused_unless_it_is_asked_for(tmp_path, breaks_at_step_12, monkeypatch):
+    config = short(tmp_path)
+    breaks_at_step_12(OSError(errno.ENOSPC, ""))
+    with pytest.raises(RunFailed):
+        run(config, NOWHERE)
+    monkeypatch.undo()
+    path = folder_of(config).checkpoint
+    saved = torch.load(path, weights_only=True)
+    saved["environment"]["device"] = "cuda"
+    torch.save(saved, path)
+    with pytest.raises(UserError, match=r"device was cuda and is cpu.*resume_across=true"):
+        run(config, NOWHERE)
+    run(short(tmp_path, "resume_across=true"), NOWHERE)
+    assert folder_of(config).state() is RunState.done
+
+
+def test_another_split_than_the_runs_own_is_refused(tmp_path):
+    config, other = short(tmp_path), short(tmp_path, "seed=1")
+    run(other, NOWHERE)
+    folder_of(config).path.mkdir()
+    folder_of(config).splits.write_bytes(folder_of(other).splits.read_bytes())
+    with pytest.raises(UserError, match="holds other data than run"):
+        run(config, NOWHERE)
+
+
+def test_a_second_process_on_the_same_run_is_refused(tmp_path):
+    config = short(tmp_path)
+    with folder_of(config).lock(), pytest.raises(UserError, match=f"is taken by process {os.getpid()}"):
+        run(config, NOWHERE)
+
+
+def test_evaluating_again_gives_the_runs_numbers_and_changes_nothing(tmp_path, capsys):
+    config = short(tmp_path)
+    result = run(config, NOWHERE)
+    before = {path: path.stat().st_mtime_ns for path in folder_of(config).path.rglob("*") if path.is_file()}
+    again = run(short(tmp_path, "eval_only=true"), NOWHERE)
+    assert again == result
+    assert "Evaluated again after 20 of 20 steps" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in folder_of(config).path.rglob("*") if path.is_file()}
+
+
+def test_no_unlabeled_truth_reaches_training(tmp_path, monkeypatch):
+    from daso.data.pool import Pool
+
+    honest = short(tmp_path / "honest")
+    run(honest, NOWHERE)
+    build = Pool.build
+
+    def shuffled(*args):
+        pool = build(*args)
+        pool.unlabeled_y.copy_(pool.unlabeled_y[torch.randperm(len(pool.unlabeled_y))])
+        return pool
+
+    monkeypatch.setattr(Pool, "build", shuffled)
+    scrambled = short(tmp_path / "scrambled")
+    run(scrambled, NOWHERE)
+    states = [torch.load(folder_of(c).checkpoint, weights_only=True)["student"] for c in (honest, scrambled)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

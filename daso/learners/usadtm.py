@@ -53,7 +53,7 @@ class Usadtm(Learner):
         mi = -torch.stack([mutual_information(a, b) for a, b in pairs]).mean()
         losses = {
             "cls": slots.supervised(z_l, batch.y, flags),
-            "mi": config.mi_weight * (clock.progress >= config.mi_start) * mi,
+            "mi": config.mi_weight * mi * (clock.progress >= config.mi_start),
             "cons": cross_entropy(z_s, label, weight=trusted),
         }
         linear = labels(wide(z_w.detach()).softmax(1))

@@ -4,11 +4,12 @@ import errno
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 
+from daso import devices
 from daso.build import build, configure_torch, data_of, resolve_device
 from daso.checks import check
 from daso.data import split as splits
@@ -50,12 +51,13 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
     environment = configure_torch(config, device)
     folder, console = RunDir(config.out_root, config.run_key), Console()
     if config.eval_only:
-        return evaluate_only(config, folder, device, environment, console)
+        with _place(config, device, console) as device:
+            return evaluate_only(config, folder, device, environment, console)
     if finished(config, folder, console):
         return objective(read_json(folder.summary) or {})
     if config.force or not folder.checkpoint.exists():
         run_prerequisites(config, provenance, console)
-    with folder.lock(patience), StopRequest() as stop:
+    with _place(config, device, console) as device, folder.lock(patience), StopRequest() as stop:
         if finished(config, folder, console):  # by the process that held the lock until now
             return objective(read_json(folder.summary) or {})
         if config.force:
@@ -67,6 +69,11 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         except RunFailed as failure:
             folder.mark_failed(str(failure))
             raise
+
+
+def _place(config: Config, device: torch.device, console: Console) -> AbstractContextManager[torch.device]:
+    any_gpu = config.device in ("auto", "cuda")
+    return devices.place(device, any_gpu, config.jobs_per_device, config.train.threads, console.note)
 
 
 def run_prerequisites(config: Config, provenance: Provenance, console: Console) -> None:

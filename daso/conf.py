@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from daso.callbacks import FAILED, FINISHED, REFUSED, JobResult
 from daso.checks import check
+from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.identity import run_key, to_yaml
 from daso.mistakes import CONF, explain, no_such_key, refuse_null_groups
@@ -52,6 +53,8 @@ def register() -> None:
         store.store(group="schema/algorithm", name=name, node=node)
     OmegaConf.register_new_resolver("paper_t_dist", paper_t_dist, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
+    OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("gpus_asked", gpus_asked, replace=True)
 
 
 def resolve(cfg: DictConfig) -> Config:

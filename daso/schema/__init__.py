@@ -29,6 +29,7 @@ from daso.schema.protocol import FrozenBn, ProtocolConfig, SamplerConfig
 from daso.schema.run import Config
 from daso.schema.slots import AlignConfig, DasoConfig, EmaBn, SupervisedLossConfig, parse_blend
 from daso.schema.training import Compile, ModelConfig, OptimConfig, Precision, Schedule, TrackConfig, TrainConfig
+from daso.schema.tuning import TuneConfig
 
 __all__ = [
     "ALGORITHMS",
@@ -64,6 +65,7 @@ __all__ = [
     "SupervisedLossConfig",
     "TrackConfig",
     "TrainConfig",
+    "TuneConfig",
     "UsadtmAlgorithm",
     "parse_blend",
     "parse_gamma_u",

@@ -8,6 +8,7 @@ from daso.schema.learners import AlgorithmConfig
 from daso.schema.protocol import ProtocolConfig, SamplerConfig
 from daso.schema.slots import AlignConfig, DasoConfig, SupervisedLossConfig
 from daso.schema.training import ModelConfig, OptimConfig, TrackConfig, TrainConfig
+from daso.schema.tuning import TuneConfig
 
 
 @dataclass
@@ -28,11 +29,14 @@ class Config:
     track: TrackConfig = field(metadata=NOT_SCIENCE)
     seed: int = 0
     device: str = field(default="auto", metadata=NOT_SCIENCE)
+    # jobs that share a GPU or a set of CPU cores at most; 0: never wait for one, and no core sets
+    jobs_per_device: int = field(default=0, metadata=NOT_SCIENCE)
     out_root: str = field(default="outputs", metadata=NOT_SCIENCE)
     force: bool = field(default=False, metadata=NOT_SCIENCE)
     eval_only: bool = field(default=False, metadata=NOT_SCIENCE)
     # allow a resume on another device type, precision, thread count or torch version
     resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
+    tune: TuneConfig = field(default_factory=TuneConfig, metadata=NOT_SCIENCE)
     run_key: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand
 
     def __post_init__(self) -> None:
@@ -40,4 +44,5 @@ class Config:
         kind, _, index = self.device.partition(":")
         ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())
         require(ok, "device", self.device, "auto, cpu, cuda or, for the second GPU, cuda:1")
+        require(self.jobs_per_device >= 0, "jobs_per_device", self.jobs_per_device, "0 or more")
         require(self.out_root != "", "out_root", self.out_root, "a folder")

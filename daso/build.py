@@ -18,20 +18,44 @@ from daso.data.views import Views, ViewSpec, draw
 from daso.errors import UserError
 from daso.learners.base import Learner
 from daso.learners.fixmatch import FixMatch
+from daso.learners.meanteacher import MeanTeacher
+from daso.learners.mixmatch import MixMatch
+from daso.learners.pseudolabel import PseudoLabel
+from daso.learners.remixmatch import ReMixMatch
 from daso.learners.retrain import Retrain
 from daso.learners.supervised import Supervised
+from daso.learners.usadtm import Usadtm
 from daso.nn.net import Net
-from daso.nn.wrn import WideResNet
+from daso.nn.wrn import FEATURES, WideResNet
 from daso.protocol.base import Protocol
 from daso.protocol.crest import Crest
 from daso.protocol.crt import Crt
-from daso.schema import Compile, Config, FixMatchAlgorithm, FrozenBn, Precision, RetrainAlgorithm, SupervisedAlgorithm
+from daso.protocol.estimate import Estimate
+from daso.schema import (
+    AlgorithmConfig,
+    Compile,
+    Config,
+    FixMatchAlgorithm,
+    FrozenBn,
+    MeanTeacherAlgorithm,
+    MixMatchAlgorithm,
+    Precision,
+    PseudoLabelAlgorithm,
+    ReMixMatchAlgorithm,
+    RetrainAlgorithm,
+    SupervisedAlgorithm,
+    UsadtmAlgorithm,
+)
+from daso.slots.abc import Abc
 from daso.slots.align import DistributionAlignment
 from daso.slots.base import LabeledLoss
+from daso.slots.boss import Boss
+from daso.slots.darp import Darp
 from daso.slots.daso import Daso
+from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.stages import encoder_of
+from daso.stages import assumed_counts, encoder_of
 from daso.train.loop import Parts
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
@@ -116,14 +140,15 @@ def build(
     views = Views(ViewSpec.of(config.dataset), form="static" if device.type == "cuda" else "grouped").to(device)
     keyed = partial(generator, config.seed)
 
-    learner = build_learner(config)
-    nets = build_nets(config, learner.heads, device, dtype)
-    slots = build_slots(config, nets.student.encoder.out_dim, pool.counts).to(device=device, dtype=dtype)
+    learner = build_learner(config, pool.counts).to(device=device, dtype=dtype)
+    unlabeled_rows = 0 if pool.unlabeled_y is None else len(pool.unlabeled_y)
+    threshold = getattr(config.algorithm, "threshold", FixMatchAlgorithm.threshold)
+    slots = build_slots(config, pool.counts, unlabeled_rows, threshold).to(device=device, dtype=dtype)
+    nets = build_nets(config, tuple(dict.fromkeys((*learner.heads, slots.head))), device, dtype)
     optimizer = build_optimizer(nets.student, config.optim)
     sizes = Sizes(config.train.batch_size, config.train.batch_size * config.train.mu)
     autocast = build_autocast(effective_precision(config.train.precision, device), device)
-    unlabeled = build_stream(config.seed, "unlabeled", len(pool.unlabeled_y)) if pool.unlabeled_y is not None else None
-    threshold = getattr(config.algorithm, "threshold", FixMatchAlgorithm.threshold)
+    unlabeled = build_stream(config.seed, "unlabeled", unlabeled_rows) if unlabeled_rows else None
 
     def resize(images: Tensor) -> Tensor:
         nothing = draw(View.IDENTITY, 0, torch.Generator(), views.spec)
@@ -155,7 +180,7 @@ def build(
         ),
         views=views,
         resize=resize,
-        meters=Meters(classes, threshold, device),
+        meters=Meters(classes, threshold, device, learner.train_accuracy),
         draws=learner.draws(sizes) | slots.draws(sizes),
         generator=keyed,
         splits=splits,
@@ -164,16 +189,24 @@ def build(
     )
 
 
-def build_learner(config: Config) -> Learner:
-    """The learner that `algorithm` names."""
-    algorithm = config.algorithm
-    if isinstance(algorithm, FixMatchAlgorithm):
-        return FixMatch(algorithm.threshold)
-    if isinstance(algorithm, SupervisedAlgorithm):
-        return Supervised()
-    if isinstance(algorithm, RetrainAlgorithm):
-        return Retrain(running_stats=algorithm.bn is FrozenBn.clean)
-    raise UserError(f"algorithm.name={algorithm.name} is not known.")
+def build_learner(config: Config, counts: Tensor) -> Learner:
+    """The learner that `algorithm` names, for labeled class counts [C]."""
+    known: dict[type[AlgorithmConfig], Callable[[Any], Learner]] = {
+        SupervisedAlgorithm: lambda _: Supervised(),
+        PseudoLabelAlgorithm: PseudoLabel,
+        MeanTeacherAlgorithm: MeanTeacher,
+        MixMatchAlgorithm: MixMatch,
+        ReMixMatchAlgorithm: ReMixMatch,
+        UsadtmAlgorithm: lambda algorithm: Usadtm(algorithm, features_of(config), counts.tolist()),
+        FixMatchAlgorithm: lambda algorithm: FixMatch(algorithm.threshold),
+        RetrainAlgorithm: lambda algorithm: Retrain(running_stats=algorithm.bn is FrozenBn.clean),
+    }
+    return known[type(config.algorithm)](config.algorithm)
+
+
+def features_of(config: Config) -> int:
+    """D, the width of the encoder."""
+    return FEATURES * config.model.width
 
 
 def build_nets(config: Config, heads: tuple[str, ...], device: torch.device, dtype: torch.dtype) -> Nets:
@@ -193,19 +226,41 @@ def build_nets(config: Config, heads: tuple[str, ...], device: torch.device, dty
     return Nets(student, teacher)
 
 
-def build_slots(config: Config, features: int, counts: Tensor) -> Slots:
-    """The slots that the configuration fills, for labeled class counts [C]."""
-    supervised: dict[str, Callable[[], LabeledLoss]] = {
-        "ce": CrossEntropy,
-        "la": partial(LogitAdjusted, counts, config.supervised.tau),
-    }
-    align = config.align
-    daso = config.daso
+def build_slots(config: Config, counts: Tensor, unlabeled: int, threshold: float) -> Slots:
+    """The slots that the configuration fills.
+
+    Args:
+        counts: [C] labeled images per class.
+        unlabeled: images of the unlabeled set.
+        threshold: the learner's, of a pseudo-label's confidence.
+    """
+    align, darp, daso, classes = config.align, config.darp, config.daso, len(counts)
+    goal, refine = counts, None
+    if darp.name == "darp":
+        assumed = torch.tensor(assumed_counts(config, unlabeled), dtype=torch.float64)
+        refine = Darp(assumed, unlabeled, config.phase_steps, darp)
+        goal = assumed if align.goal == "refine" else counts
     return Slots(
-        supervised=supervised[config.supervised.name](),
-        align=DistributionAlignment(counts, align.temperature, align.window) if align.name == "da" else None,
-        semantic=Daso(config.dataset.num_classes, features, daso) if daso.name == "daso" else None,
+        supervised=build_labeled_loss(config, counts),
+        align=DistributionAlignment(goal, align.temperature, align.window) if align.name == "da" else None,
+        refine=refine,
+        semantic=Daso(classes, features_of(config), daso, counts.tolist()) if daso.name == "daso" else None,
+        confidence=Boss(classes, config.confidence.delta) if config.confidence.name == "boss" else None,
+        extras=[Abc(counts, threshold, config.abc)] if config.abc.name == "abc" else [],
     )
+
+
+def build_labeled_loss(config: Config, counts: Tensor) -> LabeledLoss:
+    """The labeled loss that `supervised` names, for labeled class counts [C]."""
+    loss = config.supervised
+    start = round(loss.defer * config.phase_steps) - 1  # in the reference, the 200,000th step is the first of them
+    known: dict[str, Callable[[], LabeledLoss]] = {
+        "ce": CrossEntropy,
+        "la": lambda: LogitAdjusted(counts, loss.tau),
+        "cb": lambda: ClassBalanced(counts, loss.beta, start),
+        "ldam_drw": lambda: MarginBalanced(counts, loss.beta, start, loss.max_margin, loss.scale, loss.margins_at_once),
+    }
+    return known[loss.name]()
 
 
 def build_protocol(config: Config, pool: Pool, split: Split) -> Protocol:
@@ -215,6 +270,8 @@ def build_protocol(config: Config, pool: Pool, split: Split) -> Protocol:
         return Protocol(steps)
     if protocol.name == "crt":
         return Crt(steps, partial(encoder_of, config, split))
+    if protocol.name == "estimate":
+        return Estimate(steps, config.dataset.num_classes, protocol.max_condition)
     assert pool.unlabeled_y is not None, "a generation selects from the unlabeled set"
     t_min = protocol.t_min if protocol.name == "crest_plus" else None
     return Crest(steps, protocol.generations, pool.counts, len(pool.unlabeled_y), protocol.alpha, t_min)
@@ -243,10 +300,14 @@ def build_autocast(precision: Precision, device: torch.device) -> Callable[[], A
 def data_of(config: Config) -> tuple[Arrays, Split]:
     """Load the data set and split it; nothing here depends on torch's random state."""
     from daso.data.sources import load
-    from daso.data.split import make_split
+    from daso.data.split import hold_out, make_split
 
+    estimates = config.protocol.name == "estimate"
     arrays = load(config.dataset)
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
-    with_unlabeled = not isinstance(config.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
-    split = make_split(np.asarray(arrays.train_y), config.dataset, config.imb, config.seed, with_unlabeled, extra)
+    with_unlabeled = estimates or not isinstance(config.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
+    labels = np.asarray(arrays.train_y)
+    split = make_split(labels, config.dataset, config.imb, config.seed, with_unlabeled, extra)
+    if estimates:
+        split = hold_out(split, labels, config.dataset.num_classes, config.protocol.holdout)
     return arrays, split

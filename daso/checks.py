@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from daso.schema import ALGORITHMS, UNKNOWN, Config, Offer, require
+from daso.unlabeled import SHIPPED, shipped
 
 
 def check(config: Config) -> list[str]:
@@ -18,6 +19,8 @@ def check(config: Config) -> list[str]:
     """
     _check_finite(config)
     _check_slots(config)
+    _check_refinement(config)
+    _check_heads(config)
     _check_protocol(config)
     _check_class_sizes(config)
     return _warnings(config)
@@ -39,7 +42,7 @@ def _check_slots(config: Config) -> None:
     known = ALGORITHMS.get(learner)
     right = f"choose the learner with algorithm={learner if known else 'fixmatch'}"
     require(known is type(config.algorithm), "algorithm.name", learner, right)
-    makes_none = f"algorithm={learner} makes no pseudo-labels"
+    makes_none = f"algorithm={learner} makes no pseudo-labels open to slots"
     offers = config.algorithm.offers
     require(
         config.supervised.name == "ce" or Offer.LABELED_LOGITS in offers,
@@ -51,21 +54,62 @@ def _check_slots(config: Config) -> None:
         config.align.name == "none" or Offer.PSEUDO in offers,
         "align.name",
         config.align.name,
-        f"{makes_none} to align, so align=none or, for example, algorithm=fixmatch_da",
+        f"{makes_none}, so align=none or, for example, algorithm=fixmatch_da",
     )
     if config.daso.name != "none":
         require(
             Offer.PSEUDO in offers,
             "daso.name",
             config.daso.name,
-            f"{makes_none} to blend, so daso=none or, for example, algorithm=fixmatch_daso",
+            f"{makes_none}, so daso=none or, for example, algorithm=fixmatch_daso",
         )
         require(
             config.daso.align_weight == 0 or Offer.STRONG in offers,
             "daso.align_weight",
             config.daso.align_weight,
-            f"algorithm={learner} has no strong view for the alignment loss, so daso.align_weight=0",
+            f"algorithm={learner} has no strong view for the alignment loss, so daso.align_weight=0 or daso=blend_only",
         )
+
+
+def _check_refinement(config: Config) -> None:
+    """Refuse a class distribution that DARP or the alignment would follow and that nobody knows."""
+    darp, dataset, imb, learner = config.darp, config.dataset, config.imb, config.algorithm.name
+    if config.align.name != "none":
+        right = "no slot assumes a distribution of the unlabeled set, so labeled, or, for example, darp=paper"
+        require(config.align.goal == "labeled" or darp.name != "none", "align.goal", config.align.goal, right)
+    estimates = config.protocol.name == "estimate"
+    fewest = int(imb.n1 * (1 / imb.gamma_l))
+    held_out = "the estimate needs held-out images: two labeled ones of every class (imb.gamma_l), or dataset.num_valid"
+    require(not estimates or dataset.num_valid > 0 or fewest > 1, "protocol.name", config.protocol.name, held_out)
+    if darp.name == "none":
+        return
+    require(
+        Offer.PSEUDO in config.algorithm.offers,
+        "darp.name",
+        darp.name,
+        f"algorithm={learner} opens no pseudo-labels to refine, so darp=none or, for example, algorithm=fixmatch_darp",
+    )
+    known = "; ".join(f"{name} with imb.n1={n1} imb.gamma_l={g}" for name, n1, _, g, _ in SHIPPED)
+    right = f"the reference has no estimate for this setting, so estimate; it has them for {known}"
+    require(darp.goal != "shipped" or shipped(config) is not None, "darp.goal", darp.goal, right)
+    require(darp.goal != "estimate" or dataset.num_valid > 0 or fewest > 1, "darp.goal", darp.goal, held_out)
+
+
+def _check_heads(config: Config) -> None:
+    """Refuse an auxiliary classifier, or thresholds per class, that the learner leaves no place for."""
+    abc, confidence, offers, learner = config.abc, config.confidence, config.algorithm.offers, config.algorithm.name
+    right = (
+        f"algorithm={learner} has no confidence threshold, so confidence=none or, for example, algorithm=fixmatch_boss"
+    )
+    require(confidence.name == "none" or Offer.CONFIDENCE in offers, "confidence.name", confidence.name, right)
+    if abc.name != "none":
+        needed = {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.STRONG}
+        right = f"algorithm={learner} has no plain labeled images beside a strong view: algorithm=fixmatch_abc has"
+        require(needed <= offers, "abc.name", abc.name, right)
+        right = (
+            "margins on the one head and Bernoulli masks on the other do not go together, so abc=none or supervised=la"
+        )
+        require(config.supervised.name != "ldam_drw", "abc.name", abc.name, right)
 
 
 def _check_protocol(config: Config) -> None:
@@ -144,6 +188,15 @@ def _warnings(config: Config) -> list[str]:
             f"DASO never blends in this run: it is plain {config.algorithm.name}, because "
             f"daso.warmup_steps={daso.warmup_steps} is not below {bound}."
         )
+    darp = config.darp
+    if darp.name != "none":
+        begins = int(darp.warmup * phase)
+        last = phase if darp.refine_on_first and begins < phase else phase - phase % darp.every
+        if last <= begins:
+            found.append(
+                f"DARP never refines in this run: its warm-up ends after {begins} of {phase} steps and "
+                f"darp.every={darp.every}, so that pseudo-labels are uniform from there on."
+            )
     evaluations = -(-train.steps // train.eval_every)
     if evaluations < 20:
         found.append(

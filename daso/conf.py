@@ -19,7 +19,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from daso.callbacks import FAILED, FINISHED, REFUSED, JobResult
 from daso.checks import check
-from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.identity import run_key, to_yaml
 from daso.mistakes import CONF, explain, no_such_key, refuse_null_groups
@@ -32,11 +31,24 @@ Run = Callable[[Config, Provenance], float]
 
 def paper_t_dist(dataset: str, gamma_l: float, gamma_u: object) -> float:
     """The paper's T_dist (App. C.3, Table 10): 1.5 on CIFAR-10 when gamma_l = gamma_u, else 0.3."""
+    return 1.5 if dataset == "cifar10" and _matched(gamma_l, gamma_u) else 0.3
+
+
+def paper_darp_goal(gamma_l: float, gamma_u: object) -> str:
+    """Where DARP's class distribution comes from (App. C.3): assumed known when gamma_l = gamma_u, else estimated."""
+    return "labeled" if _matched(gamma_l, gamma_u) else "estimate"
+
+
+def paper_align(gamma_l: float, gamma_u: object) -> str:
+    """ReMixMatch's distribution alignment in the reference's files: `da` when gamma_l = gamma_u, else `none`."""
+    return "da" if _matched(gamma_l, gamma_u) else "none"
+
+
+def _matched(gamma_l: float, gamma_u: object) -> bool:
     try:
-        matched = parse_gamma_u(gamma_u) == float(gamma_l)
+        return parse_gamma_u(gamma_u) == float(gamma_l)
     except UserError:  # refused with its own key when the node is built
-        matched = False
-    return 1.5 if dataset == "cifar10" and matched else 0.3
+        return False
 
 
 def paper_mu(algorithm: str) -> int:
@@ -52,9 +64,9 @@ def register() -> None:
     for name, node in ALGORITHMS.items():
         store.store(group="schema/algorithm", name=name, node=node)
     OmegaConf.register_new_resolver("paper_t_dist", paper_t_dist, replace=True)
+    OmegaConf.register_new_resolver("paper_darp_goal", paper_darp_goal, replace=True)
+    OmegaConf.register_new_resolver("paper_align", paper_align, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
-    OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)
-    OmegaConf.register_new_resolver("gpus_asked", gpus_asked, replace=True)
 
 
 def resolve(cfg: DictConfig) -> Config:

@@ -3,21 +3,38 @@
 A stage is an ordinary run with a folder, a key and a journal of its own: whoever needs it again finds it finished.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daso import schema
 from daso.identity import plain, run_key
-from daso.rundir import RunDir
-from daso.schema import Config, RetrainAlgorithm, SamplerConfig
+from daso.rundir import RunDir, read_json
+from daso.schema import (
+    UNKNOWN,
+    Config,
+    ProtocolConfig,
+    RetrainAlgorithm,
+    SamplerConfig,
+    Schedule,
+    SupervisedAlgorithm,
+)
+from daso.unlabeled import shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from daso.data.split import Split
+
+LABEL_ONLY: dict[str, Any] = {  # conf/optim/supervised.yaml
+    "lr": 0.1,
+    "schedule": Schedule.multistep,
+    "warmup": 0.025,
+    "milestones": [0.799996, 0.9],
+    "gamma": 0.01,
+}
 
 
 def prerequisites(config: Config) -> list[Config]:
@@ -28,12 +45,59 @@ def prerequisites(config: Config) -> list[Config]:
     """
     named = config.protocol.from_run
     if config.protocol.name != "crt":
-        return []
+        return [estimation(config)] if config.darp.name == "darp" and config.darp.goal == "estimate" else []
     if not named:
         return [_first_stage(config)]
     right = f"{_source(config).path} is no finished run; give the key of one in out_root, or its folder"
     schema.require(_source(config).done.exists(), "protocol.from_run", named, right)
     return []
+
+
+def estimation(config: Config) -> Config:
+    """The run that estimates the class distribution of the unlabeled set of `config`: supervised, with the schedule of
+    label-only methods, and the same for all learners.
+    """
+    learner = SupervisedAlgorithm("supervised")
+    stage = _empty_slots(config) | {
+        "algorithm": learner,
+        "protocol": ProtocolConfig("estimate"),
+        "optim": replace(config.optim, **LABEL_ONLY),
+        "train": replace(config.train, mu=learner.unlabeled_ratio),
+    }
+    run = replace(config, **stage, force=False, run_key="")
+    return replace(run, run_key=run_key(run))
+
+
+def assumed_counts(config: Config, rows: int) -> list[float]:
+    """Images per class, with the sum `rows`, that DARP assumes the unlabeled set of `config` to hold.
+
+    Where no estimate was acceptable, they are those of `darp.goal=labeled`.
+
+    Raises:
+        UserError: the estimate is not there, or the reference has none.
+    """
+    imb, goal, classes = config.imb, config.darp.goal, config.dataset.num_classes
+    weights: Sequence[float] | None = None
+    if goal == "shipped":
+        weights = shipped(config)
+    elif goal == "estimate":
+        weights = _estimate(config)
+    if weights is None:
+        from daso.data.split import class_counts
+
+        weights = class_counts(imb.n1 if imb.m1 == UNKNOWN else imb.m1, imb.gamma_l, classes)
+    return [weight * rows / sum(weights) for weight in weights]
+
+
+def _estimate(config: Config) -> list[float] | None:
+    run = RunDir(config.out_root, estimation(config).run_key)
+    summary = read_json(run.summary) if run.done.exists() else None
+    right = f"run {run.key}, which estimates it, is not finished in out_root={config.out_root}; start with force=true"
+    schema.require(summary is not None, "darp.goal", "estimate", right)
+    assert summary is not None
+    if not summary["estimate/accepted"]:
+        return None
+    return [float(summary[f"estimate/class/{k}"]) for k in range(config.dataset.num_classes)]
 
 
 def own(config: Config) -> Config:
@@ -45,9 +109,7 @@ def own(config: Config) -> Config:
     protocol = config.protocol
     if protocol.name != "crt":
         return config
-    nodes = {f.name: getattr(config, f.name) for f in fields(config)}
-    empty = {name: type(node)(name=node.absent) for name, node in nodes.items() if hasattr(node, "absent")}
-    stage = empty | {
+    stage = _empty_slots(config) | {
         "algorithm": RetrainAlgorithm("retrain", protocol.frozen_bn),
         "sampler": SamplerConfig(protocol.sampler, protocol.beta),
         "protocol": replace(protocol, from_run=str(_source(config).path)),
@@ -77,6 +139,12 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
     require(same, right="it learned from other labeled images; choose a run of this dataset, imb and seed")
     state = checkpoint.load(run.checkpoint, run.key, torch.device("cpu"))["student"]
     return {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+
+
+def _empty_slots(config: Config) -> dict[str, Any]:
+    """The nodes of `config` that may be absent, made so."""
+    nodes = [(f.name, getattr(config, f.name)) for f in fields(config)]
+    return {name: type(node)(name=node.absent) for name, node in nodes if hasattr(node, "absent")}
 
 
 def _first_stage(config: Config) -> Config:

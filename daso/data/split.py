@@ -97,6 +97,33 @@ def make_split(
     return Split(labeled, unlabeled, valid)
 
 
+def hold_out(split: Split, labels: npt.NDArray[np.int64], classes: int, per_class: int) -> Split:
+    """`split` with a validation set of `per_class` images of each class, from which nothing else is learned.
+
+    Where every class has more labeled images than that, they are the first labeled ones of each class; else the first
+    of the validation set; and of the labeled ones again, at most half a class, where there is no validation set.
+
+    Args:
+        labels: [N] of the training images.
+        classes: C.
+        per_class: how many; a class of the validation set may have fewer.
+    """
+    sizes = np.bincount(labels[split.labeled], minlength=classes).tolist()
+    enough = min(sizes) > per_class
+    if not enough and len(split.valid):
+        return split._replace(valid=first_of_each(split.valid, labels, [per_class] * classes)[0])
+    assert min(sizes) > 1, "of a single image none can be held out"
+    counts = [per_class if enough else min(per_class, n // 2) for n in sizes]
+    valid, labeled = first_of_each(split.labeled, labels, counts)
+    return split._replace(labeled=labeled, valid=valid)
+
+
+def first_of_each(rows: Rows, labels: npt.NDArray[np.int64], counts: Sequence[int]) -> tuple[Rows, Rows]:
+    """The first `counts[k]` of the `rows` of each class k, class by class, and all others in their order."""
+    taken: Rows = np.concatenate([rows[labels[rows] == k][:n] for k, n in enumerate(counts)])
+    return taken, rows[~np.isin(rows, taken)]
+
+
 def checksum(split: Split) -> str:
     """16 hex digits over names, lengths and row numbers: two runs with the same one trained on the same images."""
     digest = hashlib.blake2b(digest_size=8)

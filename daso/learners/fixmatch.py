@@ -31,7 +31,7 @@ class FixMatch(Learner):
         target = slots.pseudo(wide(z_w.detach()).softmax(1), feats.w, batch.idx, clock, flags)
         losses = {
             "cls": slots.supervised(z_l, batch.y, flags),
-            "cons": cross_entropy(z_s, target.label, weight=target.conf >= self.threshold),
+            "cons": cross_entropy(z_s, target.label, weight=slots.confident(target, self.threshold)),
         }
         losses |= slots.aux(nets, feats, batch, target, noise, clock, flags)
         return Outcome(losses, z_l.detach(), target)

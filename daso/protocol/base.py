@@ -26,8 +26,9 @@ class Stage(NamedTuple):
     slots: Slots
     optimizer: torch.optim.Optimizer
     feed: Feed
-    predict_unlabeled: Callable[[], Tensor]  # [N,C] class distributions of the EMA network over the unlabeled set
+    predict_unlabeled: Callable[[], Tensor]  # [N,C] class distributions of the evaluated network over the unlabeled set
     generator: Callable[[str, int], Generator]  # (stream, index) -> CPU generator of the run
+    predict_valid: Callable[[], tuple[Tensor, Tensor]]  # of the validation set: class distributions [n,C], labels [n]
 
 
 class Protocol(nn.Module):
@@ -60,6 +61,10 @@ class Protocol(nn.Module):
 
     def begin(self, phase: Phase, stage: Stage) -> None:
         """Prepare `stage` for `phase`; the first one begins on networks fresh from their initialisation."""
+
+    def measured(self, stage: Stage) -> dict[str, float]:
+        """What there is to measure whenever the run is evaluated, by name."""
+        return {}
 
     def restore(self, stage: Stage) -> None:
         """Bring the parts of `stage` that no checkpoint holds (the feed) to where this state says they are."""

@@ -27,19 +27,31 @@ from daso.schema.learners import (
 )
 from daso.schema.protocol import FrozenBn, ProtocolConfig, SamplerConfig
 from daso.schema.run import Config
-from daso.schema.slots import AlignConfig, DasoConfig, EmaBn, SupervisedLossConfig, parse_blend
+from daso.schema.slots import (
+    AbcConfig,
+    AlignConfig,
+    ConfidenceConfig,
+    DarpConfig,
+    DasoConfig,
+    EmaBn,
+    SupervisedLossConfig,
+    parse_blend,
+)
+from daso.schema.sweep import SweepConfig
 from daso.schema.training import Compile, ModelConfig, OptimConfig, Precision, Schedule, TrackConfig, TrainConfig
-from daso.schema.tuning import TuneConfig
 
 __all__ = [
     "ALGORITHMS",
     "DIST",
     "NOT_SCIENCE",
     "UNKNOWN",
+    "AbcConfig",
     "AlgorithmConfig",
     "AlignConfig",
     "Compile",
+    "ConfidenceConfig",
     "Config",
+    "DarpConfig",
     "DasoConfig",
     "DatasetConfig",
     "EmaBn",
@@ -63,9 +75,9 @@ __all__ = [
     "Schedule",
     "SupervisedAlgorithm",
     "SupervisedLossConfig",
+    "SweepConfig",
     "TrackConfig",
     "TrainConfig",
-    "TuneConfig",
     "UsadtmAlgorithm",
     "parse_blend",
     "parse_gamma_u",

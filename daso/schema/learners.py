@@ -13,6 +13,7 @@ class Offer(Enum):
 
     LABELED_LOGITS = "labeled_logits"  # a labeled loss on plain labeled images
     PSEUDO = "pseudo"  # a pseudo-label distribution that passes through align, refine, blend
+    CONFIDENCE = "confidence"  # a threshold from which a pseudo-label counts
     STRONG = "strong"  # features of a strong view of the same unlabeled images
 
 
@@ -37,7 +38,7 @@ class FixMatchAlgorithm(AlgorithmConfig):
     """FixMatch: confident pseudo-labels of a weak view train a strong one."""
 
     threshold: float = 0.95
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.STRONG})
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
     unlabeled_ratio: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ class PseudoLabelAlgorithm(RampedAlgorithm):
     """Pseudo-Label: confident pseudo-labels of a weak view train that view."""
 
     threshold: float = 0.95
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO})
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -38,7 +38,8 @@ def require_beta(key: str, beta: float) -> None:
 @dataclass
 class ProtocolConfig:
     """`none`; `crest` and `crest_plus` (Wei et al. 2021): generations; `crt` (Kang et al. 2020): the classifier is
-    trained again on the frozen encoder of a first run. Settings: paper App. C.3.
+    trained again on the frozen encoder of a first run; `estimate` (Kim et al. 2020): of the unlabeled set's class
+    distribution. Settings: paper App. C.3.
     """
 
     absent: ClassVar[str] = "none"
@@ -56,9 +57,13 @@ class ProtocolConfig:
     sampler: str = field(default="class_aware", metadata={"only": ("crt",)})
     beta: float = field(default=0.999, metadata={"only": ("crt",)})
     frozen_bn: FrozenBn = field(default=FrozenBn.official, metadata={"only": ("crt",)})
+    # estimate: images per class that are held out of training; the condition number from which a confusion matrix is
+    # not used
+    holdout: int = field(default=10, metadata={"only": ("estimate",)})
+    max_condition: float = field(default=100.0, metadata={"only": ("estimate",)})
 
     def __post_init__(self) -> None:
-        require_one_of("protocol.name", self.name, ("none", *GENERATIONS, "crt"))
+        require_one_of("protocol.name", self.name, ("none", "estimate", *GENERATIONS, "crt"))
         require(self.generations >= 1, "protocol.generations", self.generations, "1 (no new generation) or more")
         require(self.alpha > 0, "protocol.alpha", self.alpha, "a positive number, the inverse of an exponent")
         require(0 <= self.t_min <= 1, "protocol.t_min", self.t_min, "a temperature between 0 and 1")
@@ -66,8 +71,11 @@ class ProtocolConfig:
         require(0 < self.retrain <= 1, "protocol.retrain", self.retrain, "a fraction of train.steps above 0")
         require_one_of("protocol.sampler", self.sampler, SAMPLERS)
         require_beta("protocol.beta", self.beta)
+        require(self.holdout >= 1, "protocol.holdout", self.holdout, "at least one image per class")
+        require(self.max_condition > 1, "protocol.max_condition", self.max_condition, "a condition number above 1")
 
     @property
     def phases(self) -> str:
-        """The protocol of the main training: that of the first stage where there are two."""
-        return self.first if self.name == "crt" else self.name
+        """The generations of the main training, that of the first stage where there are two: a name, or `none`."""
+        name = self.first if self.name == "crt" else self.name
+        return name if name in GENERATIONS else "none"

@@ -5,6 +5,10 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from daso.schema.base import DIST, require, require_one_of
+from daso.schema.protocol import require_beta
+
+REWEIGHTING = ("cb", "ldam_drw")
+DARP_GOALS = ("labeled", "estimate", "shipped")
 
 
 class EmaBn(Enum):
@@ -16,15 +20,26 @@ class EmaBn(Enum):
 
 @dataclass
 class SupervisedLossConfig:
-    """The labeled loss: `ce`, or `la` (logit adjustment, tau * log prior added to the labeled logits)."""
+    """The labeled loss: `ce`; `la` (logit adjustment, tau * log prior added to the labeled logits); `cb` (classes
+    weighed by their effective number); `ldam_drw` (a margin per class, and the weights of `cb`).
+    """
 
     absent: ClassVar[str] = "ce"  # the name at which a slot adds nothing: left out of the run key
     name: str = "ce"
-    tau: float = 1.0
+    tau: float = field(default=1.0, metadata={"only": ("la",)})
+    beta: float = field(default=0.999, metadata={"only": REWEIGHTING})  # a class weighs (1 - beta) / (1 - beta^n_c)
+    defer: float = field(default=0.8, metadata={"only": REWEIGHTING})  # weights from this fraction of train.steps on
+    max_margin: float = field(default=0.5, metadata={"only": ("ldam_drw",)})
+    scale: float = field(default=30.0, metadata={"only": ("ldam_drw",)})
+    margins_at_once: bool = field(default=False, metadata={"only": ("ldam_drw",)})  # else they are deferred too (Q18)
 
     def __post_init__(self) -> None:
-        require_one_of("supervised.name", self.name, ("ce", "la"))
+        require_one_of("supervised.name", self.name, ("ce", "la", *REWEIGHTING))
         require(self.tau >= 0, "supervised.tau", self.tau, "0 (plain cross-entropy) or more")
+        require_beta("supervised.beta", self.beta)
+        require(0 <= self.defer <= 1, "supervised.defer", self.defer, "a fraction of train.steps")
+        require(self.max_margin >= 0, "supervised.max_margin", self.max_margin, "a margin, 0 or more")
+        require(self.scale > 0, "supervised.scale", self.scale, "a positive factor of the logits")
 
 
 @dataclass
@@ -35,9 +50,12 @@ class AlignConfig:
     name: str = "none"
     temperature: float = 1.0
     window: int = 128  # batches in the running mean
+    # what to follow: the labeled class frequencies, or `refine`, the distribution that DARP assumes
+    goal: str = field(default="labeled", metadata={"neutral": "labeled"})
 
     def __post_init__(self) -> None:
         require_one_of("align.name", self.name, ("none", "da"))
+        require_one_of("align.goal", self.goal, ("labeled", "refine"))
         require(self.window >= 1, "align.window", self.window, "at least one batch")
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
 
@@ -55,6 +73,59 @@ def parse_blend(value: object) -> float | str:
 
 
 @dataclass
+class DarpConfig:
+    """DARP (Kim et al. 2020; paper App. C.3): `none` or `darp`."""
+
+    absent: ClassVar[str] = "none"
+    name: str = "none"
+    # the class distribution that the unlabeled set is assumed to have: `labeled` (that of the labeled set), `estimate`
+    # (by a run on held-out images, which comes first), `shipped` (the reference's estimates, for some settings)
+    goal: str = "labeled"
+    alpha: float = 2.0  # of each class the alpha * (images assumed) largest entries are kept
+    warmup: float = 0.4  # fraction of train.steps (of a generation) without refinement
+    every: int = 10  # steps between two refinements
+    iterations: int = 10
+    refine_on_first: bool = False  # refine at the end of the warm-up too, not only at multiples of `every` (Q44)
+
+    def __post_init__(self) -> None:
+        require_one_of("darp.name", self.name, ("none", "darp"))
+        require_one_of("darp.goal", self.goal, DARP_GOALS)
+        require(self.alpha > 0, "darp.alpha", self.alpha, "a positive factor")
+        require(0 <= self.warmup <= 1, "darp.warmup", self.warmup, "a fraction of train.steps")
+        require(self.every >= 1, "darp.every", self.every, "a number of steps, 1 or more")
+        require(self.iterations >= 1, "darp.iterations", self.iterations, "1 or more")
+
+
+@dataclass
+class ConfidenceConfig:
+    """Which pseudo-labels count: `none` (those above the learner's threshold) or `boss` (a threshold per class)."""
+
+    absent: ClassVar[str] = "none"
+    name: str = "none"
+    delta: float = 0.25  # how far the threshold of the rarest pseudo-label is lowered (paper, App. C.3)
+
+    def __post_init__(self) -> None:
+        require_one_of("confidence.name", self.name, ("none", "boss"))
+        require(0 <= self.delta <= 1, "confidence.delta", self.delta, "0 (one threshold for all classes) to 1")
+
+
+@dataclass
+class AbcConfig:
+    """ABC (Lee et al. 2021; paper App. C.3), an auxiliary balanced classifier: `none` or `abc`."""
+
+    absent: ClassVar[str] = "none"
+    name: str = "none"
+    weight: float = 1.0
+    every: int = 500  # steps between two stairs of the schedule that balances unlabeled images
+    blend: bool = True  # its pseudo-labels are blended as the main head's, where something blends those
+
+    def __post_init__(self) -> None:
+        require_one_of("abc.name", self.name, ("none", "abc"))
+        require(self.weight >= 0, "abc.weight", self.weight, "a loss weight, 0 or more")
+        require(self.every >= 1, "abc.every", self.every, "a number of steps, 1 or more")
+
+
+@dataclass
 class DasoConfig:
     """DASO (paper sections 3.2-3.4, App. C.3): `none` or `daso`."""
 
@@ -69,6 +140,10 @@ class DasoConfig:
     ema_bn: EmaBn = EmaBn.official
     # the semantic label's share: `dist` follows the pseudo-label distribution, a number in 0..1 fixes it (Table 6)
     blend: Any = field(default=DIST, metadata={"neutral": DIST})
+    # Table 7: rings of equal length; else as long as the classes' shares of the labeled set
+    balanced_queue: bool = field(default=True, metadata={"neutral": True})
+    # Table 7: prototypes of the EMA encoder's features; else of the trained one's
+    ema_encoder: bool = field(default=True, metadata={"neutral": True})
 
     def __post_init__(self) -> None:
         require_one_of("daso.name", self.name, ("none", "daso"))

@@ -3,6 +3,8 @@
 Shape legend: Bu unlabeled batch, C classes, D features.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -20,19 +22,23 @@ class Daso(Semantic):
         num_classes: C.
         dim: D, the width of the encoder.
         config: temperatures, weights and periods.
+        counts: labeled images per class; needed where the queue is not balanced.
     """
 
     hist: Tensor
     pending: Tensor
 
-    def __init__(self, num_classes: int, dim: int, config: DasoConfig) -> None:
+    def __init__(self, num_classes: int, dim: int, config: DasoConfig, counts: Sequence[int] = ()) -> None:
         super().__init__()
         self.t_proto, self.t_dist = config.t_proto, config.t_dist
         self.align_weight = config.align_weight
         self.warmup_steps, self.update_every = config.warmup_steps, config.update_every
         self.share = None if config.blend == DIST else float(config.blend)
+        self.ema_encoder = config.ema_encoder
         self.running_stats = config.ema_bn is EmaBn.clean
-        self.prototypes = Prototypes(num_classes, dim, config.queue_size)
+        self.wants_labeled_features = self.ema_encoder and not self.running_stats
+        caps = config.queue_size if config.balanced_queue else shares(counts, num_classes * config.queue_size)
+        self.prototypes = Prototypes(num_classes, dim, caps)
         self.register_buffer("hist", torch.zeros(num_classes, dtype=torch.int64))  # pseudo-labels, last full period
         self.register_buffer("pending", torch.zeros(num_classes, dtype=torch.int64))  # those of the running period
 
@@ -48,12 +54,13 @@ class Daso(Semantic):
 
     @torch.no_grad()
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None) -> None:
-        """Take a full period's counts into use, then the labeled images' teacher features into the prototypes."""
+        """Take a full period's counts into use, then the labeled images' features into the prototypes."""
         due = (clock.step > 0) & (clock.step % self.update_every == 0)
         self.hist.copy_(torch.where(due, self.pending, self.hist))
         self.pending.masked_fill_(due, 0)
         if feats_l is None:
-            feats_l = nets.teacher.encode(batch.x, running_stats=self.running_stats)
+            encoder = nets.teacher if self.ema_encoder else nets.student
+            feats_l = encoder.encode(batch.x, running_stats=self.running_stats)
         self.prototypes.push(feats_l, batch.y)
 
     def similarity(self, feats: Tensor) -> Tensor:
@@ -89,3 +96,8 @@ class Daso(Semantic):
         assert feats.s is not None
         q = self.similarity(feats.w.detach()).softmax(1)
         return {"align": self.align_weight * cross_entropy(self.similarity(feats.s), q)}
+
+
+def shares(counts: Sequence[int], places: int) -> list[int]:
+    """`places` divided among classes in proportion to their `counts`, rounded, at least one each."""
+    return [max(1, round(places * n / sum(counts))) for n in counts]

@@ -164,6 +164,7 @@ def train(
                 raise RunFailed(_not_finite(state.step))
         if due(state.step, config.eval_every, steps):  # host read
             state.last, state.confusion = measure(parts)
+            state.last |= parts.protocol.measured(stage)
             state.last |= state.history.add(state.last)
             state.last |= parts.meters.read_labels()
             report.row("eval", state.step, state.last)
@@ -182,14 +183,28 @@ def train(
 def make_stage(parts: Parts) -> Stage:
     """What the run's protocol may touch between two phases."""
 
+    predict = predictor(parts, evaluated(parts))
+
+    @torch.no_grad()
+    def predict_valid() -> tuple[Tensor, Tensor]:
+        images, labels = parts.splits["valid"]
+        return torch.cat([predict(chunk).softmax(1) for chunk in torch.split(images, evaluate.BATCH)]), labels
+
     @torch.no_grad()
     def predict_unlabeled() -> Tensor:
-        pool, predict = parts.feed.pool, predictor(parts, parts.nets.teacher)
+        pool = parts.feed.pool
         assert pool.unlabeled_x is not None
         chunks = torch.split(pool.unlabeled_x, evaluate.BATCH)
         return torch.cat([predict(parts.resize(images)).softmax(1) for images in chunks])
 
-    return Stage(parts.nets, parts.slots, parts.optimizer, parts.feed, predict_unlabeled, parts.generator)
+    return Stage(
+        parts.nets, parts.slots, parts.optimizer, parts.feed, predict_unlabeled, parts.generator, predict_valid
+    )
+
+
+def evaluated(parts: Parts) -> Net:
+    """The network that answers at test time: the EMA, or the raw one where the learner says so (spec 8.2)."""
+    return parts.nets.student if parts.learner.evaluates_student else parts.nets.teacher
 
 
 def predictor(parts: Parts, net: Net) -> evaluate.Predict:
@@ -199,7 +214,7 @@ def predictor(parts: Parts, net: Net) -> evaluate.Predict:
     def predict(images: Tensor) -> Tensor:
         with parts.autocast():
             features = net.encode(parts.views.normalise(images, dtype), running_stats=True)
-            logits = net.classify(features)
+            logits = net.classify(features, parts.slots.head)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     return predict
@@ -219,18 +234,18 @@ def due(step: int, period: int, steps: int) -> bool:
 
 
 def measure(parts: Parts) -> tuple[dict[str, float], Tensor]:
-    """Evaluate the EMA network (or the raw one where the learner says so, spec 8.2) on every held-out set.
+    """Evaluate the network on every held-out set.
 
     Returns:
         The metrics by name, and the confusion counts [C,C] of the test set (rows = truth) on the CPU.
     """
-    net = parts.nets.student if parts.learner.evaluates_student else parts.nets.teacher
+    predict = predictor(parts, evaluated(parts))
     counts = torch.tensor(parts.counts, dtype=torch.float64, device=parts.device)
     log_prior = (counts / counts.sum()).log()
     out: dict[str, float] = {}
     confusion = torch.zeros(0, 0)
     for split, (images, labels) in parts.splits.items():
-        raw, adjusted = evaluate.evaluate(predictor(parts, net), images, labels, log_prior)
+        raw, adjusted = evaluate.evaluate(predict, images, labels, log_prior)
         out |= evaluate.metrics(raw, adjusted, evaluate.class_groups(parts.counts), split)
         confusion = raw.confusion[:-1].cpu()
     return out, confusion

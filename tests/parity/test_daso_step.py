@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from daso.learners.fixmatch import FixMatch
-from daso.schema import DIST, DasoConfig
+from daso.schema import DIST, AbcConfig, DasoConfig
+from daso.slots.abc import Abc
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
@@ -17,22 +18,26 @@ from daso.types import Batch, Clock, Nets
 
 V = np.load(Path(__file__).parents[1] / "golden" / "daso_step.npz")
 META = json.loads(str(V["meta_json"]))
-CASES = [case for case, meta in META.items() if not meta["abc"]]
-NAMES = {"align": "loss_assign", "cls": "loss_cls", "cons": "loss_cons"}
+CASES = list(META)
+NAMES = {"align": "loss_assign", "cls": "loss_cls", "cons": "loss_cons", "abc": "loss_abc"}
 
 
 class GivenFeatures(nn.Module):
     """A network whose images are features already."""
 
-    def __init__(self, weight, bias):
+    def __init__(self, **heads):
         super().__init__()
-        self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(w.shape[1], len(w), dtype=w.dtype) for name, (w, _) in heads.items()}
+        )
+        for name, (weight, bias) in heads.items():
+            self.heads[name].load_state_dict({"weight": weight, "bias": bias})
 
     def encode(self, x, running_stats=False):
         return x
 
-    def classify(self, f):
-        return nn.functional.linear(f, self.weight, self.bias)
+    def classify(self, f, head="cls"):
+        return self.heads[head](f)
 
 
 class Queued(nn.Module):
@@ -67,14 +72,23 @@ def case(request):
         daso.prototypes.push(feats, y)
     daso.hist.copy_(recorded("pl_hist"))
     supervised = LogitAdjusted(recorded("label_counts"), meta["tau"]) if meta["la"] else CrossEntropy()
-    slots = Slots(supervised, semantic=daso)
-    nets = Nets(GivenFeatures(recorded("W"), recorded("b")), Queued(recorded("ema_labeled_features")))
+    heads, extras, noise = {"cls": (recorded("W"), recorded("b"))}, [], {}
+    if meta["abc"]:
+        heads["abc"] = (recorded("W_abc"), recorded("b_abc"))
+        abc = Abc(recorded("label_counts"), meta["threshold"], AbcConfig("abc", blend=meta["abc_daso_pl"]))
+        noise = {f"abc/{kind}": recorded(f"bern_u_{kind}") for kind in ("labeled", "unlabeled")}
+        extras = [abc]
+    slots = Slots(supervised, semantic=daso, extras=extras)
+    nets = Nets(GivenFeatures(**heads), Queued(recorded("ema_labeled_features")))
     feats = recorded("features").requires_grad_()
     labeled, weak, strong = feats.split([meta["B"], meta["B"] * meta["mu"], meta["B"] * meta["mu"]])
     batch = Batch(labeled, recorded("labels"), (weak, strong), torch.arange(len(weak)))
     step = 1 if meta["pretraining"] else 101
     learner = FixMatch(meta["threshold"])
-    outcome = learner(nets, batch, slots, {}, Clock(torch.tensor(step), torch.tensor(0.0)), slots.flags(step))
+    # the recorded iteration, with a warm-up that is over or not
+    clock = Clock(torch.tensor(meta["iter"]), torch.tensor(meta["iter"] / 250000, dtype=torch.float64))
+    daso.update_every = meta["iter"] + 1
+    outcome = learner(nets, batch, slots, noise, clock, slots.flags(step))
     return meta, recorded, request.param, daso, nets, feats, outcome
 
 
@@ -92,7 +106,9 @@ def test_losses_and_gradients(case):
     close(total, recorded("total_loss"))
     total.backward()
     close(feats.grad, recorded("grad_features"))
-    close(nets.student.weight.grad, recorded("grad_W"))
+    close(nets.student.heads["cls"].weight.grad, recorded("grad_W"))
+    if "abc" in nets.student.heads:
+        close(nets.student.heads["abc"].weight.grad, recorded("grad_W_abc"))
 
 
 def test_pseudo_labels(case):

@@ -1,0 +1,33 @@
+"""BOSS (Smith & Conovaloff, 2020): its balancing of pseudo-labels, by a threshold of confidence per class.
+
+Shape legend: Bu unlabeled batch, C classes.
+"""
+
+import torch
+from torch import Tensor
+
+from daso.slots.base import Confidence
+from daso.types import Labels
+
+
+class Boss(Confidence):
+    """A class that the batch's pseudo-labels name n_c times needs threshold - delta * (1 - n_c / max n) (section 3.2).
+
+    All pseudo-labels of the batch are counted, confident or not.
+
+    Args:
+        num_classes: C.
+        delta: how far the threshold of a class without pseudo-labels is lowered; 0 changes nothing.
+    """
+
+    def __init__(self, num_classes: int, delta: float) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.delta = delta
+
+    @torch.no_grad()
+    def forward(self, labels: Labels, threshold: float) -> Tensor:
+        """Which of the pseudo-labels [Bu] reach the threshold of their class, as [Bu] bool."""
+        classes = torch.arange(self.num_classes, device=labels.label.device)
+        counts = (labels.label[:, None] == classes).sum(0).to(labels.conf.dtype)
+        return labels.conf >= threshold - self.delta * (1 - counts[labels.label] / counts.max())

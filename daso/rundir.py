@@ -189,7 +189,8 @@ def method_name(config: Mapping[str, Any]) -> str:
     """The learner and the filled slots of a resolved configuration, e.g. `fixmatch_la_daso`."""
     fixed = ("dataset", "imb", "algorithm", "model", "optim", "train", "track")
     plain = ("none", "ce", "random")
-    slots = [node["name"] for key, node in config.items() if key not in fixed and isinstance(node, Mapping)]
+    nodes = [node for key, node in config.items() if key not in fixed and isinstance(node, Mapping)]
+    slots = [node["name"] for node in nodes if "name" in node]
     return "_".join([config["algorithm"]["name"], *(name for name in slots if name not in plain)])
 
 

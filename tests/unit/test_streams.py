@@ -1,11 +1,12 @@
 """Index streams: endless, without short batches, the same for a resumed run."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daso.data.streams import Stream, permutation_round
+from daso.data.streams import Stream, class_aware_round, permutation_round
 
 
 def keyed(number):
@@ -67,3 +68,15 @@ def test_the_same_row_may_be_drawn_twice_in_a_round_of_another_kind():
 def test_an_empty_round_is_refused():
     with pytest.raises(AssertionError):
         Stream(keyed, permutation_round(0))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.999, 1.0])
+def test_rows_come_as_often_as_their_class_weighs(beta):
+    labels = torch.tensor([0] * 60 + [1] * 30 + [3] * 10)  # class 2 has no rows
+    n = np.array([60, 30, 10])
+    per_row = 1 / n if beta == 1 else (1 - beta) / (1 - beta**n)
+    expected = n * per_row / (n * per_row).sum()
+    stream = Stream(lambda number: keyed(number), class_aware_round(labels, beta))
+    drawn = torch.bincount(labels[stream.rows(0, 20000)], minlength=4) / 20000
+    np.testing.assert_allclose(drawn[[0, 1, 3]], expected, atol=0.02)
+    assert drawn[2] == 0

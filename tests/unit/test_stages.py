@@ -1,0 +1,142 @@
+"""Runs that are built on other runs: what a second stage takes over, trains and keeps to itself."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from daso import stages
+from daso.app import run
+from daso.errors import UserError
+from daso.rundir import RunDir
+from daso.schema import Config, FrozenBn
+from daso.track.jsonl import TIME, read
+from tests.compose import NOWHERE, config_of
+
+
+@cache
+def composed(*overrides: str) -> Config:
+    return config_of(
+        "experiment=quickstart",
+        "track=none",
+        "train.steps=12",
+        "train.batch_size=4",
+        "train.eval_every=3",
+        "train.log_every=3",
+        "train.checkpoint_every=100",
+        *overrides,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr("daso.app.draw_figures", lambda folder, state: None)
+
+
+def weights(config):
+    return torch.load(RunDir(config.out_root, config.run_key).checkpoint, weights_only=True)["student"]
+
+
+def journal(config):
+    rows = read(RunDir(config.out_root, config.run_key).metrics)
+    return [{k: v for k, v in row.items() if not k.startswith((TIME, "time/", "memory/"))} for row in rows]
+
+
+def crt(out_root, *overrides):
+    return replace(composed("algorithm=supervised_crt", *overrides), out_root=str(out_root))
+
+
+def keyed(config, **protocol):
+    changed = replace(config, protocol=replace(config.protocol, **protocol), run_key="")
+    return replace(changed, run_key=stages.run_key(changed))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with two stages, and its first one."""
+    config = crt(tmp_path_factory.mktemp("crt"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("daso.app.draw_figures", lambda folder, state: None)
+        run(config, NOWHERE)
+    return config, replace(composed("algorithm=supervised"), out_root=config.out_root)
+
+
+def test_the_first_stage_is_the_ordinary_run_without_the_protocol(finished):
+    config, first = finished
+    assert [needed.run_key for needed in stages.prerequisites(config)] == [first.run_key]
+    assert RunDir(first.out_root, first.run_key).done.exists()
+    assert [row["step"] for row in journal(first) if row["event"] == "eval"] == [3, 6, 9, 12]
+
+
+def test_the_second_stage_is_two_fifths_as_long_and_keeps_its_own_journal(finished):
+    config, _ = finished
+    assert [row["step"] for row in journal(config) if row["event"] == "eval"] == [3, 5]
+
+
+def test_the_second_stage_trains_the_classifier_and_nothing_else(finished):
+    config, first = finished
+    ours, theirs = weights(config), weights(first)
+    moved = {name for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert moved == {n for n in ours if n.startswith("heads.") or "running_" in n or n.endswith("num_batches_tracked")}
+
+
+def test_clean_normalisation_leaves_the_running_statistics(finished, tmp_path):
+    config, first = finished
+    clean = keyed(config, frozen_bn=FrozenBn.clean)
+    run(clean, NOWHERE)
+    ours, theirs = weights(clean), weights(first)
+    assert {name for name in ours if not torch.equal(ours[name], theirs[name])} == {
+        "heads.cls.weight",
+        "heads.cls.bias",
+    }
+
+
+def test_a_finished_first_stage_is_reused_even_when_the_second_is_forced(finished):
+    config, first = finished
+    folder = RunDir(first.out_root, first.run_key)
+    before, rows = folder.checkpoint.stat().st_mtime_ns, journal(config)
+    run(replace(config, force=True), NOWHERE)
+    assert folder.checkpoint.stat().st_mtime_ns == before
+    assert journal(config) == rows
+
+
+@pytest.mark.parametrize("by", ["key", "folder"])
+def test_a_named_run_stands_in_for_the_first_stage(finished, by):
+    config, first = finished
+    named = first.run_key if by == "key" else str(RunDir(first.out_root, first.run_key).path)
+    other = keyed(config, from_run=named)
+    assert other.run_key != config.run_key
+    assert stages.prerequisites(other) == []
+    run(other, NOWHERE)
+    assert journal(other) == journal(config)
+
+
+def test_a_named_run_that_is_not_finished_is_refused(finished):
+    with pytest.raises(UserError, match=r"protocol.from_run=0123456789ab .* no finished run"):
+        run(keyed(finished[0], from_run="0123456789ab"), NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"), [("seed=1", "other labeled images"), ("model.width=2", "another network")]
+)
+def test_a_named_run_of_other_images_or_network_is_refused(finished, override, says):
+    config, first = finished
+    other = replace(crt(config.out_root, override), out_root=config.out_root)
+    with pytest.raises(UserError, match=says):
+        run(keyed(other, from_run=first.run_key), NOWHERE)
+
+
+def test_the_first_stage_may_have_generations_and_slots_of_its_own():
+    config = composed("algorithm=fixmatch_la_crest_plus", "protocol=crt", "protocol.first=crest_plus")
+    (first,) = stages.prerequisites(config)
+    assert first.run_key == composed("algorithm=fixmatch_la_crest_plus").run_key
+    second = stages.own(config)
+    assert (second.supervised.name, second.align.name, second.sampler.name) == ("ce", "none", "class_aware")
+    assert (second.protocol.name, second.run_key, second.train.steps) == ("crt", config.run_key, 5)
+
+
+def test_a_run_without_stages_trains_its_own_configuration():
+    config = composed("algorithm=fixmatch_crest")
+    assert stages.prerequisites(config) == []
+    assert stages.own(config) is config

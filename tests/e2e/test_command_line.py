@@ -1,0 +1,76 @@
+"""The real command line, in processes of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from daso.rundir import RunDir
+from daso.track.jsonl import TIME, read
+from tests.compose import tiny
+
+TRAIN = str(Path(__file__).resolve().parents[2] / "train.py")
+SHORT = ["train.steps=20", "train.eval_every=20", "daso.warmup_steps=10"]
+TINY = ["experiment=quickstart", "track=none", "train.log_every=5", "train.checkpoint_every=10", "daso.update_every=10"]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, TRAIN, *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def measured(out_root: Path, key: str) -> list[dict[str, object]]:
+    rows = read(RunDir(out_root, key).metrics)
+    return [{k: v for k, v in row.items() if not k.startswith((TIME, "time/", "memory/"))} for row in rows]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_the_second_job_of_a_sweep_equals_the_same_job_alone(tmp_path, launcher):
+    jobs = ["algorithm=fixmatch,fixmatch_daso", f"hydra/launcher={launcher}"]
+    jobs += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    sweep = start(tmp_path, "-m", *TINY, *SHORT, "out_root=sweep", *jobs)
+    alone = start(tmp_path, *TINY, *SHORT, "out_root=alone", "algorithm=fixmatch_daso")
+    assert finish(alone)[0] == 0
+    code, out, _ = finish(sweep)
+    assert code == 0
+    assert "2 of 2 jobs finished" in out
+    key = tiny(*SHORT, "algorithm=fixmatch_daso").run_key
+    assert measured(tmp_path / "sweep", key) == measured(tmp_path / "alone", key)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_and_sets_the_exit_code(tmp_path, number, code):
+    process = start(tmp_path, *TINY, "train.steps=100000", "train.checkpoint_every=100000")
+    folders = tmp_path / "outputs"
+    for _ in range(600):
+        time.sleep(0.1)
+        if any(path.stat().st_size for path in folders.glob("*/metrics.jsonl")):
+            break
+    process.send_signal(number)
+    assert finish(process)[0] == code
+    assert list(folders.glob("*/checkpoint.pt"))
+    assert not list(folders.glob("*/DONE"))
+
+
+def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
+    code, out, err = finish(start(tmp_path, "imb.gama_l=20"))
+    assert code == 2
+    assert out == ""
+    assert err.splitlines() == ["imb.gama_l=20 is not possible: there is no key imb.gama_l; did you mean imb.gamma_l?"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_run_is_one_sentence_and_exit_code_1(tmp_path):
+    code, _, err = finish(start(tmp_path, *TINY, *SHORT, "optim.lr=1e12"))
+    assert code == 1
+    assert "The loss is not finite at step" in err
+    assert "Traceback" not in err

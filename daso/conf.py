@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from math import nan
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,6 +29,8 @@ from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
 __all__ = ["check", "configuration", "guard", "launch", "provenance", "register", "resolve", "run_key", "to_yaml"]
 
 Run = Callable[[Config, Provenance], float]
+
+VALUE = re.compile(r"\w+(\.\w+)+=")  # an override that chooses no option
 
 
 def paper_t_dist(dataset: str, gamma_l: float, gamma_u: object) -> float:
@@ -93,30 +97,32 @@ def resolve(cfg: DictConfig) -> Config:
 def configuration(overrides: Sequence[str]) -> Config:
     """What `train.py` would run for a command line, without running it.
 
-    Composing is slow, so it happens once per set of choices; the imbalance, of which a table has many, is put on a
-    copy.
+    Composing is slow, so it happens once per set of choices; imbalance and values, of which a table has many, are put
+    on a copy.
 
     Raises:
         UserError: as `resolve`.
     """
     register()
-    rest = [item for item in overrides if not item.startswith("imbalance=")]
-    files = [CONF / f"{item.replace('=', '/')}.yaml" for item in overrides if item not in rest]
-    alone = len(files) == 1 and not any(item.startswith("imb.") for item in rest)
-    plain = alone and files[0].is_file() and "defaults" not in (node := OmegaConf.load(files[0]))
-    cfg = copy.deepcopy(_composed(tuple(rest if plain else overrides)))
-    if plain:
-        cfg.imb = OmegaConf.merge(cfg.imb, node)
+    values = [item for item in overrides if VALUE.match(item)]
+    sizes = [CONF / f"{item.replace('=', '/')}.yaml" for item in overrides if item.startswith("imbalance=")]
+    plain = len(sizes) == 1 and sizes[0].is_file() and "defaults" not in (node := OmegaConf.load(sizes[0]))
+    rest = [item for item in overrides if item not in values and not (plain and item.startswith("imbalance="))]
+    try:
+        cfg = copy.deepcopy(_composed(tuple(rest)))
+        if plain:
+            cfg.imb = OmegaConf.merge(cfg.imb, node)
+        for override in OverridesParser.create().parse_overrides(values):
+            OmegaConf.update(cfg, override.key_or_group, override.value())
+    except Exception as error:
+        raise UserError(explain(error, list(overrides))) from error
     return resolve(cfg)
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", list(overrides))
-    except Exception as error:
-        raise UserError(explain(error, list(overrides))) from error
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
 
 
 def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from daso.conf import configuration
 from daso.errors import UserError
 from daso.report.cells import DATASETS, TABLES, cells, grid, served_by
 from daso.report.published import numbers, points
+from tests.compose import config_of
 
 CONF = Path(__file__).parents[2] / "conf"
 EVERY = [cell for table in TABLES for cell in cells(table)]
@@ -134,3 +136,19 @@ def test_an_unknown_table_is_refused_in_one_sentence(table):
 def test_the_published_figures_average_to_their_printed_legends():
     recall = [p.y for p in points() if p.figure == "fig5" and p.quantity == "pl_recall" and p.series == "fixmatch"]
     assert sum(recall) / len(recall) == pytest.approx(0.68, abs=0.005)
+
+
+@pytest.mark.parametrize("preset", sorted({c.overrides[2] for c in EVERY}))
+def test_a_preset_of_the_tables_composes_in_every_setting_that_has_a_cell(preset):
+    lines = {c.overrides for c in EVERY if c.overrides[2] == preset}
+    configs = [configuration(line) for line in sorted(lines)]
+    assert len({c.run_key for c in configs}) == len(lines)  # equal tuples are equal runs, others are others
+    assert {c.train.steps for c in configs} == {250_000}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [grid(1)[1], grid(2)[2], grid(8)[0], grid(12)[-1], (*grid(1)[0], "imb.m1=300", "train.steps=1000", "train.mu=1")],
+)
+def test_imbalance_and_values_on_a_copy_compose_what_the_command_line_would(line):
+    assert configuration(line) == config_of(*line)

@@ -1,0 +1,143 @@
+"""Figures and the HTML page, from recorded runs."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from daso.report.__main__ import configure, main
+from daso.report.collect import collect
+from daso.report.draw import Series, curve, groups, parts, per_class
+from daso.report.figures import SPECS, draw, own_series, published
+from daso.report.page import page
+from daso.report.table import Options
+from tests.report.fake import C10, journal, record
+
+FIXMATCH, DASO = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso"))
+METRICS = ("test/class", "pl/final/recall/class", "pl/final/precision/class")
+
+
+def classes(value, names=METRICS):
+    return {f"{name}/{k}": value + k for name in names for k in range(10)}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for overrides, top1 in ((FIXMATCH, 70.0), (DASO, 80.0)):
+        for seed in (0, 1):
+            folder = record(tmp_path / "runs", overrides, seed, top1 + seed, **classes(seed))
+            journal(folder, [(500, classes(seed)), (1000, classes(seed + 10))])
+    return collect([tmp_path / "runs"])
+
+
+def of(runs, method):
+    return [run for run in runs if (run.config["daso"]["name"] == "daso") == (method == "daso")]
+
+
+def test_minority_and_majority_are_a_fifth_of_the_classes():
+    assert parts(10)["minority"] == [8, 9]
+    assert parts(100)["majority"] == list(range(20))
+
+
+def test_the_groups_of_ten_classes_are_those_of_figure_2():
+    assert groups(10) == [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9]]
+
+
+def test_a_curve_is_the_mean_over_seeds_of_the_mean_over_classes(runs):
+    steps, means, spread = curve(of(runs, "fixmatch"), "test/class", [8, 9])
+    assert steps.tolist() == [500, 1000]
+    assert means.tolist() == [9.0, 19.0]  # seed 0: 8.5 and 18.5, seed 1: 9.5 and 19.5
+    assert spread == pytest.approx([0.5**0.5] * 2)
+
+
+def test_final_values_of_all_seeds_by_class(runs):
+    values = per_class(of(runs, "fixmatch"), "test/class")
+    assert values.shape == (2, 10)
+    assert values[1].tolist() == list(range(1, 11))
+
+
+def test_a_quantity_that_no_run_has_is_not_drawn(runs):
+    assert per_class(runs, "pl/linear/recall/class") is None
+
+
+def test_published_points_come_by_quantity_and_part():
+    known = published("3", "", "fixmatch", "daso")
+    assert known["test_top1", "overall"]["250000"] == pytest.approx(76.29, abs=0.01)
+    assert set(known) == {(q, p) for q in ("pl_recall", "test_top1") for p in ("overall", "minority")}
+
+
+@pytest.mark.parametrize("name", ["2", "3", "5", "6", "7", "8", "9", "10"])
+def test_a_figure_is_drawn_from_published_values_alone_where_there_are_no_runs(name, tmp_path):
+    made = draw(name, [], Options(), configure, tmp_path)
+    assert len(made) == 2 * len(SPECS[name])
+    for path in made:
+        assert path.stat().st_size > 5000
+        if path.suffix == ".svg":
+            ElementTree.parse(path)
+
+
+def test_own_runs_join_the_published_ones_by_their_configuration(runs, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("daso.report.draw.bars", lambda series, *_: drawn.update({s.label: s for s in series}))
+    monkeypatch.setattr("daso.report.draw.save", lambda *_: [tmp_path])
+    draw("2", runs, Options(), configure, tmp_path)
+    assert {label: len(one.runs) for label, one in drawn.items()} == {"FixMatch": 2, "USADTM": 0, "FixMatch + DASO": 2}
+    assert drawn["USADTM"].published["test_top1", ""]["C0-C2"] == pytest.approx(86.45, abs=0.01)
+
+
+def test_any_runs_can_be_drawn_by_their_setting(runs, tmp_path):
+    made = draw("3", runs, Options(), configure, tmp_path, own=True)
+    assert sorted(path.name for path in made) == [
+        "figure3_cifar10_N1_500_gl_100_gu_100.png",
+        "figure3_cifar10_N1_500_gl_100_gu_100.svg",
+    ]
+
+
+def test_figures_of_features_need_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figure=4"]) == 2
+    assert "figure=4 has nothing to draw" in capsys.readouterr().err
+
+
+def test_series_of_own_runs_are_one_a_method(runs):
+    (series,) = own_series(runs).values()
+    assert [(one.label, len(one.runs)) for one in series] == [("fixmatch", 2), ("fixmatch_daso", 2)]
+
+
+def test_the_page_holds_everything_itself(runs):
+    text = page(runs, Options(), configure)
+    assert not re.search(r"""(src|href)=["'](?!data:)""", text)
+    assert "url(http" not in text
+    assert text.count('src="data:image/svg+xml;base64,') == 3
+    assert "Table 1:" in text  # with own cells
+    assert "Table 2:" not in text  # without
+    assert "80.5 ± 0.71" in text
+
+
+def test_the_page_of_a_table_escapes_what_it_shows(tmp_path):
+    record(tmp_path, FIXMATCH, 0, 70.0)
+    out = tmp_path / "table.html"
+    assert main(["table=mine", f"runs={tmp_path}", "format=html", f"out={out}"]) == 0
+    assert "<u>" not in out.read_text()
+    ElementTree.fromstring(re.sub(r"<(meta|!doctype)[^>]*>", "", out.read_text()))
+
+
+def test_a_page_without_a_finished_run_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["html=report.html"]) == 2
+    assert capsys.readouterr().err == "html= has nothing to show: no run is finished; finish some, or name runs=.\n"
+
+
+def test_missing_classes_leave_a_gap_in_the_means():
+    series = Series("none", [])
+    assert per_class(series.runs, "test/class") is None
+    assert np.isnan(per_class_of_one({"test/class/0": 1.0})[0, 1])
+
+
+def per_class_of_one(summary):
+    class Only:
+        def per_class(self, metric):
+            return [summary.get(f"{metric}/{k}") for k in range(2)]
+
+    return per_class([Only()], "test/class")

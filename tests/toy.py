@@ -1,34 +1,57 @@
 """A network and batches small enough to run every method in milliseconds."""
 
 import copy
+from functools import partial
 
 import torch
 
 from daso.nn.net import Net
 from daso.nn.wrn import WideResNet
+from daso.schema import OptimConfig, Schedule
+from daso.train.optimizer import build_optimizer
 from daso.train.rng import generator
-from daso.types import Batch, Clock, Nets
+from daso.train.step import TrainStep, draw_noise
+from daso.types import Batch, Clock, Nets, Sizes
 
 CLASSES, DIM, LABELED, UNLABELED, SIDE = 4, 64, 6, 8, 8
 COUNTS = torch.tensor([12, 6, 3, 2])
 
 
-def nets(dtype=torch.float32, heads=("cls",)):
+def nets(dtype=torch.float32, heads=("cls",), classes=CLASSES):
     """Student and an equal teacher: WRN-10-1."""
-    student = Net(WideResNet(10, 1), CLASSES, heads)
+    student = Net(WideResNet(10, 1), classes, heads)
     student.init(generator(0, "toy"))
     student.to(dtype)
     return Nets(student, copy.deepcopy(student).requires_grad_(False))
 
 
-def batch(step, views=2, dtype=torch.float32):
+def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED):
     """The batch of a step, the same for every caller."""
     g = generator(0, "toy/batch", step)
     x = torch.randn(LABELED, 3, SIDE, SIDE, generator=g)
-    u = torch.randn(views, UNLABELED, 3, SIDE, SIDE, generator=g)
+    u = torch.randn(views, unlabeled, 3, SIDE, SIDE, generator=g)
     y = torch.randint(CLASSES, (LABELED,), generator=g)
-    return Batch(x.to(dtype), y, tuple(u.to(dtype)), torch.arange(UNLABELED) + step)
+    return Batch(x.to(dtype), y, tuple(u.to(dtype)), torch.arange(unlabeled) + step)
 
 
 def clock(step, steps=10):
     return Clock(torch.tensor(step), torch.tensor(step / steps, dtype=torch.float64))
+
+
+def noise(learner, slots, step, unlabeled=UNLABELED):
+    """Everything random of a step beside the images."""
+    draws = learner.draws(Sizes(LABELED, unlabeled)) | slots.draws(Sizes(LABELED, unlabeled))
+    return draw_noise(draws, partial(generator, 0), step, torch.device("cpu"))
+
+
+def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabeled=UNLABELED):
+    """The outcome of every one of a run's steps, on networks and slots of `dtype`, and the networks."""
+    trained = nets(dtype, tuple(dict.fromkeys((*learner.heads, slots.head))), classes)
+    learner.to(dtype), slots.to(dtype)
+    optimizer = build_optimizer(trained.student, OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant))
+    step = TrainStep(trained, learner, slots, optimizer, 0.999)
+    outcomes = []
+    for t in range(steps):
+        images = batch(t, len(learner.views), dtype, unlabeled)
+        outcomes.append(step(images, noise(learner, slots, t, unlabeled), clock(t, steps), slots.flags(t)))
+    return outcomes, trained

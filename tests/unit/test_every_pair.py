@@ -1,0 +1,81 @@
+"""Every learner with every option of every slot: it runs, or the configuration is refused in a sentence."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from daso.build import build_learner, build_slots
+from daso.checks import check
+from daso.errors import UserError
+from daso.mistakes import groups
+from daso.schema import ALGORITHMS, Config
+from tests import toy
+from tests.compose import config_of
+
+SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso")
+OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
+REFUSED = {  # learner -> slots that it has no place for
+    "supervised": {("align", "*"), ("darp", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "*")},
+    "usadtm": {("align", "*"), ("darp", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "*")},
+    "pseudolabel": {("abc", "*"), ("daso", "paper")},
+    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper")},
+    "mixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "paper")},
+    "remixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*")},
+    "fixmatch": set(),
+}
+EMPTY = {"ce", "none"}
+COUNTS, UNLABELED = torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 2 * toy.LABELED
+
+
+@cache
+def option(group: str, name: str) -> object:
+    beside = ["darp=paper"] if group == "align" else []  # which some of the group's options ask for
+    return getattr(config_of("algorithm=fixmatch", *beside, f"{group}={name}"), group)
+
+
+@cache
+def base(learner: str) -> Config:
+    """A run of ten steps in which everything happens."""
+    short = ["experiment=quickstart", "imb.gamma_u=${imb.gamma_l}", "train.steps=10", "train.eval_every=10"]
+    return config_of(*short, f"algorithm={learner}", "align=none")
+
+
+def hurried(config: Config) -> Config:
+    daso = replace(config.daso, warmup_steps=2, update_every=2)
+    darp = replace(config.darp, warmup=0.2, every=2)
+    return replace(config, daso=daso, darp=darp, supervised=replace(config.supervised, defer=0.4))
+
+
+def place(learner: str, group: str, name: str) -> bool:
+    return name in EMPTY or not {(group, name), (group, "*")} & REFUSED[learner]
+
+
+def test_every_learner_is_paired():
+    assert set(REFUSED) == set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("pair", OPTIONS, ids="=".join)
+@pytest.mark.parametrize("learner", ALGORITHMS)
+def test_a_learner_with_a_slot_runs_or_is_refused(learner, pair):
+    group, name = pair
+    config = hurried(replace(base(learner), **{group: option(group, name)}))
+    if group == "align" and name not in EMPTY:
+        config = replace(config, align=replace(config.align, goal="labeled"))
+    if not place(learner, group, name):
+        with pytest.raises(UserError, match=rf"^{group}\..*algorithm="):
+            check(config)
+        return
+    check(config)
+    method = build_learner(config, COUNTS)
+    slots = build_slots(config, COUNTS, UNLABELED + 10, 0.1)
+    outcomes, nets = toy.train(method, slots, 10, classes=10, unlabeled=UNLABELED)
+    losses = torch.stack([torch.stack(list(o.losses.values())).sum() for o in outcomes])
+    assert losses.isfinite().all()
+    assert all(p.isfinite().all() for p in nets.student.parameters())
+    makes = learner != "supervised"
+    assert all((o.target is not None) is makes for o in outcomes)
+    for o in outcomes if makes else []:
+        assert torch.equal(o.target.label, o.target.p.argmax(1))
+        assert not o.target.p.requires_grad

@@ -73,9 +73,11 @@ def requeue(signum: int, handlers: Mapping[signal.Signals, Any]) -> None:
 
 def slurm_ends_job() -> bool:
     """Whether SLURM no longer counts this job among the running ones."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job, array = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_ARRAY_JOB_ID")
     if job is None:
         return False
+    if array is not None:  # one task's own number may stand for the whole array
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     question = ["squeue", "--noheader", "--jobs", job, "--format", "%T"]
     try:
         answer = subprocess.run(question, capture_output=True, text=True, timeout=30, check=True)

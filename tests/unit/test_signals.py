@@ -25,13 +25,15 @@ def queued(monkeypatch):
 
 @pytest.fixture
 def slurm_says(monkeypatch, tmp_path):
-    """Gives SLURM's answer about the running job."""
+    """Gives SLURM's answer about the third task of array 7, and another one about the whole array."""
 
     def say(state):
         program = tmp_path / "squeue"
-        program.write_text(f"#!/bin/sh\necho {state}\n")
+        program.write_text(f'#!/bin/sh\n[ "$3" = 7_3 ] && echo {state} || printf "RUNNING\nCOMPLETING\n"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("SLURM_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
         monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
     return say

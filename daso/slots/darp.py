@@ -67,7 +67,7 @@ class Darp(Refine):
         return torch.where(clock.step < self.warmup_steps, p, self.refined[idx].to(p.dtype))
 
 
-@torch.library.custom_op("daso::refine", mutates_args=())
+@torch.library.custom_op("pseudo_labels::refine", mutates_args=())
 def refine(raw: Tensor, quota: Tensor, goal: Tensor, iterations: int) -> Tensor:
     """Refined distributions [N,C] of `raw` [N,C] whose class sums are about `goal` [C] (Algorithm 1).
 
@@ -121,7 +121,7 @@ def secant(weight: Tensor, rate: Tensor, goal: Tensor, start: Tensor) -> Tensor:
         return torch.mul(rate, -x).exp_().mul_(weight).sum(0) - goal
 
     second = start * (1 + SECANT_STEP)
-    second = second + torch.where(second >= 0, SECANT_STEP, -SECANT_STEP)
+    second = second + SECANT_STEP * torch.where(second >= 0, 1, -1).to(second.dtype)
     x, q = torch.stack([start, second]), torch.stack([miss(start), miss(second)])  # [2,C]: the last two points
     x, q = _flip(x, q, q[1].abs() < q[0].abs())
     root, live = x[1], torch.ones_like(start, dtype=torch.bool)

@@ -4,23 +4,21 @@ import torch
 
 from daso.learners.fixmatch import FixMatch
 from daso.learners.supervised import Supervised
-from daso.schema import DasoConfig, OptimConfig, Schedule
+from daso.schema import AbcConfig, DarpConfig, DasoConfig
+from daso.slots.abc import Abc
 from daso.slots.align import DistributionAlignment
+from daso.slots.boss import Boss
+from daso.slots.darp import Darp
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.train.optimizer import build_optimizer
-from daso.train.step import TrainStep
 from daso.types import Flags
 from tests import toy
 
 
 def train(learner, slots, steps=6):
     """Losses of every step on the toy batches."""
-    nets = toy.nets()
-    optimizer = build_optimizer(nets.student, OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant))
-    step = TrainStep(nets, learner, slots, optimizer, 0.999)
-    return [step(toy.batch(t), {}, toy.clock(t), slots.flags(t)).losses for t in range(steps)]
+    return [outcome.losses for outcome in toy.train(learner, slots, steps)[0]]
 
 
 def make_daso(**settings):
@@ -33,6 +31,9 @@ def forward(learner, slots, nets, step=0, dtype=torch.float32):
 
 
 STRENGTH_ZERO = {
+    "abc": lambda: Slots(CrossEntropy(), extras=[Abc(toy.COUNTS, 0.3, AbcConfig("abc", weight=0))]),
+    "boss": lambda: Slots(CrossEntropy(), confidence=Boss(toy.CLASSES, 0)),
+    "darp": lambda: Slots(CrossEntropy(), refine=Darp(toy.COUNTS, 13, 6, DarpConfig("darp", warmup=1.0))),
     "daso": lambda: Slots(CrossEntropy(), semantic=make_daso(blend=0, align_weight=0)),
     "la": lambda: Slots(LogitAdjusted(toy.COUNTS, tau=0)),
     "la+daso": lambda: Slots(LogitAdjusted(toy.COUNTS, tau=0), semantic=make_daso(blend=0, align_weight=0)),

@@ -11,7 +11,7 @@ from daso.protocol.base import Phase, Protocol, Stage
 
 class Crest(Protocol):
     """Between two generations the EMA network labels the unlabeled set; most of what it takes for a rare class, and
-    least of what it takes for a frequent one, joins the initial labeled set (section 3.2). Then everything starts over.
+    least of what it takes for a frequent one, joins the initial labeled set. Then everything starts over.
 
     The unlabeled set, the alignment's goal and window, and the prior of the evaluation stay.
 
@@ -21,7 +21,7 @@ class Crest(Protocol):
         counts: [C] int64 initial labeled images per class.
         unlabeled: N.
         alpha: inverse exponent of the selection rates.
-        t_min: CReST+ (section 3.3): the goal's temperature in the last generation; None leaves it alone.
+        t_min: CReST+: the temperature of the alignment's goal in the last generation; None leaves it alone.
     """
 
     counts: Tensor
@@ -81,7 +81,7 @@ class Crest(Protocol):
 
 
 def select(p: Tensor, counts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Rows to add to the labeled set and their labels, class by class, the most confident first (Eq. 1).
+    """Rows to add to the labeled set and their labels, class by class, the most confident first (DASO paper, App. C.3).
 
     Of the rows predicted as the class of rank r (0: most labels) the share (N_{C-1-r} / N_0)^(1/alpha) is taken,
     rounded down, N in order of rank; all of the rarest class, least of the most frequent.
@@ -92,17 +92,16 @@ def select(p: Tensor, counts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
         alpha: inverse exponent.
     """
     conf, label = p.max(1)
-    counts = counts.to(torch.float32)  # the product is rounded down: float32 decides as the reference does
+    counts = counts.to(p.device, torch.float32)  # the product is rounded down: float32 decides as the reference does
     rates = (counts / counts.max()) ** (1 / alpha)
-    order = counts.argsort(descending=True, stable=True)
+    by_rank = counts.argsort(descending=True, stable=True)
     share = torch.empty_like(rates)
-    share[order] = rates[order.flip(0)]
-    chosen = []
-    for k in range(len(counts)):
-        candidates = (label == k).nonzero().flatten()
-        taken = int(share[k] * len(candidates))
-        chosen.append(candidates[conf[candidates].argsort(descending=True, stable=True)[:taken]])
-    rows = torch.cat(chosen)
+    share[by_rank] = rates[by_rank.flip(0)]
+    candidates = torch.bincount(label, minlength=len(counts))
+    rows = conf.argsort(descending=True, stable=True)
+    rows = rows[label[rows].argsort(stable=True)]  # by class, within one by confidence
+    rank = torch.arange(len(rows), device=p.device) - (candidates.cumsum(0) - candidates)[label[rows]]
+    rows = rows[rank < (share * candidates).to(torch.int64)[label[rows]]]
     return rows, label[rows]
 
 

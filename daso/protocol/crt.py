@@ -8,7 +8,7 @@ from daso.protocol.base import Phase, Protocol, Stage
 
 
 class Crt(Protocol):
-    """Starts from the encoder of a finished run's raw network, under a fresh classifier (section 4.1).
+    """Starts from the encoder of a finished run's raw network, under a fresh classifier.
 
     Args:
         steps: of the second stage.

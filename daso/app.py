@@ -18,7 +18,7 @@ from daso.identity import plain, to_yaml
 from daso.rundir import RunDir, read_json, replace_file, run_name, write_json
 from daso.schema import Config, Provenance
 from daso.signals import StopRequest
-from daso.stages import own, prerequisites
+from daso.stages import own, prerequisites, remarks
 from daso.track import mlflow
 from daso.track.console import Console
 from daso.track.figures import confusion_figure, pseudo_label_figure
@@ -109,7 +109,7 @@ def _train(
     console: Console,
     stop: StopRequest,
 ) -> float:
-    for sentence in provenance.warnings:
+    for sentence in [*provenance.warnings, *remarks(own(config))]:
         console.warn(sentence)
     parts = prepare(own(config), folder, device)
     state = State()

@@ -45,7 +45,7 @@ def prerequisites(config: Config) -> list[Config]:
     """
     named = config.protocol.from_run
     if config.protocol.name != "crt":
-        return [estimation(config)] if config.darp.name == "darp" and config.darp.goal == "estimate" else []
+        return [estimation(config)] if _wants_estimate(config) else []
     if not named:
         return [_first_stage(config)]
     right = f"{_source(config).path} is no finished run; give the key of one in out_root, or its folder"
@@ -87,6 +87,20 @@ def assumed_counts(config: Config, rows: int) -> list[float]:
 
         weights = class_counts(imb.n1 if imb.m1 == UNKNOWN else imb.m1, imb.gamma_l, classes)
     return [weight * rows / sum(weights) for weight in weights]
+
+
+def remarks(config: Config) -> list[str]:
+    """What the runs that `config` is built on leave to say."""
+    if not _wants_estimate(config) or _estimate(config) is not None:
+        return []
+    return [
+        f"No estimate of run {estimation(config).run_key} was acceptable (a negative class, or an ill-conditioned "
+        "confusion matrix), so DARP assumes that the unlabeled images are distributed as the labeled ones."
+    ]
+
+
+def _wants_estimate(config: Config) -> bool:
+    return config.darp.name != "none" and config.darp.goal == "estimate"
 
 
 def _estimate(config: Config) -> list[float] | None:

@@ -96,3 +96,37 @@ def test_a_warm_up_as_long_as_the_run_is_remarked_upon():
 def test_a_median_over_few_evaluations_is_remarked_upon():
     [remark] = check(config_of("algorithm=fixmatch", "train.steps=1000"))
     assert "median of only 2 evaluations" in remark
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["algorithm=fixmatch", "abc=paper", "supervised=ldam_drw"], r"abc\.name=abc .* margins .* do not go together"),
+        (["algorithm=remixmatch", "abc=paper"], r"abc\.name=abc .* no plain labeled images beside a strong view"),
+        (["algorithm=usadtm", "darp=paper"], r"darp\.name=darp .* algorithm=usadtm opens no pseudo-labels to refine"),
+        (["algorithm=meanteacher", "confidence=boss"], r"confidence\.name=boss .* has no confidence threshold"),
+        (["algorithm=fixmatch_da", "align.goal=refine"], r"align\.goal=refine .* no slot assumes a distribution"),
+        (["algorithm=fixmatch_darp", "darp.goal=shipped"], r"darp\.goal=shipped .* no estimate for this setting"),
+        (
+            ["experiment=quickstart", "algorithm=fixmatch_darp", "imb.gamma_l=20"],
+            r"darp\.goal=estimate .* held-out images",
+        ),
+        (
+            ["experiment=quickstart", "protocol=estimate", "imb.gamma_l=20"],
+            r"protocol\.name=estimate .* held-out images",
+        ),
+    ],
+)
+def test_a_combination_that_cannot_work_is_refused_in_a_sentence(overrides, says):
+    with pytest.raises(UserError, match=says):
+        composed(*overrides)
+
+
+def test_a_warm_up_that_leaves_no_refinement_is_remarked_upon():
+    [remark] = [
+        text
+        for text in check(config_of("algorithm=fixmatch_darp", "train.steps=1009", "darp.warmup=0.999"))
+        if "DARP" in text
+    ]
+    assert "DARP never refines in this run" in remark
+    assert not any("DARP" in text for text in check(config_of("algorithm=fixmatch_darp", "train.steps=20")))

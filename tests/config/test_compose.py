@@ -66,6 +66,21 @@ def test_t_dist_follows_the_paper_unless_it_is_given(overrides, t_dist):
     assert config_of("algorithm=fixmatch_daso", *overrides).daso.t_dist == t_dist
 
 
+@pytest.mark.parametrize(
+    ("overrides", "goal"),
+    [
+        (["dataset=cifar10"], "labeled"),
+        (["dataset=cifar100", "imb.gamma_l=20"], "labeled"),
+        (["dataset=cifar10", "imb.gamma_u=1/100"], "estimate"),
+        (["dataset=stl10"], "estimate"),
+        (["dataset=stl10", "darp.goal=shipped"], "shipped"),
+        (["dataset=cifar10", "darp.goal=estimate"], "estimate"),
+    ],
+)
+def test_the_classes_of_the_unlabeled_set_are_estimated_where_they_are_not_known(overrides, goal):
+    assert config_of("algorithm=fixmatch_darp", *overrides).darp.goal == goal
+
+
 @pytest.mark.parametrize(("algorithm", "mu"), [("fixmatch", 2), ("fixmatch_daso", 2), ("supervised", 1)])
 def test_mu_is_the_learner_s_own_unless_it_is_given(algorithm, mu):
     assert config_of(f"algorithm={algorithm}").train.mu == mu
@@ -80,6 +95,11 @@ def test_mu_is_the_learner_s_own_unless_it_is_given(algorithm, mu):
         ("fixmatch_da", ["algorithm=fixmatch", "align=da"]),
         ("fixmatch_la_daso", ["algorithm=fixmatch", "supervised=la", "daso=paper"]),
         ("supervised_la", ["algorithm=supervised", "supervised=la"]),
+        ("fixmatch_abc", ["algorithm=fixmatch", "abc=paper"]),
+        ("fixmatch_la_abc_daso", ["algorithm=fixmatch", "supervised=la", "abc=paper", "daso=paper"]),
+        ("fixmatch_la_darp", ["algorithm=fixmatch", "supervised=la", "darp=paper"]),
+        ("fixmatch_boss", ["algorithm=fixmatch", "confidence=boss"]),
+        ("remixmatch_darp", ["algorithm=remixmatch", "align=matched_refine", "darp=paper"]),
     ],
 )
 def test_a_preset_is_its_slots_and_nothing_else(preset, by_hand):

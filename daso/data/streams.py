@@ -19,7 +19,8 @@ def class_aware_round(labels: Tensor, beta: float) -> Round:
 
     Args:
         labels: [n] int64 classes of the rows.
-        beta: a row of a class with m rows weighs (1 - beta) / (1 - beta^m) (effective number, Cui et al. 2019); at 1, 1 / m.
+        beta: a row of a class with m rows weighs (1 - beta) / (1 - beta^m), the inverse effective number (Cui et al.
+            2019); at 1 it weighs 1 / m.
     """
     weights = class_weights(torch.bincount(labels), beta)[labels]
     return lambda generator: torch.multinomial(weights, len(weights), replacement=True, generator=generator)

@@ -18,8 +18,9 @@ from tests.compose import NOWHERE, config_of
 
 STEPS = 20
 # Steps after which a run stops, counted over its stages: in the first generation and every warm-up, at a border between
-# generations, right after one, in the last; and in a second stage, where there is one.
-STOPS = (3, 8, 13, 18, 22)
+# generations, right after one, in the last; then at the same steps of a second stage, where there is one. The last
+# step of a stage does not ask, so that a second one begins at 20.
+STOPS = (3, 8, 13, 18, 22, 27, 32, 37)
 
 
 def short(preset: str, out_root: object) -> Config:

@@ -7,24 +7,56 @@ import torch
 import torch._dynamo.testing
 
 from daso.learners.fixmatch import FixMatch
+from daso.learners.meanteacher import MeanTeacher
+from daso.learners.mixmatch import MixMatch
+from daso.learners.pseudolabel import PseudoLabel
+from daso.learners.remixmatch import ReMixMatch
+from daso.learners.retrain import Retrain
 from daso.learners.supervised import Supervised
-from daso.schema import AbcConfig, DarpConfig, DasoConfig
+from daso.learners.usadtm import Usadtm
+from daso.schema import (
+    AbcConfig,
+    DarpConfig,
+    DasoConfig,
+    MeanTeacherAlgorithm,
+    MixMatchAlgorithm,
+    PseudoLabelAlgorithm,
+    ReMixMatchAlgorithm,
+    UsadtmAlgorithm,
+)
 from daso.slots.abc import Abc
 from daso.slots.align import DistributionAlignment
 from daso.slots.boss import Boss
 from daso.slots.darp import Darp
 from daso.slots.daso import Daso
+from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
 from daso.types import Flags
 from tests import toy
 
-LEARNERS = {"supervised": Supervised, "fixmatch": lambda: FixMatch(0.3)}
-LABELED = {"ce": CrossEntropy, "la": lambda: LogitAdjusted(toy.COUNTS, 1.0)}
+LEARNERS = {
+    "supervised": Supervised,
+    "retrain": Retrain,
+    "fixmatch": lambda: FixMatch(0.3),
+    "pseudolabel": lambda: PseudoLabel(PseudoLabelAlgorithm("pseudolabel", threshold=0.3)),
+    "meanteacher": lambda: MeanTeacher(MeanTeacherAlgorithm("meanteacher")),
+    "mixmatch": lambda: MixMatch(MixMatchAlgorithm("mixmatch")),
+    "remixmatch": lambda: ReMixMatch(ReMixMatchAlgorithm("remixmatch")),
+    "usadtm": lambda: Usadtm(UsadtmAlgorithm("usadtm", warmup=0.1), toy.DIM, toy.COUNTS.tolist()),
+}
+LABELED = {
+    "ce": CrossEntropy,
+    "la": lambda: LogitAdjusted(toy.COUNTS, 1.0),
+    "cb": lambda: ClassBalanced(toy.COUNTS, 0.999, start=1),
+    "ldam_drw": lambda: MarginBalanced(toy.COUNTS, 0.999, 1, 0.5, 30, margins_at_once=False),
+}
 ALIGN = {"none": lambda: None, "da": lambda: DistributionAlignment(toy.COUNTS, window=3)}
+DASO = {"name": "daso", "queue_size": 3, "warmup_steps": 2, "update_every": 2}
 SEMANTIC = {
     "none": lambda: None,
-    "daso": lambda: Daso(toy.CLASSES, toy.DIM, DasoConfig(name="daso", queue_size=3, warmup_steps=2, update_every=2)),
+    "daso": lambda: Daso(toy.CLASSES, toy.DIM, DasoConfig(**DASO)),
+    "blend_only": lambda: Daso(toy.CLASSES, toy.DIM, DasoConfig(**DASO, align_weight=0)),
 }
 REFINE = {
     "none": lambda: None,
@@ -33,11 +65,18 @@ REFINE = {
 CONFIDENCE = {"none": lambda: None, "boss": lambda: Boss(toy.CLASSES, 0.25)}
 AUX = {"none": lambda: [], "abc": lambda: [Abc(toy.COUNTS, 0.3, AbcConfig("abc", every=2))]}
 PLAIN = ["none"]
-LEGAL = [
+CASES = [
     *itertools.product(["supervised"], LABELED, PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
-    *itertools.product(["fixmatch"], LABELED, ALIGN, PLAIN, SEMANTIC, PLAIN, PLAIN),
-    *itertools.product(["fixmatch"], ["la"], ["da"], ["darp"], SEMANTIC, PLAIN, AUX),
-    *itertools.product(["fixmatch"], ["ce"], PLAIN, PLAIN, SEMANTIC, ["boss"], AUX),
+    *itertools.product(["fixmatch"], ["ce", "la"], ALIGN, PLAIN, ["none", "daso"], PLAIN, PLAIN),
+    *itertools.product(["fixmatch"], ["la"], ["da"], ["darp"], ["none", "daso"], PLAIN, AUX),
+    *itertools.product(["fixmatch"], ["ce"], PLAIN, PLAIN, ["none", "daso"], ["boss"], AUX),
+    *itertools.product(["pseudolabel", "meanteacher", "mixmatch", "remixmatch", "usadtm"], ["ce"], *[PLAIN] * 5),
+    ("retrain", "ce", *PLAIN * 5),
+    ("usadtm", "cb", *PLAIN * 5),
+    ("pseudolabel", "ldam_drw", "da", "none", "blend_only", "boss", "none"),
+    ("meanteacher", "cb", "da", "none", "blend_only", "none", "none"),
+    ("mixmatch", "ce", "da", "none", "blend_only", "none", "none"),
+    ("remixmatch", "ce", "da", "none", "daso", "none", "none"),
 ]
 
 
@@ -54,23 +93,24 @@ def make_slots(labeled, align, refine, semantic, confidence, aux):
 
 
 def run(names, compiled, steps=4):
-    """Losses of every step, and the slots' buffers at the end."""
+    """Losses of every step, and the buffers of learner and slots at the end."""
     learner, slots = LEARNERS[names[0]](), make_slots(*names[1:])
-    nets = toy.nets(heads=("cls", slots.head))
+    nets = toy.nets(heads=(*learner.heads, slots.head))
     graphs = torch._dynamo.testing.CompileCounterWithBackend("eager")
     forward = torch.compile(learner.__call__, backend=graphs, fullgraph=True, dynamic=False) if compiled else learner
     losses = []
     for t in range(steps):
-        outcome = forward(
-            nets, toy.batch(t, len(learner.views)), slots, toy.noise(learner, slots, t), toy.clock(t), slots.flags(t)
-        )
+        batch = toy.batch(t, len(learner.views), unlabeled=toy.LABELED)
+        noise = toy.noise(learner, slots, t, toy.LABELED)
+        outcome = forward(nets, batch, slots, noise, toy.clock(t), slots.flags(t))
         sum(outcome.losses.values()).backward()
         losses.append({name: loss.detach() for name, loss in outcome.losses.items()})
     flags = {slots.flags(t) for t in range(steps)}
-    return losses, dict(slots.named_buffers()), graphs.frame_count, flags
+    buffers = {**dict(slots.named_buffers()), **dict(learner.named_buffers(prefix="learner"))}
+    return losses, buffers, graphs.frame_count, flags
 
 
-@pytest.mark.parametrize("names", LEGAL, ids="-".join)
+@pytest.mark.parametrize("names", CASES, ids="-".join)
 def test_a_step_traces_whole_and_gives_the_eager_numbers(names):
     losses, buffers, graphs, flags = run(names, compiled=True)
     expected, expected_buffers, _, _ = run(names, compiled=False)

@@ -48,8 +48,8 @@ LEARNERS = {
 LABELED = {
     "ce": CrossEntropy,
     "la": lambda: LogitAdjusted(toy.COUNTS, 1.0),
-    "cb": lambda: ClassBalanced(toy.COUNTS, 0.999, start=1),
-    "ldam_drw": lambda: MarginBalanced(toy.COUNTS, 0.999, 1, 0.5, 30, margins_at_once=False),
+    "cb": lambda: ClassBalanced(toy.COUNTS, 0.999, start=2),
+    "ldam_drw": lambda: MarginBalanced(toy.COUNTS, 0.999, 2, 0.5, 30, margins_at_once=False),
 }
 ALIGN = {"none": lambda: None, "da": lambda: DistributionAlignment(toy.COUNTS, window=3)}
 DASO = {"name": "daso", "queue_size": 3, "warmup_steps": 2, "update_every": 2}

@@ -13,6 +13,7 @@ Where the runs to be counted differ from the paper's settings, say how, as on th
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def make_table(name: str, runs: Sequence[Run], options: Options) -> Table:
     return paper_table(name, runs, options, configure)
 
 
+@cache
 def configure(overrides: Overrides) -> Config:
     """The configuration of a command line of `train.py`; Hydra is imported when there is one."""
     from daso.conf import configuration

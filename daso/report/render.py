@@ -98,7 +98,9 @@ def number_text(number: Number | None, decimals: int) -> str:
 
 def difference_text(entry: Entry, decimals: int) -> str:
     """Own minus published, with its sign; a dash where there is none."""
-    return MISSING if entry.difference is None else f"{entry.difference:+.{decimals}f}"
+    if entry.difference is None:
+        return MISSING
+    return f"{round(entry.difference, decimals) + 0.0:+.{decimals}f}"  # never -0.0
 
 
 def count_text(table: Table, entry: Entry) -> str:
@@ -108,7 +110,8 @@ def count_text(table: Table, entry: Entry) -> str:
         return ""
     facts = [str(sample.n)]
     facts += [f"{sample.steps} of {sample.goal} steps"] * (sample.steps < sample.goal)
-    facts += [f"p={entry.p:.3f}"] if entry.p is not None else []
+    if entry.p is not None:
+        facts.append("p<0.001" if entry.p < 0.001 else f"p={entry.p:.3f}")
     return f"({', '.join(facts)}){entry.marks(table.options.min_seeds)}"
 
 

@@ -112,6 +112,16 @@ def test_a_run_of_other_settings_is_left_out_with_the_difference(tmp_path):
     assert entry(table(tmp_path, "15", overrides=("train.precision=bf16",)), "FixMatch").sample.n == 3
 
 
+def test_a_run_of_another_method_is_no_concern_of_the_table(tmp_path):
+    three(tmp_path, (*C10, "algorithm=fixmatch_da"), (70.0, 72.0, 74.0))
+    assert not any("Not counted" in note for note in table(tmp_path, "15").notes)
+
+
+def test_a_difference_that_vanishes_in_print_has_no_minus_sign(tmp_path):
+    three(tmp_path, FIXMATCH, (67.76, 67.76, 67.76))
+    assert "67.8 ± 0.00 (3) / 67.8 ± 1.13 / +0.0" in markdown(table(tmp_path))
+
+
 def test_an_unfinished_run_is_named_and_not_counted(tmp_path):
     folder = record(tmp_path, FIXMATCH, 0)
     made = table(tmp_path)

@@ -4,9 +4,10 @@ import copy
 from functools import partial
 
 import torch
+from torch import nn
 
 from daso.nn.net import Net
-from daso.nn.wrn import WideResNet
+from daso.nn.wrn import BatchNorm, Block, WideResNet, conv3x3, rectify
 from daso.schema import OptimConfig, Schedule
 from daso.train.optimizer import build_optimizer
 from daso.train.rng import generator
@@ -17,9 +18,22 @@ CLASSES, DIM, LABELED, UNLABELED, SIDE = 4, 64, 6, 8, 8
 COUNTS = torch.tensor([12, 6, 3, 2])
 
 
-def nets(dtype=torch.float32, heads=("cls",), classes=CLASSES):
-    """Student and an equal teacher: WRN-10-1."""
-    student = Net(WideResNet(10, 1), classes, heads)
+class OneBlock(nn.Module):
+    """The smallest network with all that a Wide ResNet is made of, for tests that trace."""
+
+    out_dim = DIM
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block, self.bn = conv3x3(3, 16, 2), Block(16, DIM, 2), BatchNorm(DIM)
+
+    def forward(self, x, running_stats=False):
+        return rectify(self.bn(self.block(self.stem(x), running_stats), running_stats)).mean((2, 3))
+
+
+def nets(dtype=torch.float32, heads=("cls",), classes=CLASSES, encoder=None):
+    """Student and an equal teacher: WRN-10-1, or `encoder`."""
+    student = Net(encoder or WideResNet(10, 1), classes, heads)
     student.init(generator(0, "toy"))
     student.to(dtype)
     return Nets(student, copy.deepcopy(student).requires_grad_(False))

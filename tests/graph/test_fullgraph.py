@@ -95,7 +95,7 @@ def make_slots(labeled, align, refine, semantic, confidence, aux):
 def run(names, compiled, steps=4):
     """Losses of every step, and the buffers of learner and slots at the end."""
     learner, slots = LEARNERS[names[0]](), make_slots(*names[1:])
-    nets = toy.nets(heads=(*learner.heads, slots.head))
+    nets = toy.nets(heads=(*learner.heads, slots.head), encoder=toy.OneBlock())
     graphs = torch._dynamo.testing.CompileCounterWithBackend("eager")
     forward = torch.compile(learner.__call__, backend=graphs, fullgraph=True, dynamic=False) if compiled else learner
     losses = []

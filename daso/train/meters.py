@@ -57,7 +57,7 @@ class Meters:
         self._add(self.accuracy, (outcome.logits_l.argmax(1) == y).to(torch.float64).mean() * 100)
         if outcome.target is None or truth is None:
             return
-        self.seen += (y[:, None] == torch.arange(self.classes, device=y.device)).sum(0)
+        self.seen.index_add_(0, y, torch.ones_like(y))
         final = Labels(outcome.target.label, outcome.target.conf)
         for kind, labels in (
             ("final", final),
@@ -113,7 +113,8 @@ class Meters:
     def _count(self, kind: str, labels: Labels, truth: Tensor) -> None:
         if kind not in self.labels:
             self.labels[kind] = torch.zeros(self.classes + 2, self.classes, dtype=torch.int64, device=self.device)
-        self.labels[kind][:-1] += confusion(truth, labels.label, self.classes)
+        cell = torch.where(truth < 0, self.classes, truth) * self.classes + labels.label  # [B]; the cost knows no C
+        self.labels[kind].view(-1).index_add_(0, cell, torch.ones_like(cell))
         self.labels[kind][-1, 0] += (labels.conf >= self.threshold).sum()
 
 

@@ -1,0 +1,183 @@
+"""What the re-balancing methods cost beside the networks, and that it does not grow with the number of classes.
+
+    python benchmarks/bookkeeping.py
+    python benchmarks/bookkeeping.py --device cuda
+
+On the CPU: one thread, CPU seconds, the variants of a row in turn, medians. On a GPU: wall time between two waits for
+the device. The first table is per step, of the sizes of the paper (64 + 128 + 128 images, 128 features); the second per
+refinement of DARP (every tenth step after its warm-up) and per generation of CReST (of which there are five).
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from daso.learners.fixmatch import FixMatch
+from daso.nn.net import Net
+from daso.nn.wrn import WideResNet
+from daso.protocol.crest import select
+from daso.schema import AbcConfig, DarpConfig, DasoConfig, OptimConfig, Schedule
+from daso.slots.abc import Abc
+from daso.slots.base import Auxiliary, Confidence, Refine, Semantic
+from daso.slots.boss import Boss
+from daso.slots.darp import Darp, refine
+from daso.slots.daso import Daso
+from daso.slots.slots import Slots
+from daso.slots.supervised import CrossEntropy
+from daso.train.loop import make_clock
+from daso.train.meters import Meters
+from daso.train.optimizer import build_optimizer
+from daso.train.step import TrainStep
+from daso.types import Batch, Flags, Labels, Nets, Outcome, Target
+
+LABELED, UNLABELED, DIM, ROWS = 64, 128, 128, 15_651
+SETS = [(9_922, 10), (100_000, 10), (15_651, 100)]  # unlabeled images and classes: CIFAR-10, STL-10, CIFAR-100
+CLASSES = (10, 100)
+
+
+def counts(classes: int, largest: int = 500) -> Tensor:
+    """Long-tailed images per class, imbalance 10."""
+    return (largest * 10 ** -torch.linspace(0, 1, classes, dtype=torch.float64)).long()
+
+
+def measured(tasks: dict[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each task, taken in turn."""
+    cuda = device.type == "cuda"
+    clock = time.perf_counter if cuda else time.process_time
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for repeat in range(repeats + 1):
+        for name, task in tasks.items():
+            if cuda:
+                torch.cuda.synchronize(device)
+            began = clock()
+            task()
+            if cuda:
+                torch.cuda.synchronize(device)
+            if repeat:  # the first is a warm-up
+                seconds[name].append(clock() - began)
+    return seconds
+
+
+def ratio(some: list[float], others: list[float]) -> float:
+    """Median of the ratios pair by pair."""
+    return statistics.median(a / b for a, b in zip(some, others, strict=True))
+
+
+def total(tasks: dict[str, list[float]]) -> list[float]:
+    """Seconds of all tasks together, turn by turn."""
+    return [sum(turn) for turn in zip(*tasks.values(), strict=True)]
+
+
+def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    """One step's work of each slot's state, the networks' outputs given."""
+    torch.manual_seed(0)
+    config = DasoConfig("daso")
+    daso = Daso(classes, DIM, config).to(device)
+    darp = Darp(counts(classes) * ROWS / counts(classes).sum(), ROWS, 10, DarpConfig("darp", warmup=0.0)).to(device)
+    abc = Abc(counts(classes), 0.95, AbcConfig("abc")).to(device)
+    boss, meters = Boss(classes, 0.25), Meters(classes, 0.95, device)
+    y = torch.multinomial(counts(classes).double(), LABELED, True).to(device)
+    feats, p = torch.randn(LABELED, DIM, device=device), torch.randn(UNLABELED, classes, device=device).softmax(1)
+    idx, batch = torch.randperm(ROWS)[:UNLABELED].to(device), Batch(feats, y, (), y)
+    conf, label = p.max(1)
+    labels, clock, nets = Labels(label, conf), make_clock(7, 10, device), Nets(*[torch.nn.Module()] * 2)
+    outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), Target(p, *labels, labels))
+
+    def prototypes_and_histogram() -> None:
+        daso.observe(nets, batch, clock, feats)
+        daso.count(label)
+
+    return {
+        "DASO: prototypes, histogram": prototypes_and_histogram,
+        "ABC: probabilities": lambda: abc.keep(clock),
+        "DARP: store": lambda: darp(p, idx, clock, Flags()),
+        "BOSS: thresholds": lambda: boss(labels, 0.95),
+        "meters (all methods)": lambda: meters.add(outcome, y, label),
+    }
+
+
+def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    """Training steps of WRN-10-1 on 32x32 images, one for each method."""
+    torch.manual_seed(0)
+    x = torch.randn(LABELED, 3, 32, 32, device=device)
+    u = tuple(torch.randn(UNLABELED, 3, 32, 32, device=device) for _ in FixMatch.views)
+    y = torch.multinomial(counts(classes).double(), LABELED, True).to(device)
+    batch = Batch(x, y, u, torch.arange(UNLABELED, device=device))
+    noise = {"abc/labeled": torch.rand(LABELED, device=device), "abc/unlabeled": torch.rand(UNLABELED, device=device)}
+    goal = counts(classes) * ROWS / counts(classes).sum()
+
+    def step(
+        refine: Refine | None = None,
+        semantic: Semantic | None = None,
+        confidence: Confidence | None = None,
+        extras: tuple[Auxiliary, ...] = (),
+    ) -> Callable[[], object]:
+        slots = Slots(CrossEntropy(), None, refine, semantic, confidence, extras).to(device)
+        nets = Nets(*(Net(WideResNet(10, 1), classes, ("cls", slots.head)).to(device) for _ in range(2)))
+        nets.student.init(torch.Generator().manual_seed(0))
+        train = TrainStep(
+            nets, FixMatch(), slots, build_optimizer(nets.student, OptimConfig("sgd", 0.03, Schedule.constant)), 0.999
+        )
+        return lambda: train(batch, noise, make_clock(6000, 250_000, device), Flags(semantic=True))
+
+    return {
+        "FixMatch": step(),
+        "FixMatch + DASO": step(semantic=Daso(classes, 64, DasoConfig("daso"))),
+        "FixMatch + ABC": step(extras=(Abc(counts(classes), 0.95, AbcConfig("abc")),)),
+        "FixMatch + BOSS": step(confidence=Boss(classes, 0.25)),
+        "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
+    }
+
+
+def predictions(rows: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Predictions as of a half-trained network, and the true images per class."""
+    torch.manual_seed(0)
+    goal = counts(classes).double()
+    truth = torch.multinomial(goal, rows, True)
+    logits = torch.randn(rows, classes)
+    logits[torch.arange(rows), truth] += 3 * torch.rand(rows)
+    return (2 * logits).softmax(1).to(device), (goal * rows / goal.sum()).to(device)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=9)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    torch.set_num_threads(1)
+
+    print(f"{'ms a step':32}" + "".join(f"{f'C={classes}':>10}" for classes in CLASSES) + f"{'ratio':>8}")
+    tasks = {f"{name}/{c}": task for c in CLASSES for name, task in bookkeeping(c, device).items()}
+    found = measured(tasks, device, 20 * arguments.repeats)
+    few, many = ({k: v for k, v in found.items() if k.endswith(f"/{c}")} for c in CLASSES)
+    for name, values in {"together": None, **few}.items():
+        pair = [few[name], many[name.replace(*map(str, CLASSES))]] if values else [total(few), total(many)]
+        line = "".join(f"{1e3 * statistics.median(seconds):10.3f}" for seconds in pair)
+        print(f"{name.rpartition('/')[0] or name:32}{line}{ratio(*reversed(pair)):8.2f}")
+
+    steps = measured(whole_steps(10, device), device, arguments.repeats)
+    print(f"\n{'whole step, WRN-10-1, C=10':32}{'ms':>10}{'over FixMatch':>16}")
+    for name, seconds in steps.items():
+        over = 100 * (ratio(seconds, steps["FixMatch"]) - 1)
+        print(f"{name:32}{1e3 * statistics.median(seconds):10.1f}{over:15.1f}%")
+
+    print(f"\n{'N x C':32}{'DARP, s a refinement':>22}{'ms a step':>12}{'CReST, ms a generation':>24}")
+    for rows, classes in SETS:
+        p, goal = predictions(rows, classes, device)
+        tasks = {
+            "darp": lambda p=p, goal=goal: refine(p, (2 * goal).long(), goal, 10),
+            "crest": lambda p=p, classes=classes: select(p, counts(classes).to(device), 3.0),
+        }
+        once = measured(tasks, device, max(2, arguments.repeats // 3))
+        darp, crest = (statistics.median(once[name]) for name in ("darp", "crest"))
+        print(f"{f'{rows:,} x {classes}':32}{darp:22.3f}{100 * darp:12.1f}{1e3 * crest:24.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,9 @@ def test_the_classes_of_the_unlabeled_set_are_estimated_where_they_are_not_known
     assert config_of("algorithm=fixmatch_darp", *overrides).darp.goal == goal
 
 
-@pytest.mark.parametrize(("algorithm", "mu"), [("fixmatch", 2), ("fixmatch_daso", 2), ("supervised", 1)])
+@pytest.mark.parametrize(
+    ("algorithm", "mu"), [("fixmatch", 2), ("fixmatch_daso", 2), ("supervised", 1), ("remixmatch", 1), ("usadtm", 1)]
+)
 def test_mu_is_the_learner_s_own_unless_it_is_given(algorithm, mu):
     assert config_of(f"algorithm={algorithm}").train.mu == mu
     assert config_of(f"algorithm={algorithm}", "train.mu=5").train.mu == 5
@@ -94,7 +96,15 @@ def test_mu_is_the_learner_s_own_unless_it_is_given(algorithm, mu):
         ("fixmatch_la", ["algorithm=fixmatch", "supervised=la"]),
         ("fixmatch_da", ["algorithm=fixmatch", "align=da"]),
         ("fixmatch_la_daso", ["algorithm=fixmatch", "supervised=la", "daso=paper"]),
+        ("fixmatch_la_da", ["algorithm=fixmatch", "supervised=la", "align=da"]),
+        ("fixmatch_cb", ["algorithm=fixmatch", "supervised=cb"]),
+        ("fixmatch_cb_daso", ["algorithm=fixmatch", "supervised=cb", "daso=paper"]),
+        ("meanteacher_daso", ["algorithm=meanteacher", "daso=paper", "daso.align_weight=0"]),
+        ("mixmatch_daso", ["algorithm=mixmatch", "daso=blend_only"]),
+        ("remixmatch_daso", ["algorithm=remixmatch", "align=none", "daso=paper"]),
         ("supervised_la", ["algorithm=supervised", "supervised=la"]),
+        ("supervised_cb", ["algorithm=supervised", "supervised=cb"]),
+        ("supervised_ldam_drw", ["algorithm=supervised", "supervised=ldam_drw"]),
         ("fixmatch_abc", ["algorithm=fixmatch", "abc=paper"]),
         ("fixmatch_la_abc_daso", ["algorithm=fixmatch", "supervised=la", "abc=paper", "daso=paper"]),
         ("fixmatch_la_darp", ["algorithm=fixmatch", "supervised=la", "darp=paper"]),
@@ -115,6 +125,22 @@ def test_a_preset_s_first_lines_say_cell_command_and_published_number(preset):
     assert program == "train.py"
     assert f"algorithm={preset}" in overrides
     assert check(config_of(*overrides)) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "align"),
+    [
+        (["dataset=cifar10"], "da"),
+        (["dataset=cifar100", "imb.gamma_l=20"], "da"),
+        (["dataset=cifar10", "imb.gamma_u=1"], "none"),
+        (["dataset=cifar10", "imb.gamma_u=1/100"], "none"),
+        (["dataset=stl10"], "none"),
+        (["dataset=stl10", "align=da"], "da"),
+        (["dataset=cifar10", "align=none"], "none"),
+    ],
+)
+def test_remixmatch_aligns_to_the_labeled_prior_where_it_is_the_unlabeled_one_s_unless_told_otherwise(overrides, align):
+    assert config_of("algorithm=remixmatch", *overrides).align.name == align
 
 
 def test_supervised_brings_the_label_only_schedule():

@@ -1,12 +1,14 @@
 """Train, continue or skip one run, or with -m each run of a sweep: `python train.py --help`."""
 
 import sys
+from importlib import import_module
 
 import hydra
 from omegaconf import DictConfig
 
 from daso import conf
 from daso.schema import Config, Provenance
+from daso.sweep.supervise import PATIENCE
 
 conf.register()
 
@@ -15,13 +17,19 @@ def run(config: Config, provenance: Provenance) -> float:
     """The run itself, imported here so that --help and --cfg answer without it."""
     from daso.app import run
 
-    return run(config, provenance)
+    return run(config, provenance, PATIENCE if provenance.in_sweep else 5.0)
+
+
+def prepare() -> None:
+    """What every run of a sweep needs, imported once before one is forked after the other."""
+    for name in ("daso.app", "matplotlib.figure", "torch._dynamo"):
+        import_module(name)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """One job."""
-    return conf.launch(cfg, run)
+    return conf.launch(cfg, run, prepare)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from daso.checks import check
 from daso.data import split as splits
 from daso.errors import RunFailed, UserError
 from daso.identity import plain, to_yaml
-from daso.rundir import RunDir, read_json, replace_file, run_name, write_json
+from daso.rundir import RunDir, method_name, objective, ratio, read_json, replace_file, run_name, write_json
 from daso.schema import Config, Provenance
 from daso.signals import StopRequest
 from daso.stages import own, prerequisites, remarks
@@ -80,7 +80,7 @@ def run_prerequisites(config: Config, provenance: Provenance, console: Console) 
     """Make the runs exist that this one is built on; another process that makes one is waited for."""
     for needed in prerequisites(config):
         console.note(f"Run {config.run_key} is built on run {needed.run_key}, which comes first.")
-        run(needed, provenance._replace(choices={}, warnings=check(needed)), patience=math.inf)
+        run(needed, provenance._replace(choices={}, warnings=check(needed), name=""), patience=math.inf)
 
 
 def finished(config: Config, folder: RunDir, console: Console) -> bool:
@@ -92,12 +92,6 @@ def finished(config: Config, folder: RunDir, console: Console) -> bool:
     _compare_code(str(summary.get("code")), console)
     console.summary(summary)
     return True
-
-
-def objective(summary: dict[str, Any]) -> float:
-    """What a sweep compares runs by; see `run`."""
-    value = summary.get("valid/top1_median20", summary.get("test/top1_median20"))
-    return math.nan if value is None else float(value)
 
 
 def _train(
@@ -120,8 +114,9 @@ def _train(
         _compare_code(saved["environment"]["code"], console)
         state.unpack(parts, saved)
     replace_file(folder.resolved, to_yaml(config).encode())
-    name, steps = run_name(plain(config)), parts.config.train.steps
-    write_json(folder.card, {"name": name, "tags": _tags(config, provenance), "steps": steps})
+    name, steps = provenance.name or run_name(plain(config)), parts.config.train.steps
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    write_json(folder.card, {"name": name, "tags": _tags(config, provenance), "steps": steps, "device": hardware})
     journal = Journal(folder.metrics)
     journal.truncate(state.step)
     mirror = None
@@ -280,7 +275,13 @@ def _tags(config: Config, provenance: Provenance) -> dict[str, str]:
         "run_key": config.run_key,
         "git_commit": code.commit or "unknown",
         "git_dirty": str(bool(code.changes)).lower(),
+        "dataset": config.dataset.name,
+        "algorithm": config.algorithm.name,
+        "method": method_name(plain(config)),
+        "gamma_l": ratio(config.imb.gamma_l),
+        "gamma_u": ratio(config.imb.gamma_u),
         "overrides": " ".join(provenance.overrides),
+        **provenance.tags,
         **{f"choice.{group}": option for group, option in provenance.choices.items()},
     }
 

@@ -1,99 +1,169 @@
 """What surrounds the jobs of a sweep: one tracking store before they start, one table after they end."""
 
-import atexit
-import json
-import shutil
+import hashlib
+import shlex
+import signal
 import sys
-import tempfile
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
 
-from daso.errors import UserError
-
-FINISHED, FAILED, REFUSED = "FINISHED", "FAILED", "REFUSED"
-
-
-class JobResult(float):
-    """What a job of a sweep returns: its number (nan if it has none) and how it ended. Survives pickling."""
-
-    def __new__(cls, value: float, state: str = FINISHED, key: str = "", reason: str = "") -> "JobResult":
-        """A float that carries the job's end."""
-        result = super().__new__(cls, value)
-        result.state, result.key, result.reason = state, key, reason
-        return result
-
-    state: str
-    key: str  # the run key; empty if the configuration was refused
-    reason: str
+from daso.errors import Interrupted
+from daso.identity import KEY_DIGITS
+from daso.sweep.plan import Job
+from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
+from daso.sweep.supervise import ENDING, is_worker
+from daso.sweep.tables import print_ends
+from daso.track import sweeps
+from daso.track.mlflow import Status
 
 
 class SweepReport(Callback):
-    """Initialises the tracking store once, collects how the jobs ended, and closes a sweep with their table.
+    """Opens a sweep's session and tracking store, collects how the jobs ended, and closes with their table.
 
-    Jobs may run in other processes: their ends travel through files in a folder that goes when the sweep goes.
+    A first signal asks the jobs to write their checkpoints and end; a second one ends everything at once.
     """
 
+    session: ClassVar[Session | None] = None  # the sweep that this process started, or works for
+    _open: ClassVar["SweepReport | None"] = None
+
     def __init__(self) -> None:
-        self.folder = ""
+        self._session: Session | None = None
+        self._handlers: dict[int, Any] = {}
+        self._jobs: Sequence[Job] = ()
+        self._known: dict[str, End] = {}  # by run key: ends that no job of this start writes down
+        self._sweep: sweeps.Sweep | None = None
+        self._out_root = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_session": self._session}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Make the store before jobs race for it."""
-        sweep_dir = Path(str(config.hydra.sweep.dir))
+        """Open the session; a plan opens none."""
+        if OmegaConf.select(config, "plan"):
+            return
         try:
-            sweep_dir.mkdir(parents=True, exist_ok=True)
-            self.folder = tempfile.mkdtemp(prefix=".sweep-", dir=sweep_dir)
+            self._session = SweepReport.session = Session.start(Path(str(config.hydra.sweep.dir)))
         except OSError:  # the sweeper, which comes next and needs the folder as well, fails with it
             return
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        if OmegaConf.select(config, "track.name") == "mlflow":
-            from daso.track import mlflow
+        SweepReport._open = self
+        if threading.current_thread() is threading.main_thread():
+            heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+            self._handlers = {number: signal.signal(number, self._stop) for number in heard}
+        tells = config.hydra.runtime.choices["hydra/sweeper"] in ("grid", "study")  # more, in `expect`
+        if not tells and OmegaConf.select(config, "track.name") == "mlflow":
+            sweeps.start(sweeps.Sweep(str(config.track.uri), str(config.track.experiment)))
 
-            try:
-                mlflow.init_store(mlflow.resolve_uri(str(config.track.uri)))
-            except UserError as error:  # the runs go on without their mirror
-                print(error, file=sys.stderr)
+    def expect(self, jobs: Sequence[Job], before: Mapping[str, End], name: str, key: str = "") -> None:
+        """Learn what the sweep consists of, and show it in MLflow; a study says it again whenever it grows.
+
+        Args:
+            jobs: all of it.
+            before: how those ended that will not be started, by run key.
+            name: what people call it.
+            key: its identity in MLflow; empty: that of its runs.
+        """
+        self._jobs = jobs
+        self._known |= before
+        runs = {job.config.run_key: job.config for job in jobs if job.config is not None}
+        labels = {job.key: job.label for job in jobs if job.key}
+        config = next(iter(runs.values()), None)
+        if self._session is None or config is None:
+            return
+        tags: dict[str, str] = {}
+        if config.track.name == "mlflow":
+            key = key or hashlib.sha256(" ".join(sorted(runs)).encode()).hexdigest()[:KEY_DIGITS]
+            command = shlex.join(["python", *sys.argv])
+            grown = self._sweep is not None
+            self._sweep = sweeps.Sweep(config.track.uri, config.track.experiment, key, name, command, labels)
+            self._out_root = config.out_root
+            tags = self._sweep.tags
+            if not grown:
+                sweeps.start(self._sweep)
+        self._session.share({"labels": labels, "tags": tags})
+
+    def lose(self, jobs: Sequence[Job], reasons: Mapping[str, str]) -> None:
+        """Learn that jobs ended without a word; `reasons` says more, by run key, unless their workers were killed."""
+        killed = "its worker was killed, again and again; perhaps for its memory"
+        for job in jobs:
+            self._known[job.key] = End(job.overrides, FAILED, job.key, reason=reasons.get(job.key, killed))
+
+    def stopping(self) -> int | None:
+        """Why all jobs are to end, or None."""
+        return None if self._session is None else self._session.stopping()
+
+    def ended(self) -> set[str]:
+        """The run keys of the jobs that ended."""
+        return {end.key for end in self._session.ends()} if self._session else set()
+
+    def ends(self) -> list[End]:
+        """How all jobs ended, in their order."""
+        told = self._session.ends() if self._session else []
+        by_key = self._known | {end.key: end for end in told if end.key}
+        found = []
+        for job in self._jobs:
+            unknown = End([], STOPPED, job.key, reason="not run to its end") if job.key else End([], REFUSED)
+            found.append(by_key.get(job.key, unknown)._replace(overrides=job.overrides))
+            if not job.key:
+                found[-1] = found[-1]._replace(reason=job.reason)
+        planned = {job.key for job in self._jobs}
+        return found + [end for end in told if end.key not in planned]
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Take part in the session; runs in the job's process."""
+        SweepReport.session = self._session
+        if is_worker():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the sweep hears it
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write down how a job ended; runs in the job's process."""
         result = job_return._return_value
-        if self.folder and isinstance(result, JobResult):
-            self.note(f"{config.hydra.job.num:06d}", list(config.hydra.overrides.task), result)
-
-    def note(self, job: str, overrides: list[str], result: JobResult) -> None:
-        """Write down how `job` ended."""
-        end = {
-            "key": result.key,
-            "overrides": overrides,
-            "state": result.state,
-            "result": float(result),
-            "reason": result.reason,
-        }
-        (Path(self.folder) / f"{job}.json").write_text(json.dumps(end))
+        if self._session is not None and isinstance(result, JobResult):
+            overrides = [str(item) for item in config.hydra.overrides.task]
+            end = End(overrides, result.state, result.key, float(result), result.reason)
+            self._session.end(config.hydra.job.num, end)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table of jobs; exit with 1 if any did not finish."""
-        ends = [json.loads(path.read_text()) for path in sorted(Path(self.folder).glob("*.json"))]
-        shutil.rmtree(self.folder, ignore_errors=True)
-        Console().print(table(ends))
-        if any(end["state"] != FINISHED for end in ends):
-            sys.exit(1)
+        """Close; exit with an error if a job did not finish."""
+        if (code := self.close()) != 0:
+            sys.exit(code)
 
+    @classmethod
+    def close(cls) -> int:
+        """Print the table of the sweep that this process started, if it is still open, and end its run in MLflow.
 
-def table(ends: list[dict[str, Any]]) -> Table:
-    """The jobs of a sweep, one a row; overrides that all share are left out."""
-    shared = set.intersection(*(set(end["overrides"]) for end in ends)) if len(ends) > 1 else set()
-    done = sum(end["state"] == FINISHED for end in ends)
-    grid = Table(title=f"{done} of {len(ends)} jobs finished")
-    for column in ("run", "setting", "state", "result", "reason"):
-        grid.add_column(column, overflow="fold")
-    for end in ends:
-        setting = " ".join(item for item in end["overrides"] if item not in shared)
-        result = "" if end["result"] != end["result"] else f"{end['result']:.2f}"
-        grid.add_row(end["key"], setting, end["state"], result, end["reason"])
-    return grid
+        Returns:
+            0; 1 if a job did not finish; 128 + signal number after a signal.
+        """
+        report, cls._open = cls._open, None
+        session = None if report is None else report._session
+        if report is None or session is None:
+            return 0
+        ends, stop = report.ends(), session.stopping()
+        session.close()
+        cls.session = None
+        if ends:
+            print_ends(ends)
+        if report._sweep is not None:
+            states = {end.state for end in ends}
+            status: Status = "KILLED" if STOPPED in states else "FINISHED" if states <= {FINISHED} else "FAILED"
+            before = [key for key, end in report._known.items() if end.state == FINISHED]
+            sweeps.finish(report._sweep, status, report._out_root, before)
+        for number, handler in report._handlers.items():
+            signal.signal(number, handler)
+        if stop:
+            return 128 + stop
+        return int(any(end.state != FINISHED for end in ends))
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        assert self._session is not None
+        if self._session.stopping() is not None:
+            raise Interrupted(signum)
+        self._session.ask_to_stop(signum)
+        print("Stopping: each job writes a checkpoint. The same signal again ends them at once.", file=sys.stderr)

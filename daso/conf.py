@@ -2,9 +2,7 @@
 
 import copy
 import os
-import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import fields
@@ -17,20 +15,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from daso.callbacks import FAILED, FINISHED, REFUSED, JobResult
+from daso.callbacks import SweepReport
 from daso.checks import check
+from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
-from daso.identity import run_key, to_yaml
+from daso.identity import knobs, plain, run_key, to_yaml
 from daso.mistakes import CONF, explain, no_such_key, refuse_null_groups
+from daso.rundir import run_name
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
+from daso.sweep.jobs import run_job
+from daso.sweep.plan import Job
+from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
+from daso.sweep.tables import print_plan
 
 __all__ = ["check", "configuration", "guard", "launch", "provenance", "register", "resolve", "run_key", "to_yaml"]
 
 Run = Callable[[Config, Provenance], float]
-
-VALUE = re.compile(r"\w+(\.\w+)+=")  # an override that chooses no option
+Compose = Callable[[tuple[str, ...]], DictConfig]
 
 
 def paper_t_dist(dataset: str, gamma_l: float, gamma_u: object) -> float:
@@ -67,56 +70,76 @@ def register() -> None:
     store.store(group="schema", name="config", node=Config)
     for name, node in ALGORITHMS.items():
         store.store(group="schema/algorithm", name=name, node=node)
+    _register_resolvers()
+
+
+def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("paper_t_dist", paper_t_dist, replace=True)
     OmegaConf.register_new_resolver("paper_darp_goal", paper_darp_goal, replace=True)
     OmegaConf.register_new_resolver("paper_align", paper_align, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
+    OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("gpus_asked", gpus_asked, replace=True)
 
 
-def resolve(cfg: DictConfig) -> Config:
+def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
     """Turn a composed configuration into a checked `Config` with its run key.
+
+    Args:
+        cfg: the configuration.
+        arguments: the overrides that it came from, for what was typed; those of the command line by default.
 
     Raises:
         UserError: an unknown key, a value without meaning, a place without value, nodes that do not go together.
     """
-    register()
-    _refuse_unknown_keys(cfg)
+    _register_resolvers()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    _refuse_unknown_keys(cfg, arguments)
     require(not cfg.run_key, "run_key", cfg.run_key, "it follows from the configuration and is never set")
     try:
-        if missing := sorted(OmegaConf.missing_keys(cfg)):
-            raise UserError(f"{missing[0]} has no value: choose one with {missing[0]}=...")
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
-        raise UserError(explain(error, sys.argv[1:])) from error
+        if isinstance(error, MissingMandatoryValue):
+            missing = sorted(OmegaConf.missing_keys(cfg))[0]
+            raise UserError(f"{missing} has no value: choose one with {missing}=...") from error
+        raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
     check(config)
     config.run_key = run_key(config)
     return config
 
 
-def configuration(overrides: Sequence[str]) -> Config:
+def configuration(overrides: Sequence[str], composed: Compose | None = None) -> Config:
     """What `train.py` would run for a command line, without running it.
 
-    Composing is slow, so it happens once per set of choices; imbalance and values, of which a table has many, are put
+    Composing is slow, so it happens once per set of choices; imbalance and values, of which a sweep has many, are put
     on a copy.
+
+    Args:
+        overrides: the command line.
+        composed: composes a configuration and keeps it.
 
     Raises:
         UserError: as `resolve`.
     """
     register()
-    values = [item for item in overrides if VALUE.match(item)]
+    values = [item for item in overrides if item.partition("=")[0] in _knobs()]
     sizes = [CONF / f"{item.replace('=', '/')}.yaml" for item in overrides if item.startswith("imbalance=")]
-    plain = len(sizes) == 1 and sizes[0].is_file() and "defaults" not in (node := OmegaConf.load(sizes[0]))
+    plain = len(sizes) == 1 and sizes[0].is_file() and "defaults" not in (node := _option(sizes[0]))
     rest = [item for item in overrides if item not in values and not (plain and item.startswith("imbalance="))]
     try:
-        cfg = copy.deepcopy(_composed(tuple(rest)))
+        cfg = copy.deepcopy((composed or _composed)(tuple(rest)))
         if plain:
             cfg.imb = OmegaConf.merge(cfg.imb, node)
         for override in OverridesParser.create().parse_overrides(values):
             OmegaConf.update(cfg, override.key_or_group, override.value())
     except Exception as error:
         raise UserError(explain(error, list(overrides))) from error
-    return resolve(cfg)
+    return resolve(cfg, list(overrides))
+
+
+_knobs = cache(knobs)
+_option = cache(OmegaConf.load)
 
 
 @cache
@@ -125,19 +148,19 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
         return compose("config", list(overrides))
 
 
-def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
+def _refuse_unknown_keys(node: DictConfig, arguments: list[str], path: str = "") -> None:
     """`+key=value` may add anything to a structured node: refuse what the schema does not have."""
     known = {field.name for field in fields(OmegaConf.get_type(node) or Config)}
     for key in map(str, node):
         full = path + key
         if key not in known:
-            raise UserError(no_such_key(full, sys.argv[1:], [path + name for name in sorted(known)]))
+            raise UserError(no_such_key(full, arguments, [path + name for name in sorted(known)]))
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_interpolation():
-            _refuse_unknown_keys(child, f"{full}.")
+            _refuse_unknown_keys(child, arguments, f"{full}.")
 
 
-def provenance(config: Config) -> Provenance:
+def provenance(config: Config, session: Session | None = None) -> Provenance:
     """Where the running job's configuration came from."""
     hydra = HydraConfig.get()
     choices = {
@@ -146,33 +169,58 @@ def provenance(config: Config) -> Provenance:
         if isinstance(option, str) and not group.startswith(("hydra/", "schema"))
     }
     overrides = [str(item) for item in hydra.overrides.task]
-    return Provenance(overrides, choices, hydra.mode == RunMode.MULTIRUN, check(config))
+    shared = session.shared() if session else {}
+    name = shared.get("labels", {}).get(config.run_key, "")
+    return Provenance(overrides, choices, in_sweep(), check(config), name, shared.get("tags", {}))
 
 
-def launch(cfg: DictConfig, run: Run) -> float:
-    """Resolve and run one job. In a sweep it returns a `JobResult` whatever happens, short of an interrupt.
+def in_sweep() -> bool:
+    """Whether the running job is one of a sweep's."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None) -> float:
+    """Resolve and run one job. In a sweep it returns a `JobResult` whatever happens, short of a wish to stop.
+
+    Args:
+        cfg: the composed configuration.
+        run: runs it.
+        prepare: called once in a process that forks one for each of its jobs: imports what all of them need.
 
     Raises:
         SystemExit: outside sweeps, for a mistake (2) or a failed run (1); the sentence is on stderr.
         KeyboardInterrupt: a signal asked to stop.
     """
-    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    key = ""
+    return _job(cfg, run, prepare) if in_sweep() else _single(cfg, run)
+
+
+def _single(cfg: DictConfig, run: Run) -> float:
     try:
         config = resolve(cfg)
-        key = config.run_key
-        return JobResult(run(config, provenance(config)), FINISHED, key)
+        if not config.plan:
+            return run(config, provenance(config))
+        overrides = [str(item) for item in HydraConfig.get().overrides.task]
+        print_plan([Job(overrides, config, label=run_name(plain(config)))])
+        return nan
     except (UserError, RunFailed) as error:
-        refused = isinstance(error, UserError)
         print(error, file=sys.stderr)
-        if not in_sweep:
-            sys.exit(2 if refused else 1)
-        return JobResult(nan, REFUSED if refused else FAILED, key, str(error))
-    except Exception as error:
-        if not in_sweep:
-            raise
-        traceback.print_exc()
-        return JobResult(nan, FAILED, key, f"{type(error).__name__}: {error}")
+        sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
+    session = SweepReport.session
+    try:
+        config = resolve(cfg)
+    except UserError as error:
+        result = JobResult(nan, REFUSED, "", str(error))
+    else:
+        number = HydraConfig.get().job.num
+        result = run_job(config, lambda: run(config, provenance(config, session)), session, number, prepare)
+    if result.state in (FAILED, REFUSED):
+        print(result.reason, file=sys.stderr)
+        if session and cfg.fail_fast:
+            session.ask_to_stop(FAIL_FAST)
+    return result
 
 
 def guard(main: Callable[[], object]) -> int:
@@ -188,11 +236,11 @@ def guard(main: Callable[[], object]) -> int:
     try:
         refuse_null_groups(arguments)
         main()
-    except Interrupted as error:
-        return 128 + error.signum
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        SweepReport.close()
+        return 128 + error.signum if isinstance(error, Interrupted) else 130
     except Exception as error:
+        SweepReport.close()
         if wants_traceback:
             raise
         code, sentence = _verdict(error, arguments)

@@ -15,6 +15,7 @@ from daso.identity import knobs
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
+SHOWN = 12  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -111,8 +112,11 @@ def _no_option(wanted: str) -> str:
     group, _, option = wanted.rpartition("/")
     options = groups().get(group, [])
     close = get_close_matches(option, options, 1)
+    known = ", ".join(options) or "none"
+    if close and len(options) > SHOWN:
+        return f"{group}={option} is not possible: did you mean {close[0]}? --help lists all options."
     hint = f"did you mean {close[0]}? Options are" if close else "options are"
-    return f"{group}={option} is not possible: {hint} {', '.join(options) or 'none'}."
+    return f"{group}={option} is not possible: {hint} {known}."
 
 
 def _wrong_type(key: str, message: str, arguments: list[str]) -> str:

@@ -41,7 +41,7 @@ class RunDir:
         self.key = run_key
         self.path = self.root / run_key
         self.resolved = self.path / "resolved.yaml"  # the resolved configuration
-        self.card = self.path / "run.json"  # {"name", "tags", "steps"}: how tracking and listings show the run
+        self.card = self.path / "run.json"  # {"name", "tags", "steps", "device"}: how others show the run
         self.splits = self.path / "splits.npz"
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"
@@ -196,7 +196,7 @@ def method_name(config: Mapping[str, Any]) -> str:
 
 def imbalance_name(imb: Mapping[str, Any]) -> str:
     """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`."""
-    return f"N1={imb['n1']} gl={_ratio(imb['gamma_l'])} gu={_ratio(imb['gamma_u'])}"
+    return f"N1={imb['n1']} gl={ratio(imb['gamma_l'])} gu={ratio(imb['gamma_u'])}"
 
 
 def run_name(config: Mapping[str, Any]) -> str:
@@ -205,7 +205,15 @@ def run_name(config: Mapping[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _ratio(value: float | str) -> str:
+def objective(summary: Mapping[str, Any]) -> float:
+    """What a sweep compares runs by: the paper's number on the validation set where there is one, else on the test
+    set."""
+    value = summary.get("valid/top1_median20", summary.get("test/top1_median20"))
+    return math.nan if value is None else float(value)
+
+
+def ratio(value: float | str) -> str:
+    """An imbalance in short: `100`, `1/100`, `unknown`."""
     if isinstance(value, str):
         return value
     exact = Fraction(value).limit_denominator(10**6)

@@ -39,6 +39,7 @@ from daso.schema.slots import (
 )
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import Compile, ModelConfig, OptimConfig, Precision, Schedule, TrackConfig, TrainConfig
+from daso.schema.tuning import TuneConfig
 
 __all__ = [
     "ALGORITHMS",
@@ -78,6 +79,7 @@ __all__ = [
     "SweepConfig",
     "TrackConfig",
     "TrainConfig",
+    "TuneConfig",
     "UsadtmAlgorithm",
     "parse_blend",
     "parse_gamma_u",

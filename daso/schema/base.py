@@ -1,5 +1,6 @@
 """What every part of the schema is made with."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from daso.errors import UserError
@@ -16,6 +17,8 @@ class Provenance(NamedTuple):
     choices: dict[str, str]  # the chosen option of each configuration group
     in_sweep: bool
     warnings: list[str]  # sentences for the console
+    name: str = ""  # what the sweep calls the run; empty where that is left to its settings
+    tags: Mapping[str, str] = {}  # what the sweep says about its runs
 
 
 def require(ok: bool, key: str, value: object, right: str) -> None:

@@ -16,6 +16,7 @@ from daso.schema.slots import (
 )
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import ModelConfig, OptimConfig, TrackConfig, TrainConfig
+from daso.schema.tuning import TuneConfig
 
 
 @dataclass
@@ -39,14 +40,17 @@ class Config:
     track: TrackConfig = field(metadata=NOT_SCIENCE)
     seed: int = 0
     device: str = field(default="auto", metadata=NOT_SCIENCE)
+    # jobs that share a GPU or a set of CPU cores at most; 0: never wait for one, and no core sets
+    jobs_per_device: int = field(default=0, metadata=NOT_SCIENCE)
     out_root: str = field(default="outputs", metadata=NOT_SCIENCE)
     force: bool = field(default=False, metadata=NOT_SCIENCE)
     eval_only: bool = field(default=False, metadata=NOT_SCIENCE)
-    plan: bool = field(default=False, metadata=NOT_SCIENCE)  # say what would be trained, and what it costs; train nothing
+    plan: bool = field(default=False, metadata=NOT_SCIENCE)  # say what would be trained; train nothing
     fail_fast: bool = field(default=False, metadata=NOT_SCIENCE)  # the first failure ends a sweep
     # allow a resume on another device type, precision, thread count or torch version
     resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
     sweep: SweepConfig = field(default_factory=SweepConfig, metadata=NOT_SCIENCE)
+    tune: TuneConfig = field(default_factory=TuneConfig, metadata=NOT_SCIENCE)
     run_key: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand
 
     @property
@@ -59,4 +63,5 @@ class Config:
         kind, _, index = self.device.partition(":")
         ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())
         require(ok, "device", self.device, "auto, cpu, cuda or, for the second GPU, cuda:1")
+        require(self.jobs_per_device >= 0, "jobs_per_device", self.jobs_per_device, "0 or more")
         require(self.out_root != "", "out_root", self.out_root, "a folder")

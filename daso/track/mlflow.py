@@ -166,20 +166,24 @@ class Remote:
     def _open(self) -> None:
         from mlflow.entities import RunTag
 
+        from daso.track.sweeps import PARENT, SWEEP, parent_run
+
         self.gains += 1
-        client = _client(self.uri)
+        client = connect(self.uri)
         self.gains += 1
-        experiment_id = _experiment_id(client, self.uri, self.experiment)
+        experiment_id = experiment_named(client, self.uri, self.experiment)
         config = yaml.safe_load(self.run.resolved.read_text())
         card = read_json(self.run.card) or {"name": run_name(config), "tags": {}}
         tags = _tags(self.run, card["tags"])
+        if SWEEP in tags:
+            tags[PARENT] = parent_run(client, experiment_id, tags)
         note = read_json(self.run.mirror) or {}
         if (note.get("uri"), note.get("experiment")) != (self.uri, self.experiment):
             note = {}
         own = _own_runs(client, experiment_id, tags, note.get("run_id"))
         if note.get("run_id") in own and self._resume(note):
             self.run_id = note["run_id"]
-            client.update_run(self.run_id, status="RUNNING")
+            client.update_run(self.run_id, status="RUNNING", name=card["name"])
             client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
         else:
             self._sent = Prefix()
@@ -235,7 +239,7 @@ def rebuild(run: RunDir, uri: str, experiment: str) -> str:
         raise UserError(f"Run {run.key} has no {run.resolved.name} in {run.path}, so there is nothing to mirror.")
     ends: dict[RunState, Status] = {RunState.done: "FINISHED", RunState.failed: "FAILED"}
     status = ends.get(run.state(), "KILLED")
-    with run.lock(patience=0), _sentences(uri):
+    with run.lock(patience=0), sentences(uri):
         remote = Remote(run, uri, experiment, fresh=True)
         remote.send()
         last = [row[TIME] for row in tail(run.metrics)][-1:]
@@ -266,11 +270,11 @@ def init_store(uri: str) -> None:
     Raises:
         UserError: the store cannot be used.
     """
-    with _sentences(uri):
-        _client(uri)
+    with sentences(uri):
+        connect(uri)
 
 
-def _client(uri: str) -> Any:
+def connect(uri: str) -> Any:
     """A client for a store that is there and answers."""
     # Outages are waited out here, in the background and for as long as it takes, not inside one request.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -297,7 +301,8 @@ def _has_tables(path: Path) -> bool:
         return bool(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchall())
 
 
-def _experiment_id(client: Any, uri: str, name: str) -> str:
+def experiment_named(client: Any, uri: str, name: str) -> str:
+    """The id of an experiment, which is created if need be."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -384,7 +389,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _sentences(uri: str) -> Iterator[None]:
+def sentences(uri: str) -> Iterator[None]:
     """Turn whatever MLflow raises into a `UserError`."""
     try:
         yield

@@ -1,49 +1,216 @@
 """The grid sweeper of this project, found by Hydra through this folder's name."""
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from math import nan
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import product
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from daso.callbacks import REFUSED, JobResult, SweepReport
-from daso.mistakes import explain
+from daso import conf
+from daso.callbacks import SweepReport
+from daso.errors import Interrupted, UserError
+from daso.rundir import RunDir, RunState, objective, read_json
+from daso.sweep.grid import labels, table_runs, varying
+from daso.sweep.plan import Job, standing
+from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
+from daso.sweep.tables import print_plan
+from daso.version import code_version
+
+POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
+TRIES = 3  # starts of workers in a row in which no job ends
 
 
-class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper, except that a job which cannot be composed is reported and the others run.
+class GridSweeper(Sweeper):
+    """Every combination of the values on the command line, for each run of a paper table where one is named.
 
-    A sweep none of whose jobs can be composed fails with the first one's error.
+    All jobs are resolved before the first is launched: what cannot run is refused, what is finished is skipped, what
+    occurs twice runs once. Then the launcher gets the rest in one batch, and what it loses, again.
+
+    Args:
+        params: overrides that hold unless the command line says otherwise.
     """
 
-    def get_job_batch(self) -> Sequence[Sequence[str]]:
-        """The next jobs, as lists of overrides, without those that cannot be composed."""
-        assert self.hydra_context is not None
-        assert self.config is not None
-        batch = super().get_job_batch()
-        refused: dict[int, Exception] = {}
-        for index, overrides in enumerate(batch):
-            try:
-                self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            except Exception as error:
-                refused[index] = error
-        if len(refused) == len(batch):
-            raise refused[0]
-        reports = [report for report in self.hydra_context.callbacks.callbacks if isinstance(report, SweepReport)]
-        for index, mistake in refused.items():
-            reason = explain(mistake, list(batch[index]))
-            print(reason, file=sys.stderr)
-            for report in reports:
-                report.note(f"refused-{index:06d}", list(batch[index]), JobResult(nan, REFUSED, reason=reason))
-        return [overrides for index, overrides in enumerate(batch) if index not in refused]
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        self.params = params or {}
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Done in `get_job_batch`, where a refusal concerns one job."""
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra hands out."""
+        self.context, self.config = hydra_context, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the sweep, or say what it would do.
+
+        Raises:
+            UserError: none of the jobs can run, all for the same reason or not: the first one's.
+        """
+        combinations = self._combinations(arguments)
+        jobs = self._jobs(combinations)
+        if all(job.config is None for job in jobs):
+            raise UserError(jobs[0].reason)
+        if self.config.plan:
+            print_plan(jobs, max(int(OmegaConf.select(self.config, "hydra.launcher.n_jobs") or 1), 1))
+            sys.exit(int(any(job.config is None for job in jobs)))
+        for job in jobs:
+            if job.config is None:
+                print(job.reason, file=sys.stderr)
+        finished = finished_before(jobs)
+        (report,) = [report for report in self.context.callbacks.callbacks if isinstance(report, SweepReport)]
+        report.expect(jobs, finished, self._name(combinations))
+        if self.config.fail_fast and any(job.config is None for job in jobs):
+            return
+        self.launch([job for job in jobs if job.config is not None and job.key not in finished], report)
+
+    def _combinations(self, arguments: list[str]) -> list[list[str]]:
+        """The overrides of each job, without those of the sweep itself."""
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        given: dict[str, list[str]] = {}
+        asked: dict[str, list[str]] = {}
+        for override in parser.parse_overrides([*(f"{k}={v}" for k, v in self.params.items()), *arguments]):
+            own = override.key_or_group.startswith("sweep.")
+            (asked if own else given)[override.get_key_element()] = _values(override)
+        products = [list(combination) for combination in product(*given.values())]
+        if not self.config.sweep.table and "sweep.table" not in asked:
+            return products
+        rows = [
+            [item for item in row if item.partition("=")[0] not in given]
+            for table in _asked("table", asked, self.config)
+            for dataset in _asked("dataset", asked, self.config) or [""]
+            for row in table_runs(table, dataset, _asked("rows", asked, self.config))
+        ]
+        return [[*row, *rest] for row in rows for rest in products]
+
+    def _jobs(self, combinations: Sequence[list[str]]) -> list[Job]:
+        """Each run once, and what cannot be one."""
+        composed = cache(self.compose)
+        jobs: dict[str, Job] = {}
+        for overrides, label in zip(combinations, labels(combinations)):
+            try:
+                job = Job(overrides, conf.configuration(overrides, composed), label=label)
+            except UserError as error:
+                job = Job(overrides, None, str(error), label)
+            jobs.setdefault(job.key or label, job)
+        return list(jobs.values())
+
+    def compose(self, overrides: tuple[str, ...]) -> DictConfig:
+        """The configuration of a job, without Hydra's part."""
+        composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(composed):
+            del composed["hydra"]
+        return composed
+
+    def _name(self, combinations: Sequence[Sequence[str]]) -> str:
+        """What the sweep is called: its experiment, and what varies in it."""
+        experiment = self.config.hydra.runtime.choices.get("experiment", "none")
+        keys = ", ".join(varying(combinations)) or "one run"
+        return keys if experiment == "none" else f"{experiment}: {keys}"
+
+    def launch(self, jobs: list[Job], report: SweepReport, number: int = 0) -> None:
+        """Launch jobs, numbered from `number`; those that go down with a worker process of theirs, again."""
+        vain = 0
+        while jobs and vain < TRIES:
+            reasons = self._launch_once(jobs, number, report)
+            number += len(jobs)
+            if report.stopping() is not None:
+                return
+            ended = report.ended()
+            left = [job for job in jobs if job.key not in ended]
+            vain = vain + 1 if len(left) == len(jobs) else 0
+            if reasons is not None or vain == TRIES:
+                report.lose(left, reasons or {})
+                return
+            jobs = left
+
+    def _launch_once(self, jobs: Sequence[Job], number: int, report: SweepReport) -> dict[str, str] | None:
+        """Launch jobs, numbered from `number`; what each returned, by run key, or None if a worker was killed."""
+        parallel = None if isinstance(self.launcher, BasicLauncher) else report.session
+        try:
+            with interrupted_at_rest(parallel):
+                returns = self.launcher.launch([job.overrides for job in jobs], initial_job_idx=number)
+        except BrokenExecutor:
+            return None
+        except Interrupted:
+            stop = report.stopping()
+            if stop == FAIL_FAST:
+                return {}
+            raise Interrupted(stop or signal.SIGINT) from None
+        return {job.key: repr(returned._return_value) for job, returned in zip(jobs, returns)}
+
+
+@contextmanager
+def interrupted_at_rest(session: Session | None) -> Iterator[None]:
+    """Interrupt the block once the sweep was asked to stop and no job is under way: launchers start all they have."""
+    over = threading.Event()
+
+    def wait() -> None:
+        assert session is not None
+        at_rest = 0
+        while not over.wait(POLL):
+            at_rest = at_rest + 1 if session.stopping() is not None and not session.busy() else 0
+            if at_rest == 2:  # not between two jobs
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    if session is not None:
+        threading.Thread(target=wait, name="rest", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _values(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise UserError(f"{override.input_line} is not possible: a grid needs single values, or range(...).")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _asked(name: str, asked: Mapping[str, list[str]], config: DictConfig) -> list[str]:
+    """The values of `sweep.<name>`: those of the command line, else those of the configuration."""
+    if f"sweep.{name}" in asked:
+        items = [item.partition("=")[2] for item in asked[f"sweep.{name}"]]
+        return [part for item in items for part in item.strip("[]").split(",") if part]
+    value = config.sweep[name]
+    return [str(item) for item in ([value] if isinstance(value, str) else value) if item]
+
+
+def finished_before(jobs: Sequence[Job]) -> dict[str, End]:
+    """How those jobs ended, by run key, that need not be run; says if other code ran them."""
+    found, others = {}, set()
+    for job in jobs:
+        config = job.config
+        if config is None or config.eval_only or standing(config) is not RunState.done:
+            continue
+        summary = read_json(RunDir(config.out_root, job.key).summary)
+        if summary is None:
+            continue
+        found[job.key] = End(job.overrides, FINISHED, job.key, objective(summary), "finished before")
+        others |= {str(summary.get("code"))} - {str(code_version())}
+    if others:
+        made = f"made by code {', '.join(sorted(others))}, this is {code_version()}"
+        print(f"Some runs that are finished already were {made}: force=true does them again.", file=sys.stderr)
+    return found
 
 
 ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="grid",
-    node={"_target_": f"{__name__}.{GridSweeper.__name__}", "max_batch_size": None, "params": None},
+    group="hydra/sweeper", name="grid", node={"_target_": f"{__name__}.{GridSweeper.__name__}", "params": None}
 )

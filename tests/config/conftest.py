@@ -1,5 +1,8 @@
 import os
+import pickle
+import shutil
 import sys
+import time
 
 import pytest
 
@@ -12,14 +15,16 @@ def command(monkeypatch, capsys, tmp_path):
     """Runs a command line in this process; gives exit code, stdout, stderr and the jobs that got as far as `run`."""
 
     def call(*arguments, run=lambda config, provenance: 1.5):
-        jobs = []
+        seen = tmp_path / "jobs"
+        seen.mkdir(exist_ok=True)
 
-        def record(config, provenance):
-            jobs.append((config, provenance))
+        def record(config, provenance):  # in a sweep, in a process of its own
+            (seen / f"{time.monotonic_ns()}").write_bytes(pickle.dumps((config, provenance)))
             return run(config, provenance)
 
         with monkeypatch.context() as patch:
             patch.setattr(train, "run", record)
+            patch.setattr(train, "prepare", lambda: None)
             patch.setattr(sys, "argv", ["train.py", *arguments])
             patch.setenv("HYDRA_MAIN_MODULE", "__main__")  # the search path follows train.py's file
             patch.setenv("HYDRA_FULL_ERROR", "0")
@@ -29,6 +34,8 @@ def command(monkeypatch, capsys, tmp_path):
             except SystemExit as end:
                 code = end.code
         out, err = capsys.readouterr()
+        jobs = [pickle.loads(path.read_bytes()) for path in sorted(seen.iterdir())]
+        shutil.rmtree(seen)
         return code, out, err, jobs
 
     return call

@@ -1,14 +1,19 @@
 """A sweep goes on past its failing jobs and says at the end how each ended."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from daso.callbacks import table
 from daso.errors import Interrupted, RunFailed, UserError
+from daso.signals import StopRequest
+from daso.sweep.session import FINISHED, End
+from daso.sweep.tables import ends_table
 from tests.compose import CONF
 
 
@@ -61,25 +66,76 @@ def test_a_mistake_that_all_jobs_share_ends_the_sweep_before_it_starts(sweep):
     assert "did you mean imb.gamma_l?" in err
 
 
-@pytest.mark.parametrize(("error", "code"), [(Interrupted(2), 130), (Interrupted(15), 143), (KeyboardInterrupt(), 130)])
-def test_a_signal_ends_the_sweep(sweep, error, code):
+@pytest.mark.parametrize("error", [Interrupted(15), KeyboardInterrupt()])
+def test_a_job_that_a_signal_stops_is_reported_and_the_others_run(sweep, error):
     def run(config, provenance):
-        raise error
+        if config.seed == 0:
+            raise error
+        return 90.0
 
-    got, _, _, jobs = sweep("experiment=quickstart", "seed=0,1", run=run)
-    assert got == code
-    assert len(jobs) == 1
+    code, out, _, jobs = sweep("experiment=quickstart", "seed=0,1", run=run)
+    assert (code, len(jobs)) == (1, 2)
+    assert "STOPPED" in out
 
 
-def test_a_sweep_leaves_only_its_record_beside_the_runs(sweep, tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_sweep_stops_the_running_job_and_starts_no_other(sweep, signum):
+    parent = os.getpid()
+
+    def run(config, provenance):
+        with StopRequest() as stop:
+            os.kill(parent, signum)
+            for _ in range(100):
+                if stop() is not None:
+                    raise Interrupted(stop())
+                time.sleep(0.1)
+        return 90.0
+
+    code, out, err, jobs = sweep("experiment=quickstart", "seed=0,1,2", run=run)
+    assert (code, len(jobs)) == (128 + signum, 1)
+    assert out.count("STOPPED") == 3
+    assert "each job writes a checkpoint" in err
+
+
+def test_a_killed_job_is_reported_and_the_others_run(sweep):
+    def run(config, provenance):
+        if config.seed == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 90.0
+
+    code, out, _, jobs = sweep("experiment=quickstart", "seed=0,1", run=run)
+    assert (code, len(jobs)) == (1, 2)
+    assert "killed by SIGKILL, perhaps for its memory" in " ".join(out.split())
+
+
+def test_fail_fast_ends_the_sweep_with_the_first_failure(sweep):
+    def run(config, provenance):
+        raise RunFailed("The loss is nan.")
+
+    code, out, _, jobs = sweep("experiment=quickstart", "seed=0,1", "fail_fast=true", run=run)
+    assert (code, len(jobs)) == (1, 1)
+    assert out.count("FAILED") == out.count("STOPPED") == 1
+
+
+def test_what_occurs_twice_runs_once(sweep):
+    code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch", "daso.t_dist=0.3,1.5", "daso=none")
+    assert (code, len(jobs)) == (0, 1)
+    assert "1 of 1 job finished" in out
+
+
+def test_jobs_are_named_by_what_varies(sweep):
+    _, _, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1")
+    assert [provenance.name for _, provenance in jobs][1:3] == ["fixmatch seed=1", "fixmatch_daso seed=0"]
+
+
+def test_a_sweep_leaves_nothing_beside_the_runs(sweep, tmp_path):
     sweep("experiment=quickstart", "seed=0,1")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["multirun.yaml"]
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_the_table_shows_what_varies():
-    end = {"key": "0" * 12, "state": "FINISHED", "result": 1.0, "reason": ""}
-    grid = table([{**end, "overrides": ["dataset=digits", f"seed={seed}"]} for seed in (0, 1)])
-    assert list(grid.columns[1].cells) == ["seed=0", "seed=1"]
+    grid = ends_table([End(["dataset=digits", f"seed={seed}"], FINISHED, "0" * 12, 1.0) for seed in (0, 1)])
+    assert [str(cell) for cell in grid.columns[1].cells] == ["seed=0", "seed=1"]
 
 
 def test_jobs_in_other_processes_report_as_well(tmp_path):

@@ -1,0 +1,88 @@
+"""One job of a sweep, from its start to a `JobResult`, whatever becomes of it."""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from math import nan
+
+from daso.errors import Interrupted, RunFailed, UserError
+from daso.rundir import RunDir
+from daso.schema import Config
+from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session
+from daso.sweep.supervise import Killed, is_worker, isolated, orphaned, watch
+
+Go = Callable[[], float]
+
+
+def run_job(
+    config: Config, go: Go, session: Session | None, number: int, prepare: Callable[[], None] = lambda: None
+) -> JobResult:
+    """Run one job and say how it ended.
+
+    Args:
+        config: what it is.
+        go: runs it.
+        session: the sweep; without one the job knows of no others.
+        number: the job's number in it.
+        prepare: called in a process that forks one for each of its jobs: imports what all of them need.
+
+    Raises:
+        KeyboardInterrupt: a signal asked the process to stop that works for nobody else.
+    """
+    if session is None:
+        return _attempt(config, go)
+    # Processes that several jobs share fork one for each; a cluster's job has one of its own.
+    shares = session.owned() or is_worker()
+    if shares and orphaned():
+        os._exit(1)
+    stop = session.stopping()
+    if stop is not None and session.owned():
+        raise Interrupted(stop)
+    if stop is not None:
+        return JobResult(nan, STOPPED, config.run_key, "not started")
+    session.begin(number)
+    if not shares:
+        return _direct(config, go, session)
+    prepare()
+    return _forked(config, go, session)
+
+
+def _forked(config: Config, go: Go, session: Session) -> JobResult:
+    """A job in a process of its own: neither a crash nor the kernel's memory killer carries over to others."""
+    try:
+        return isolated(lambda: _attempt(config, go), lambda: session.stopping() is not None)
+    except Killed as death:
+        if session.stopping() is not None:
+            return JobResult(nan, STOPPED, config.run_key, str(death))
+        folder = RunDir(config.out_root, config.run_key)
+        if folder.path.exists():
+            folder.mark_failed(str(death))
+        return JobResult(nan, FAILED, config.run_key, str(death))
+
+
+def _direct(config: Config, go: Go, session: Session) -> JobResult:
+    """A job in this process. What stops it stops the process, whose scheduler may know how to go on."""
+    over = watch(lambda: session.stopping() is not None, signal.SIGINT)
+    try:
+        return _attempt(config, go)
+    finally:
+        over.set()
+
+
+def _attempt(config: Config, go: Go) -> JobResult:
+    key = config.run_key
+    try:
+        return JobResult(go(), FINISHED, key)
+    except UserError as error:
+        return JobResult(nan, REFUSED, key, str(error))
+    except RunFailed as error:
+        return JobResult(nan, FAILED, key, str(error))
+    except KeyboardInterrupt as error:
+        if not is_worker():
+            raise
+        number = error.signum if isinstance(error, Interrupted) else signal.SIGINT
+        return JobResult(nan, STOPPED, key, f"stopped by {signal.Signals(number).name}; the same command continues it")
+    except Exception as error:
+        traceback.print_exc()
+        return JobResult(nan, FAILED, key, f"{type(error).__name__}: {error}")

@@ -1,0 +1,167 @@
+"""What a sweep would do: the runs it consists of, how far each is, and what the rest costs. Reads small files only."""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import yaml
+
+from daso.identity import plain
+from daso.rundir import RunDir, RunState, read_json
+from daso.runs import LOADER
+from daso.schema import Config
+from daso.stages import own, prerequisites
+from daso.track.jsonl import tail
+
+SAMPLES = 5  # runs of a kind that tell its speed
+LOOKED_AT = 100  # of the newest runs
+CONVOLUTION = 3 * 3
+BYTES = 4  # of a number in a checkpoint
+COPIES = 3  # student, teacher, momentum
+BESIDE = 500_000  # bytes of journal, figures and split
+
+
+@dataclass
+class Job:
+    """A run of a sweep, or what was asked for and cannot be one."""
+
+    overrides: list[str]
+    config: Config | None  # None: refused, for `reason`
+    reason: str = ""
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        """The run key; empty if refused."""
+        return "" if self.config is None else self.config.run_key
+
+
+class Item(NamedTuple):
+    """A run of a plan."""
+
+    config: Config
+    label: str
+    overrides: list[str]
+    state: RunState
+    step: int  # steps that are done
+    steps: int
+
+    @property
+    def left(self) -> int:
+        """Steps to train; a finished run has none."""
+        return 0 if self.state is RunState.done else max(self.steps - self.step, 0)
+
+
+class Kind(NamedTuple):
+    """What decides the time of a step, device aside."""
+
+    learner: str
+    model: str
+    resolution: int
+    batch: str
+    precision: str
+
+
+class Speed(NamedTuple):
+    """How fast runs of a kind were."""
+
+    device: str
+    seconds_per_step: float
+    runs: int
+
+
+def standing(config: Config) -> RunState:
+    """How far a run is, as `force` would have it."""
+    return RunState.new if config.force else RunDir(config.out_root, config.run_key).state()
+
+
+def survey(jobs: Iterable[Job]) -> list[Item]:
+    """Every run that the jobs need, once, in the order of training: with the runs that others are built on."""
+    items: dict[str, Item] = {}
+    for job in jobs:
+        if job.config is None:
+            continue
+        for needed in prerequisites(job.config):
+            items.setdefault(needed.run_key, _item(needed, f"first stage of {job.label}", job.overrides))
+        items[job.key] = _item(job.config, job.label, job.overrides)
+    return list(items.values())
+
+
+def speeds(items: Sequence[Item]) -> dict[Kind, list[Speed]]:
+    """The speed of each kind of run that is left to train, by device, from the finished and partial runs beside it."""
+    wanted = {kind_of(item.config): item.config.device.partition(":")[0] for item in items if item.left}
+    found: dict[Kind, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in _newest(items) if wanted else []:
+        kind, device, seconds = _sample(run)
+        if kind is None or kind not in wanted or not math.isfinite(seconds):
+            continue
+        fits = wanted[kind] == "auto" or (wanted[kind] == "cpu") == (device == "cpu")
+        if fits and len(found[kind][device]) < SAMPLES:
+            found[kind][device].append(seconds)
+    return {
+        kind: [Speed(device, statistics.median(rates), len(rates)) for device, rates in sorted(found[kind].items())]
+        for kind in wanted
+    }
+
+
+def kind_of(config: Config) -> Kind:
+    """The kind of a run."""
+    return _kind(plain(config))
+
+
+def disk_bytes(config: Config) -> int:
+    """About what a finished run takes: three copies of the network, DASO's bank, and what lies beside a checkpoint."""
+    widths = [16, *(width * config.model.width for width in (16, 32, 64))]
+    blocks = (config.model.depth - 4) // 6
+    weights = config.dataset.channels * widths[0] * CONVOLUTION + widths[-1] * config.dataset.num_classes
+    for before, after in pairwise(widths):
+        weights += before * after * (CONVOLUTION + 1) + (2 * blocks - 1) * after * after * CONVOLUTION
+    bank = config.daso.queue_size * widths[-1] * config.dataset.num_classes if config.daso.name != "none" else 0
+    return BYTES * (COPIES * weights + bank) + BESIDE
+
+
+def _item(config: Config, label: str, overrides: list[str]) -> Item:
+    state, step = standing(config), 0
+    if state not in (RunState.done, RunState.new):
+        rows = tail(RunDir(config.out_root, config.run_key).metrics)
+        step = max((int(row["step"] or 0) for row in rows), default=0)
+    return Item(config, label, overrides, state, step, own(config).train.steps)
+
+
+def _newest(items: Sequence[Item]) -> list[RunDir]:
+    """The runs in the folders that the items go to, the newest first."""
+    roots = {RunDir(item.config.out_root, "").root for item in items}
+    cards = [card for root in roots if root.is_dir() for card in root.glob("*/run.json")]
+    cards.sort(key=lambda card: -card.stat().st_mtime)
+    return [RunDir(card.parents[1], card.parent.name) for card in cards[:LOOKED_AT]]
+
+
+def _sample(run: RunDir) -> tuple[Kind | None, str, float]:
+    """Kind, device and seconds per step of a run on disk; nan where nothing tells."""
+    try:
+        kind = _kind(yaml.load(run.resolved.read_bytes(), Loader=LOADER))
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None, "", math.nan
+    device = str((read_json(run.card) or {}).get("device", "unknown"))
+    summary = read_json(run.summary)
+    if summary is not None and summary.get("steps"):
+        return kind, device, summary["seconds"] / summary["steps"]
+    rates = [row["time/steps_per_second"] for row in tail(run.metrics) if row.get("time/steps_per_second")]
+    return kind, device, 1 / statistics.median(rates) if rates else math.nan
+
+
+def _kind(config: dict[str, object]) -> Kind:
+    nodes: dict[str, dict[str, object]] = {key: node for key, node in config.items() if isinstance(node, dict)}
+    model, train = nodes["model"], nodes["train"]
+    second = nodes["protocol"]["name"] == "crt"  # trains a classifier on frozen features
+    return Kind(
+        learner=str(nodes["algorithm"]["name"]) + " with crt" * second,
+        model=f"{model['name']}{model['depth']}_{model['width']} stride {model['stem_stride']}",
+        resolution=int(str(nodes["dataset"]["resolution"])),
+        batch=f"{train['batch_size']} x (1+{train['mu']})",
+        precision=f"{train['precision']}, compile={train['compile']}, {train['threads']} threads",
+    )

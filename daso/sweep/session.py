@@ -1,0 +1,151 @@
+"""What the processes of one sweep share: how each job ended, and the wish to stop. Plain files, so that they also meet
+on a network file system."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from daso.rundir import read_json, write_json
+
+FINISHED, FAILED, REFUSED, STOPPED = "FINISHED", "FAILED", "REFUSED", "STOPPED"
+FAIL_FAST = 0  # asked to stop by a failed job, not by a signal
+PREFIX = ".sweep-"
+
+
+class JobResult(float):
+    """What a job of a sweep returns: its number (nan if it has none) and how it ended. Survives pickling."""
+
+    def __new__(cls, value: float, state: str = FINISHED, key: str = "", reason: str = "") -> "JobResult":
+        """A float that carries the job's end."""
+        result = super().__new__(cls, value)
+        result.state, result.key, result.reason = state, key, reason
+        return result
+
+    state: str
+    key: str  # the run key; empty if the configuration was refused
+    reason: str
+
+
+class End(NamedTuple):
+    """How a job ended."""
+
+    overrides: list[str]
+    state: str
+    key: str = ""
+    result: float | None = None
+    reason: str = ""
+
+
+class Session:
+    """One start of a sweep, shared by the process that started it and those of its jobs; may be pickled.
+
+    Args:
+        folder: where the processes meet; there while the sweep runs.
+        owner: host and process id of the process that started the sweep.
+    """
+
+    def __init__(self, folder: Path, owner: tuple[str, int]) -> None:
+        self.folder = folder
+        self.owner = owner
+        self._alive: FileLock | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "owner": self.owner, "_alive": None}
+
+    @classmethod
+    def start(cls, root: Path) -> "Session":
+        """Make the folder in `root`, and remove those of sweeps that were killed.
+
+        Raises:
+            OSError: `root` cannot be written.
+        """
+        root.mkdir(parents=True, exist_ok=True)
+        for left in root.glob(f"{PREFIX}*"):
+            lock = FileLock(left / "alive")
+            try:
+                lock.acquire(timeout=0)
+            except (Timeout, OSError):
+                continue
+            shutil.rmtree(left, ignore_errors=True)
+            lock.release()
+        # moved into place with its lock held: no other sweep takes it for one that was killed
+        hidden = Path(tempfile.mkdtemp(prefix=".new", dir=root))
+        alive = FileLock(hidden / "alive")
+        alive.acquire()
+        folder = hidden.with_name(hidden.name.replace(".new", PREFIX, 1))
+        hidden.rename(folder)
+        session = cls(folder, (socket.gethostname(), os.getpid()))
+        session._alive = alive
+        return session
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._alive is not None:
+            self._alive.release(force=True)
+
+    def owned(self) -> bool:
+        """Whether this process started the sweep."""
+        return self.owner == (socket.gethostname(), os.getpid())
+
+    def begin(self, job: int) -> None:
+        """Write down that this process works on job number `job`."""
+        self._write(f"{job:06d}.start", {"host": socket.gethostname(), "pid": os.getpid()})
+
+    def end(self, job: int, end: End) -> None:
+        """Write down how job number `job` ended."""
+        self._write(f"{job:06d}.end", end._asdict())
+        (self.folder / f"{job:06d}.start").unlink(missing_ok=True)
+
+    def ends(self) -> list[End]:
+        """How jobs ended, by their number; that of a job which was started again counts last."""
+        found = (json.loads(path.read_bytes()) for path in sorted(self.folder.glob("*.end")))
+        return [End(**value) for value in found]
+
+    def busy(self) -> bool:
+        """Whether a job is under way, in a process that lives."""
+        return any(_lives(read_json(path)) for path in self.folder.glob("*.start"))
+
+    def ask_to_stop(self, reason: int) -> None:
+        """Ask all jobs to write a checkpoint and end; the first reason, a signal number or `FAIL_FAST`, counts."""
+        if self.stopping() is None:
+            self._write("stop", {"reason": reason})
+
+    def stopping(self) -> int | None:
+        """Why all jobs are to end, or None; a sweep that was ended, and not killed, leaves no folder."""
+        asked = read_json(self.folder / "stop")
+        if asked is not None:
+            return int(asked["reason"])
+        return None if self.folder.exists() else int(signal.SIGTERM)
+
+    def share(self, runs: Mapping[str, Any]) -> None:
+        """Tell the jobs what they cannot know by themselves."""
+        self._write("shared", runs)
+
+    def shared(self) -> dict[str, Any]:
+        """What `share` told; empty if nothing."""
+        return read_json(self.folder / "shared") or {}
+
+    def _write(self, name: str, value: Mapping[str, Any]) -> None:
+        if self.folder.exists():  # or the sweep is over: a job that outlives it has nobody to tell
+            write_json(self.folder / name, value)
+
+
+def _lives(process: Mapping[str, Any] | None) -> bool:
+    if process is None or process["host"] != socket.gethostname():
+        return process is not None
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,117 @@
+"""What a person sees of a sweep: the plan before it, how its jobs ended after it."""
+
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from daso.rundir import RunState
+from daso.sweep.grid import labels
+from daso.sweep.plan import Item, Job, Speed, disk_bytes, kind_of, speeds, survey
+from daso.sweep.session import FINISHED, STOPPED, End
+
+HOUR = 3600
+STATES = (RunState.done, RunState.partial, RunState.running, RunState.failed, RunState.new)
+MEASURE = {"train.steps": "200", "train.eval_every": "200", "hydra.mode": "RUN"}  # whose speed the next plan finds
+WIDE = 10_000  # columns, for whoever reads a file
+
+
+def print_plan(jobs: Sequence[Job], at_once: int = 1) -> None:
+    """Print the runs that jobs need, how far each is, and what the rest costs.
+
+    Args:
+        jobs: what was asked for.
+        at_once: jobs that run at the same time.
+    """
+    items = survey(jobs)
+    refused = [job for job in jobs if job.config is None]
+    table = Table("run", "setting", "state", "steps", title=f"Plan: {_count(len(items), 'run')}")
+    for item in items:
+        steps = f"{item.steps:,}" if not item.step else f"{item.step:,} of {item.steps:,}"
+        table.add_row(item.config.run_key, Text(item.label), item.state.value, steps)
+    for job in refused:
+        table.add_row("", Text(job.label), "[red]not possible[/]", "")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    states = Counter(item.state for item in items)
+    facts.add_row("runs", f"{len(items)}: " + ", ".join(f"{states[s]} {s.value}" for s in STATES if states[s]))
+    for job in refused:
+        facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
+    facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")
+    facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
+    for fact in _time(items, at_once):
+        facts.add_row("time", Text(fact))
+    _print(table)
+    _print(facts)
+
+
+def print_ends(ends: Sequence[End]) -> None:
+    """Print how the jobs of a sweep ended."""
+    _print(ends_table(ends))
+
+
+def ends_table(ends: Sequence[End]) -> Table:
+    """The jobs of a sweep, one a row; overrides that all share are left out."""
+    done = sum(end.state == FINISHED for end in ends)
+    grid = Table(title=f"{done} of {_count(len(ends), 'job')} finished")
+    for column in ("run", "setting", "state", "result", "reason"):
+        grid.add_column(column, overflow="fold")
+    for end, label in zip(ends, labels([end.overrides for end in ends])):
+        result = "" if end.result is None or end.result != end.result else f"{end.result:.2f}"
+        style = "" if end.state == FINISHED else "yellow" if end.state == STOPPED else "red"
+        grid.add_row(end.key, Text(label), Text(end.state, style), result, Text(end.reason))
+    return grid
+
+
+def _time(items: Sequence[Item], at_once: int) -> list[str]:
+    """The hours that are left, for every device that a speed is known of; the commands that measure the others."""
+    if not any(item.left for item in items):
+        return ["nothing to train"]
+    known = speeds(items)
+    facts = []
+    for device in sorted({speed.device for found in known.values() for speed in found}):
+        rates = {kind: speed for kind, found in known.items() for speed in found if speed.device == device}
+        timed = [item for item in items if item.left and kind_of(item.config) in rates]
+        seconds = sum(item.left * rates[kind_of(item.config)].seconds_per_step for item in timed)
+        facts.append(_hours(device, seconds, len(timed), list(rates.values()), at_once))
+    for kind, found in known.items():
+        if not found:
+            item = next(item for item in items if item.left and kind_of(item.config) == kind)
+            given = dict(override.split("=", 1) for override in item.overrides if not override.startswith("plan="))
+            command = shlex.join(["python", "train.py", *map("=".join, (given | MEASURE).items())])
+            facts.append(f"unknown for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
+    return facts
+
+
+def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_once: int) -> str:
+    samples = sum(rate.runs for rate in rates)
+    text = f"{seconds / HOUR:.1f} h on {device} for {_count(runs, 'run')}, one after another"
+    text += f", {seconds / HOUR / at_once:.1f} h with {at_once} at once" if at_once > 1 else ""
+    return f"{text} (by {_count(samples, 'run')} that took {min(r.seconds_per_step for r in rates):.3g} s a step)"
+
+
+def _disk(new: Sequence[Item]) -> str:
+    needed = sum(disk_bytes(item.config) for item in new)
+    if not new:
+        return "no more than is taken already"
+    root = Path(new[0].config.out_root).absolute()
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    return f"about {needed / 1e9:.2g} GB more in {root}, where {shutil.disk_usage(there).free / 1e9:.2g} GB are free"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _print(table: Table) -> None:
+    """Print a table, unbroken where the output is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, Console(width=WIDE).measure(table).maximum))
+    console.print(table)

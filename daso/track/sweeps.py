@@ -1,0 +1,137 @@
+"""The sweep in MLflow: one parent run, under which its jobs stand.
+
+`python -m daso.track.sweeps` does what `start` and `finish` ask for, in a process of its own: the one that starts a
+sweep imports no MLflow, and forks.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daso.errors import UserError
+from daso.rundir import RunDir, read_json, write_json
+from daso.track import mlflow
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120  # seconds for a store that answers slowly
+SWEEP, SWEEP_NAME, PARENT = "sweep", "sweep_name", "mlflow.parentRunId"
+
+
+@dataclass
+class Sweep:
+    """A sweep as MLflow sees it.
+
+    Args:
+        uri, experiment: as configured.
+        key: the sweep's identity; the same runs are the same sweep. Empty: only the store is made.
+        name: what people call it.
+        command: what started it.
+        runs: what each run is called in it, by key.
+    """
+
+    uri: str
+    experiment: str
+    key: str = ""
+    name: str = ""
+    command: str = ""
+    runs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What its runs say about it."""
+        return {SWEEP: self.key, SWEEP_NAME: self.name} if self.key else {}
+
+
+def start(sweep: Sweep) -> None:
+    """Make the store, and the parent run, before jobs race for them; the jobs go on if that fails."""
+    _apart({"action": "start", "sweep": dataclasses.asdict(sweep)})
+
+
+def finish(sweep: Sweep, status: mlflow.Status, out_root: str, before: list[str]) -> None:
+    """End the parent run, and put under it those runs of `out_root` that were finished before the sweep started."""
+    _apart({"action": "finish", "sweep": dataclasses.asdict(sweep), "status": status, "root": out_root, "keys": before})
+
+
+def parent_run(client: Any, experiment_id: str, tags: dict[str, str]) -> str:
+    """The id of the parent run that the tags of a run name; it is created if need be."""
+    own = {"sweep_parent": tags[SWEEP]}
+    found = client.search_runs([experiment_id], f"tags.sweep_parent = '{tags[SWEEP]}'", max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    created = client.create_run(experiment_id, round(time.time() * 1000), own, run_name=tags[SWEEP_NAME])
+    client.set_terminated(created.info.run_id, "FINISHED")
+    return str(created.info.run_id)
+
+
+def main() -> int:
+    """Do what standard input says; a sentence on stderr and 1 if the store cannot be used."""
+    order = json.load(sys.stdin)
+    sweep = Sweep(**order["sweep"])
+    try:
+        with mlflow.sentences(sweep.uri):
+            if order["action"] == "start":
+                _start(sweep)
+            else:
+                _finish(sweep, order["status"], order["root"], order["keys"])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _start(sweep: Sweep) -> None:
+    mlflow.init_store(sweep.uri)
+    if sweep.key:
+        client, parent = _parent(sweep)
+        client.update_run(parent, status="RUNNING", name=sweep.name)
+        client.set_tag(parent, "command", sweep.command)
+        client.set_tag(parent, "runs", str(len(sweep.runs)))
+
+
+def _finish(sweep: Sweep, status: mlflow.Status, root: str, keys: list[str]) -> None:
+    client, parent = _parent(sweep)
+    for run in (RunDir(root, key) for key in keys):
+        card, note = read_json(run.card), read_json(run.mirror) or {}
+        there = (note.get("uri"), note.get("experiment")) == (sweep.uri, sweep.experiment)
+        if card is None or not there or card["tags"].get(SWEEP) == sweep.key:
+            continue
+        name = sweep.runs[run.key]
+        client.update_run(note["run_id"], name=name)
+        for tag in ({PARENT: parent} | sweep.tags).items():
+            client.set_tag(note["run_id"], *tag)
+        write_json(run.card, card | {"name": name, "tags": card["tags"] | sweep.tags})
+    client.set_terminated(parent, status)
+
+
+def _parent(sweep: Sweep) -> tuple[Any, str]:
+    client = mlflow.connect(sweep.uri)
+    experiment_id = mlflow.experiment_named(client, sweep.uri, sweep.experiment)
+    return client, parent_run(client, experiment_id, sweep.tags)
+
+
+def _apart(order: dict[str, Any]) -> None:
+    sweep = order["sweep"]
+    sweep["uri"] = mlflow.resolve_uri(sweep["uri"])
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "daso.track.sweeps"],
+            input=json.dumps(order),
+            text=True,
+            env=os.environ | {"PYTHONPATH": paths},
+            timeout=PATIENCE,
+            start_new_session=True,  # a terminal's Ctrl-C is for the jobs
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        print(f"track.uri={sweep['uri']} does not answer: the sweep is not shown as one.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

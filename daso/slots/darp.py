@@ -40,7 +40,7 @@ class Darp(Refine):
         self.warmup_steps = int(config.warmup * steps)
         self.every, self.iterations = config.every, config.iterations
         self.refine_on_first = config.refine_on_first
-        uniform = torch.full((rows, len(goal)), 1 / len(goal))
+        uniform = torch.full((rows, len(goal)), 1 / len(goal), dtype=torch.float64)
         self.register_buffer("raw", uniform)
         self.register_buffer("refined", uniform.clone())
         self.register_buffer("goal", goal.to(torch.float64))

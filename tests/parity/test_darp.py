@@ -52,7 +52,6 @@ def test_what_every_step_returns(recorded):
     store = recorded("step_store_init")
     darp = Darp(recorded("target"), len(store), steps, config).to(torch.float64)
     darp.raw.copy_(store)
-    darp.refined.fill_(0.1)  # float64's, not float32's
     for t in range(steps):
         clock = Clock(torch.tensor(t), torch.tensor(t / steps))
         out = darp(recorded("step_in")[t], recorded("step_idx")[t], clock, Flags(**darp.flags(t)))

@@ -4,14 +4,17 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from daso.build import build, data_of
 from daso.learners.fixmatch import FixMatch
 from daso.schema import AbcConfig, DasoConfig
 from daso.slots.abc import Abc
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
+from daso.train.loop import predictor
 from daso.types import Clock, Feats, Flags
 from tests import toy
+from tests.compose import tiny
 
 OFF, ON = Flags(), Flags(semantic=True)
 
@@ -122,3 +125,13 @@ def test_both_heads_train_the_encoder():
     assert torch.equal(outcomes[0].losses["cls"], plain[0].losses["cls"])
     assert outcomes[1].losses["cls"] != plain[1].losses["cls"]
     assert not torch.equal(trained.student.encoder.stem.weight, without.student.encoder.stem.weight)
+
+
+def test_evaluation_asks_the_auxiliary_head():
+    config = tiny("algorithm=fixmatch_abc")
+    parts = build(config, torch.device("cpu"), *data_of(config))
+    net, images = parts.nets.teacher, parts.splits["test"][0][:5]
+    features = net.encode(parts.views.normalise(images, torch.float32), running_stats=True)
+    answers = predictor(parts, net)(images)
+    assert torch.equal(answers, net.classify(features, "abc"))
+    assert not torch.equal(answers, net.classify(features))

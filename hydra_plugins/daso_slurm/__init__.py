@@ -1,0 +1,117 @@
+"""Submitit's SLURM launcher for sweeps in which jobs die, found by Hydra through this folder's name."""
+
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+
+from daso.callbacks import SweepReport
+from daso.errors import RunFailed
+
+if TYPE_CHECKING:
+    from submitit import Job
+
+ROOT = str(Path(__file__).resolve().parents[2])  # where a job finds this module
+
+try:
+    from hydra_plugins.hydra_submitit_launcher import config, submitit_launcher
+except ImportError:  # it comes with an extra, and without it no option file leads here
+    pass
+else:
+
+    class SlurmLauncher(submitit_launcher.SlurmLauncher):
+        """As submitit's, except that a job which ends without a result is reported, and the others are waited for.
+
+        What is still in the queue comes from `squeue`, for not every cluster keeps the accounts that submitit asks.
+        """
+
+        def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+            """Submit the jobs as one array and wait for them."""
+            import submitit
+
+            own = ("submitit_folder", "max_num_timeout")
+            common = set(config.BaseQueueConf.__dataclass_fields__)
+            options = {k if k in common else f"slurm_{k}": v for k, v in self.params.items() if k not in own}
+            options["slurm_setup"] = [
+                f"export PYTHONPATH={shlex.quote(ROOT)}:$PYTHONPATH",
+                *(options["slurm_setup"] or []),
+            ]
+            executor = submitit.AutoExecutor(
+                folder=self.params["submitit_folder"],
+                cluster="slurm",
+                slurm_max_num_timeout=self.params["max_num_timeout"],
+            )
+            executor.update_parameters(**options)
+            numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
+            state = Singleton.get_state()
+            jobs = executor.map_array(
+                self,
+                [list(overrides) for overrides in job_overrides],
+                ["hydra.sweep.dir"] * len(numbers),
+                list(numbers),
+                [f"job_id_for_{number}" for number in numbers],
+                [state] * len(numbers),
+            )
+            print(f"SLURM has {len(jobs)} jobs, from {jobs[0].job_id} on; they write to {executor.folder}.", flush=True)
+            return wait(jobs)
+
+
+POLL = 1.0  # seconds until the first look at the queue; later looks are up to ...
+SLOWEST = 30.0  # ... seconds apart
+PATIENCE = 20.0  # seconds that the result of a job which left the queue may take to appear
+
+
+def wait(jobs: Sequence["Job[JobReturn]"]) -> list[JobReturn]:
+    """What each job returned; for one that is gone without a result, why.
+
+    Once the sweep is asked to stop, jobs that have not started are taken back; the others hear of it themselves.
+    """
+    found: dict[str, JobReturn] = {}
+    missing: dict[str, float] = {}  # jobs that left the queue: since when
+    pause, taken_back = POLL, False
+    while waiting := [job for job in jobs if job.job_id not in found]:
+        session = SweepReport.session
+        if not taken_back and session is not None and session.stopping() is not None:
+            subprocess.run(["scancel", "--state=PENDING", *(job.job_id for job in waiting)], check=False)
+            taken_back = True
+        queue = queued()
+        for job in waiting:
+            if job.paths.result_pickle.exists():
+                found[job.job_id] = result(job)
+            elif queue is None or job.job_id in queue:
+                missing.pop(job.job_id, None)
+            elif time.monotonic() - missing.setdefault(job.job_id, time.monotonic()) > PATIENCE:
+                found[job.job_id] = lost(f"SLURM ended job {job.job_id} without a result; see {job.paths.stderr}.")
+        if len(found) < len(jobs):
+            time.sleep(pause)
+            pause = min(1.5 * pause, PATIENCE / 4 if missing or taken_back else SLOWEST)
+    return [found[job.job_id] for job in jobs]
+
+
+def queued() -> set[str] | None:
+    """The names of this user's jobs that wait or run; None if SLURM does not answer."""
+    question = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(answer.stdout.split())
+
+
+def result(job: "Job[Any]") -> JobReturn:
+    """What a job that wrote its result returned."""
+    try:
+        returned: JobReturn = job.results()[0]
+    except Exception as error:  # it failed outside of the run, or its result cannot be read
+        return lost(f"SLURM's job {job.job_id} failed: {str(error).strip().splitlines()[-1]}; see {job.paths.stderr}.")
+    return returned
+
+
+def lost(reason: str) -> JobReturn:
+    """The return of a job that cannot return anymore."""
+    return JobReturn(_return_value=RunFailed(reason), status=JobStatus.FAILED)

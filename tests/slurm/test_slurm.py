@@ -1,0 +1,133 @@
+"""Sweeps on a real SLURM cluster of one node: jobs that it stops go back into the queue and end as if nothing had been."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from daso.rundir import RunDir
+from daso.track.jsonl import TIME, read
+from tests.compose import tiny
+
+pytestmark = pytest.mark.slurm
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 300  # seconds
+TINY = ["experiment=quickstart", "track=none", "device=cpu", "train.log_every=5", "train.checkpoint_every=100000"]
+TINY += ["train.steps=600", "train.eval_every=100", "daso.warmup_steps=100", "daso.update_every=10"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    script = str(ROOT / "tests/slurm/one_node.sh")
+    subprocess.run([script, "start"], check=True)
+    yield
+    subprocess.run([script, "stop"], check=True)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Starts a sweep on the cluster from a folder that is not the project's."""
+    started = []
+
+    def start(*arguments):
+        command = [sys.executable, str(ROOT / "train.py"), "-m", *TINY, "out_root=cluster", "hydra/launcher=slurm"]
+        process = subprocess.Popen(
+            [*command, *arguments], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+    subprocess.run(["scancel", "--me"], check=True)
+
+
+def until(true, what):
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"not in {PATIENCE} s: {what}"
+        time.sleep(0.1)
+
+
+def jobs():
+    """SLURM's jobs and their states."""
+    answer = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%i %T"], capture_output=True, text=True, check=True)
+    return dict(line.split() for line in answer.stdout.splitlines())
+
+
+def job_of(seed):
+    """The job that runs a seed: the seeds are the tasks of one array, in their order."""
+    return next((job for job in jobs() if job.endswith(f"_{seed}")), None)
+
+
+def under_way(folder, seed):
+    run = RunDir(folder, tiny(*TINY, f"seed={seed}").run_key)
+    until(lambda: run.metrics.exists() and run.metrics.stat().st_size, f"the first rows of seed {seed}")
+    return run
+
+
+def measured(run):
+    return [{k: v for k, v in row.items() if not k.startswith((TIME, "time/", "memory/"))} for row in read(run.metrics)]
+
+
+def checkpointed(run):
+    until(run.checkpoint.exists, "a checkpoint, which only a stop writes")
+
+
+def test_stopped_jobs_are_requeued_and_end_with_the_undisturbed_numbers(sweep, tmp_path):
+    process = sweep("seed=0,1,2")
+    signalled, requeued = under_way(tmp_path / "cluster", 0), under_way(tmp_path / "cluster", 1)
+    subprocess.run(["scancel", "--signal=USR2", job_of(0)], check=True)  # what comes before the time limit
+    subprocess.run(["scontrol", "requeue", job_of(1)], check=True)
+    checkpointed(signalled)
+    checkpointed(requeued)
+    assert not signalled.done.exists()
+    assert not requeued.done.exists()
+    under_way(tmp_path / "cluster", 2)
+    subprocess.run(["scancel", "--signal=TERM", job_of(2)], check=True)  # pre-emption says so first
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, out
+    assert "3 of 3 jobs finished" in out
+    alone = [sys.executable, str(ROOT / "train.py"), "-m", *TINY, "out_root=alone", "seed=0,1,2"]
+    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True)
+    for seed in range(3):
+        key = tiny(*TINY, f"seed={seed}").run_key
+        assert measured(RunDir(tmp_path / "cluster", key)) == measured(RunDir(tmp_path / "alone", key))
+
+
+def test_a_cancelled_job_is_reported_and_the_others_finish(sweep, tmp_path):
+    process = sweep("seed=0,1")
+    run = under_way(tmp_path / "cluster", 0)
+    subprocess.run(["scancel", job_of(0)], check=True)
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, out
+    assert "1 of 2 jobs finished" in out
+    assert "without a result" in out
+    assert run.checkpoint.exists()
+
+
+def test_an_interrupt_of_the_sweep_ends_its_jobs_with_a_checkpoint(sweep, tmp_path):
+    process = sweep("seed=0,1,2", "train.steps=100000")
+    other = tiny(*TINY, "train.steps=100000", "seed=0")
+    run = RunDir(tmp_path / "cluster", other.run_key)
+    until(lambda: run.metrics.exists() and run.metrics.stat().st_size, "the first rows")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signal.SIGINT, out
+    until(lambda: not jobs(), "an empty queue")
+    assert run.checkpoint.exists()
+
+
+def test_a_job_asks_for_what_its_configuration_needs(sweep):
+    sweep("seed=0", "train.threads=2", "hydra.launcher.timeout_min=7")
+    until(jobs, "a job")
+    shown = subprocess.run(["scontrol", "show", "job", next(iter(jobs()))], capture_output=True, text=True, check=True)
+    assert "NumCPUs=2" in shown.stdout
+    assert "TimeLimit=00:07:00" in shown.stdout
+    assert "Requeue=1" in shown.stdout

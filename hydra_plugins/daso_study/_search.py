@@ -1,0 +1,267 @@
+"""One start of a study: find out what is left, ask for trials, launch their runs, tell the results."""
+
+import hashlib
+import json
+import logging
+import re
+import statistics
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from filelock import FileLock, Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from daso import conf
+from daso.callbacks import SweepReport
+from daso.errors import UserError
+from daso.identity import KEY_DIGITS, science
+from daso.schema import Config, require
+from daso.sweep.plan import Job
+from daso.sweep.session import FINISHED, STOPPED, End
+from daso.track.mlflow import resolve_uri
+from hydra_plugins.daso_study import StudySweeper
+from hydra_plugins.daso_sweeper import finished_before
+
+SETTING = "setting"  # the study's attribute that says what it searches
+FIXED = "fixed_params"  # Optuna's attribute of a queued trial
+
+
+class Asked(NamedTuple):
+    """A trial and its runs, one a seed."""
+
+    trial: Trial
+    values: list[str]  # overrides
+    jobs: list[Job]
+
+
+class Search:
+    """A start of a study.
+
+    Args:
+        sweeper: composes and launches the runs.
+        arguments: the overrides of the command line.
+
+    Raises:
+        UserError: the setting is not one that can be searched.
+    """
+
+    def __init__(self, sweeper: StudySweeper, arguments: Sequence[str]) -> None:
+        self.sweeper = sweeper
+        self.compose = cache(sweeper.compose)
+        require(sweeper.n_jobs >= 1, "hydra.sweeper.n_jobs", sweeper.n_jobs, "1 or more")
+        self.space, self.fixed = parse([*(f"{key}={value}" for key, value in sweeper.params.items()), *arguments])
+        self.base: Config = conf.configuration(self.fixed, self.compose)
+        self.tune = self.base.tune
+        self.root = Path(self.base.out_root).absolute()
+        self.storage = self.tune.storage or f"sqlite:///{self.root}/studies.db"
+        self.key = hashlib.sha256(f"{self.storage} {self.tune.study}".encode()).hexdigest()[:KEY_DIGITS]
+        self.jobs: list[Job] = []
+        self._check()
+
+    def run(self) -> None:
+        """Search until the study has its trials, then leave its tables and figures in `out_root`.
+
+        Trials of this start whose runs fail are not replaced: the next start tries other values in their place.
+
+        Raises:
+            UserError: the study is of another setting, another process searches it, or its storage cannot be used.
+        """
+        with self._alone(), quiet():
+            study = self._open()
+            done = len(complete(study))
+            print(f"Study {self.tune.study}: {done} of {self.tune.n_trials} trials are complete.", flush=True)
+            if self.base.plan:
+                print(self._plan(done))
+                return
+            queue_again(study)
+            for left in range(self.tune.n_trials - done, 0, -self.sweeper.n_jobs):
+                if not self._launch(study, [self._ask(study) for _ in range(min(left, self.sweeper.n_jobs))]):
+                    return
+            self._conclude(study)
+
+    def _check(self) -> None:
+        key, held_out = "dataset.num_valid", self.base.dataset.num_valid
+        right = "a search compares runs on the validation set and never on the test set, so hold images out with, "
+        right += f"for example, {key}={4 * self.base.dataset.num_classes}"
+        require(held_out > 0 and key not in self.space, key, held_out, right)
+        require("seed" not in self.space, "seed", "(several)", "each trial runs the seeds of tune.seeds")
+        right = "name what to search, such as 'daso.t_dist=interval(0.1,2)', here or on the command line"
+        require(bool(self.space), "hydra.sweeper.params", "(nothing)", right)
+        own = self.base.track.name != "mlflow" or resolve_uri(self.base.track.uri) != resolve_uri(self.storage)
+        require(own, "tune.storage", public(self.storage), "MLflow keeps its tables there; choose another database")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only process that searches the study."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / f".study-{self.key}.lock")
+        try:
+            lock.acquire(timeout=5)
+        except Timeout:
+            right = "another process searches it; wait for that one, or choose another name"
+            raise UserError(f"tune.study={self.tune.study} is not possible now: {right}.") from None
+        with lock:
+            yield
+
+    def _open(self) -> optuna.Study:
+        try:
+            study = optuna.create_study(
+                storage=self.storage, study_name=self.tune.study, direction="maximize", load_if_exists=True
+            )
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise UserError(f"tune.storage={public(self.storage)} cannot be used: {reason}.") from error
+        ours, theirs = self._setting(), study.user_attrs.get(SETTING)
+        if theirs is None:
+            study.set_user_attr(SETTING, ours)
+            return study
+        for key in sorted(ours.keys() | theirs.keys()):
+            before, now = theirs.get(key, "absent"), ours.get(key, "absent")
+            right = f"in that study {key} is {before} and not {now}; choose another name for another search"
+            require(before == now, "tune.study", self.tune.study, right)
+        return study
+
+    def _setting(self) -> dict[str, str]:
+        """What must not change while a study goes on, flat."""
+        fixed = {key: value for key, value in flat(science(self.base)).items() if key not in (*self.space, "seed")}
+        searched = {key: str(distribution) for key, distribution in self.space.items()}
+        return fixed | searched | {"tune.seeds": str(self.tune.seeds)}
+
+    def _plan(self, done: int) -> str:
+        left, seeds = max(self.tune.n_trials - done, 0), len(self.tune.seeds)
+        runs = f"{left} trials are to come: {left * seeds} runs of {self.base.train.steps:,} steps"
+        return f"{runs}, searching {', '.join(self.space)}. Nothing was trained (plan=true)."
+
+    def _ask(self, study: optuna.Study) -> Asked:
+        """The next trial; its values follow from the trials before it, however often the search was started."""
+        number = len(study.get_trials(deepcopy=False))
+        study.sampler = self.sweeper.sampler(seed=zlib.crc32(f"{self.tune.study}/{number}".encode()))
+        trial = study.ask(self.space)
+        values = [f"{key}={value}" for key, value in trial.params.items()]
+        seeds = self.tune.seeds
+        return Asked(trial, values, [self._job(trial.number, [*values, f"seed={seed}"]) for seed in seeds])
+
+    def _job(self, number: int, values: list[str]) -> Job:
+        overrides, label = [*self.fixed, *values], f"trial {number} {values[-1]}"
+        try:
+            return Job(overrides, conf.configuration(overrides, self.compose), label=label)
+        except UserError as error:
+            return Job(overrides, None, str(error), label)
+
+    def _launch(self, study: optuna.Study, asked: Sequence[Asked]) -> bool:
+        """Run all seeds of all trials at once and tell the study; False if the search is to end."""
+        new = [job for one in asked for job in one.jobs]
+        (report,) = [found for found in self.sweeper.context.callbacks.callbacks if isinstance(found, SweepReport)]
+        finished = finished_before(new)
+        number = len(self.jobs)
+        self.jobs += new
+        report.expect(self.jobs, finished, f"study {self.tune.study}", self.key)
+        self.sweeper.launch([job for job in new if job.config and job.key not in finished], report, number)
+        ends = {end.key: end for end in report.ends() if end.key}
+        for trial, values, jobs in asked:
+            got = [ends[job.key] if job.key else End([], "", reason=job.reason) for job in jobs]
+            if any(end.state == STOPPED for end in got):
+                return False
+            tell(study, trial, got)
+            print(said(study, trial.number, values, self.tune.n_trials), flush=True)
+        return True
+
+    def _conclude(self, study: optuna.Study) -> None:
+        """Leave tables and figures in a folder of the study and in MLflow."""
+        from daso.report import tuning
+
+        if not complete(study):
+            return
+        folder = self.root / f"study_{re.sub(r'[^A-Za-z0-9_.-]', '_', self.tune.study)}"
+        files = tuning.write(study, folder)
+        print(f"Study {self.tune.study}: {describe(study.best_trial)}; see {folder}.", flush=True)
+        if self.base.track.name == "mlflow":
+            tuning.log(study, files, self.base.track, self.key)
+
+
+def parse(lines: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """Split overrides into the search space, by key, and the fixed ones; the last one of a key counts."""
+    space: dict[str, BaseDistribution] = {}
+    fixed: dict[str, str] = {}
+    for override in OverridesParser.create().parse_overrides(list(lines)):
+        key = override.get_key_element()
+        space.pop(key, None)
+        fixed.pop(key, None)
+        if override.is_sweep_override():
+            space[key] = create_optuna_distribution_from_override(override)
+        else:
+            fixed[key] = str(override.input_line)
+    return space, [line for key, line in fixed.items() if key != "seed"]
+
+
+def queue_again(study: optuna.Study) -> None:
+    """End the trials that a killed or stopped start left under way, and queue their values again."""
+    queued = [trial.system_attrs.get(FIXED) for trial in study.get_trials(states=(TrialState.WAITING,))]
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        if trial.params and trial.params not in queued:
+            study.enqueue_trial(trial.params)
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def complete(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have a value."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def tell(study: optuna.Study, trial: Trial, ends: Sequence[End]) -> None:
+    """Give a trial the mean of its runs; one that did not finish fails it."""
+    trial.set_user_attr("runs", [end.key for end in ends])
+    values = [end.result for end in ends if end.state == FINISHED and end.result is not None]
+    trial.set_user_attr("values", values)
+    if len(values) == len(ends):
+        study.tell(trial, statistics.fmean(values))
+    else:
+        trial.set_user_attr("reason", next(end.reason for end in ends if end.state != FINISHED))
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def said(study: optuna.Study, number: int, values: Sequence[str], wanted: int) -> str:
+    """How a trial went."""
+    done = complete(study)
+    mine = [trial for trial in done if trial.number == number]
+    went = f"Trial {number}: {mine[0].value:.2f}" if mine else f"Trial {number} failed"
+    best = f"best {study.best_value:.2f} in trial {study.best_trial.number}; " if done else ""
+    return f"{went} with {' '.join(values)}; {best}{len(done)} of {wanted} trials are complete."
+
+
+def describe(best: FrozenTrial) -> str:
+    """The best trial in a line."""
+    values = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.params.items())
+    return f"best is trial {best.number} with {best.value:.2f}, {' '.join(values)}"
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested configuration as {"a.b": "value"}."""
+    found: dict[str, str] = {}
+    for key, value in node.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
+    return found
+
+
+def public(url: str) -> str:
+    """A database's URL without its password."""
+    return re.sub(r"//[^@/]*@", "//...@", url)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna's notes about experimental parts, and its migration tool's, from the console."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

@@ -1,0 +1,202 @@
+"""A study goes on where it stopped: n_trials is the total, nothing is tried twice, and the test set plays no part."""
+
+import os
+import signal
+
+import optuna
+import pytest
+import yaml
+
+from daso.errors import RunFailed
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def value(config, provenance=None):
+    """A smooth function of what is searched; best at t_dist = 1."""
+    return 90.0 - (config.daso.t_dist - 1) ** 2 + config.seed
+
+
+@pytest.fixture
+def search(sweep):
+    def call(*arguments, run=value):
+        return sweep("experiment=tune_quickstart", "tune.n_trials=3", *arguments, run=run)
+
+    return call
+
+
+@pytest.fixture
+def trials(tmp_path):
+    """The trials of the study in its storage, by number."""
+
+    def call(name="quickstart", storage=None):
+        storage = storage or f"sqlite:///{tmp_path}/out/studies.db"
+        return optuna.load_study(study_name=name, storage=storage).trials
+
+    return call
+
+
+def states(trials):
+    return [trial.state.name for trial in trials]
+
+
+def settings(jobs):
+    return [(c.daso.t_dist, c.daso.t_proto, c.daso.align_weight, c.daso.warmup_steps, c.seed) for c, _ in jobs]
+
+
+def test_a_study_searches_four_knobs_within_their_ranges(search, trials):
+    code, out, _, jobs = search()
+    assert code == 0
+    assert states(trials()) == ["COMPLETE"] * 3
+    assert len(set(settings(jobs))) == 3
+    assert all(0.1 <= c.daso.t_dist <= 2 and 0.01 <= c.daso.t_proto <= 0.5 for c, _ in jobs)
+    assert all(0 <= c.daso.align_weight <= 2 and c.daso.warmup_steps in range(10, 51, 10) for c, _ in jobs)
+    assert "3 of 3 trials are complete" in out
+
+
+def test_n_trials_is_the_total_over_all_starts(search, trials):
+    _, _, _, first = search("tune.n_trials=2")
+    _, _, _, second = search("tune.n_trials=5")
+    _, out, _, third = search("tune.n_trials=5")
+    assert [len(first), len(second), len(third)] == [2, 3, 0]
+    assert "5 of 5 trials are complete" in out
+    assert len(set(settings(first + second))) == 5
+    assert [trial.number for trial in trials()] == list(range(5))
+
+
+def test_a_study_in_two_parts_tries_what_one_in_one_part_does(search, trials):
+    search("tune.n_trials=1")
+    search("tune.n_trials=3")
+    search("tune.n_trials=3", "tune.storage=sqlite:///whole.db")
+    whole = trials(storage="sqlite:///whole.db")
+    assert [trial.params for trial in trials()] == [trial.params for trial in whole]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_stopped_trial_is_ended_and_its_values_tried_again(search, trials):
+    def stop(config, provenance):
+        os.kill(os.getppid(), signal.SIGTERM)
+        signal.pause()
+
+    code, *_ = search(run=stop)
+    assert code == 128 + signal.SIGTERM
+    assert states(trials()) == ["RUNNING"]
+    code, _, _, jobs = search()
+    assert code == 0
+    assert states(trials()) == ["FAIL"] + ["COMPLETE"] * 3
+    assert trials()[0].params == trials()[1].params
+    assert len(set(settings(jobs))) == 3
+
+
+def test_values_that_were_queued_already_are_not_queued_twice(search, trials, tmp_path):
+    search("tune.n_trials=1")
+    study = optuna.load_study(study_name="quickstart", storage=f"sqlite:///{tmp_path}/out/studies.db")
+    trial = study.ask(trials()[0].distributions)
+    study.enqueue_trial(trial.params)  # killed between the queue and the end of the trial
+    _, _, _, jobs = search("tune.n_trials=3")
+    assert len(jobs) == 2
+    assert len(set(settings(jobs))) == 2
+
+
+def test_the_seeds_are_run_within_a_trial_and_averaged(search, trials):
+    _, _, _, jobs = search("tune.seeds=[3,4,8]", "tune.n_trials=2")
+    assert [c.seed for c, _ in jobs] == [3, 4, 8] * 2
+    assert "seed" not in trials()[0].params
+    for trial in trials():
+        assert trial.value == pytest.approx(90.0 - (trial.params["daso.t_dist"] - 1) ** 2 + 5)
+
+
+def test_a_failing_run_fails_its_trial_and_the_next_start_tries_another(search, trials):
+    def fail(config, provenance):
+        if config.seed == 1 and not os.path.exists("failed"):
+            open("failed", "w").close()
+            raise RunFailed("The loss is nan.")
+        return value(config)
+
+    code, out, *_ = search("tune.seeds=[0,1]", "tune.n_trials=3", run=fail)
+    assert code == 1
+    assert states(trials()) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert trials()[0].user_attrs["reason"] == "The loss is nan."
+    assert "Trial 0 failed" in out
+    code, *_ = search("tune.seeds=[0,1]", "tune.n_trials=3")
+    assert states(trials())[3:] == ["COMPLETE"]
+
+
+def test_several_trials_at_once_are_different(search, trials):
+    _, _, _, jobs = search("hydra.sweeper.n_jobs=3", "tune.n_trials=4")
+    assert len(set(settings(jobs))) == 4
+    assert states(trials()) == ["COMPLETE"] * 4
+
+
+@pytest.mark.parametrize(
+    "arguments", [["dataset.num_valid=0"], ["dataset.num_valid=0,40"]], ids=["none", "none in some trials"]
+)
+def test_the_test_set_is_never_searched_on(search, arguments):
+    code, _, err, jobs = search(*arguments)
+    assert (code, jobs) == (2, [])
+    assert "validation set" in err
+    assert "dataset.num_valid=40" in err
+
+
+def test_a_seed_is_no_value_to_search(search):
+    code, _, err, jobs = search("seed=0,1")
+    assert (code, jobs) == (2, [])
+    assert "tune.seeds" in err
+
+
+def test_a_study_of_another_setting_is_refused(search):
+    search("tune.n_trials=1")
+    code, _, err, jobs = search("tune.n_trials=2", "imb.gamma_l=5")
+    assert (code, jobs) == (2, [])
+    assert "in that study imb.gamma_l is 10.0 and not 5.0" in err
+
+
+def test_another_range_is_another_study(search, trials):
+    search("tune.n_trials=1")
+    code, *_ = search("tune.n_trials=1", "daso.t_dist=interval(0.5,1)")
+    assert code == 2
+    code, *_ = search("tune.n_trials=1", "daso.t_dist=interval(0.5,1)", "tune.study=narrow")
+    assert code == 0
+    assert 0.5 <= trials("narrow")[0].params["daso.t_dist"] <= 1
+
+
+def test_a_fixed_value_is_not_searched(search, trials):
+    _, _, _, jobs = search("daso.t_dist=0.3", "tune.n_trials=2")
+    assert {c.daso.t_dist for c, _ in jobs} == {0.3}
+    assert "daso.t_dist" not in trials()[0].params
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/none/x.db", "mysql+nodriver://user:secret@host/x"])
+def test_a_storage_that_cannot_be_used_is_a_sentence_without_the_password(search, url):
+    code, _, err, jobs = search(f"tune.storage='{url}'")
+    assert (code, jobs) == (2, [])
+    assert "tune.storage=" in err
+    assert "secret" not in err
+    assert "Traceback" not in err
+
+
+def test_mlflows_own_database_is_refused(search):
+    code, _, err, _ = search("track=mlflow", "track.uri=sqlite:///x.db", "tune.storage=sqlite:///x.db")
+    assert code == 2
+    assert "choose another database" in err
+
+
+def test_a_plan_trains_nothing(search):
+    search("tune.n_trials=1")
+    code, out, _, jobs = search("plan=true", "tune.n_trials=3", "tune.seeds=[0]")
+    assert (code, jobs) == (0, [])
+    assert "2 trials are to come: 2 runs of 60 steps" in out
+
+
+def test_a_study_leaves_its_best_values_a_table_and_figures(search, tmp_path, trials):
+    search()
+    folder = tmp_path / "out" / "study_quickstart"
+    best = max(trials(), key=lambda trial: trial.value)
+    assert yaml.safe_load((folder / "best.yaml").read_text())["params"] == best.params
+    assert len((folder / "trials.csv").read_text().splitlines()) == 4
+    for name in ("history.png", "importance.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")

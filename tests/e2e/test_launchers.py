@@ -1,0 +1,48 @@
+"""Parallel jobs through the real command line each keep to their own device."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TRAIN = str(Path(__file__).resolve().parents[2] / "train.py")
+TINY = ["experiment=quickstart", "track=none", "device=cpu", "train.log_every=5", "daso.warmup_steps=100"]
+
+
+def affinities(folder):
+    """The cores of each process that works on a run."""
+    found = {}
+    for lock in folder.glob("*/lock.json"):
+        try:
+            found[lock.parent.name] = os.sched_getaffinity(int(lock.read_text().split('"pid": ')[1].split(",")[0]))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def test_jobs_at_once_keep_to_different_cores(tmp_path):
+    command = [
+        sys.executable,
+        TRAIN,
+        "-m",
+        *TINY,
+        "train.steps=300",
+        "train.eval_every=300",
+        "seed=0,1,2",
+        "out_root=out",
+    ]
+    command += ["hydra/launcher=joblib_gpu", "hydra.launcher.n_jobs=3", "jobs_per_device=1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seen = []
+    while process.poll() is None:
+        seen.append(affinities(tmp_path / "out"))
+        time.sleep(0.05)
+    out = process.communicate()[0]
+    assert process.returncode == 0, out
+    assert "3 of 3 jobs finished" in out
+    together = [cores for cores in seen if len(cores) >= 2]
+    assert together or len(os.sched_getaffinity(0)) == 1, "two jobs at once were never seen"
+    for cores in together:
+        assert all(len(mine) == 1 for mine in cores.values())
+        assert len(frozenset.union(*map(frozenset, cores.values()))) == len(cores)

@@ -18,7 +18,7 @@ from daso.errors import Interrupted
 from daso.identity import KEY_DIGITS
 from daso.sweep.plan import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
-from daso.sweep.supervise import ENDING, is_worker
+from daso.sweep.supervise import ENDING, follow_parent, is_worker
 from daso.sweep.tables import print_ends
 from daso.track import sweeps
 from daso.track.mlflow import Status
@@ -120,6 +120,7 @@ class SweepReport(Callback):
         SweepReport.session = self._session
         if is_worker():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the sweep hears it
+            follow_parent()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write down how a job ended; runs in the job's process."""

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from math import nan
 
@@ -122,7 +122,6 @@ def configuration(overrides: Sequence[str], composed: Compose | None = None) -> 
     Raises:
         UserError: as `resolve`.
     """
-    register()
     values = [item for item in overrides if item.partition("=")[0] in _knobs()]
     sizes = [CONF / f"{item.replace('=', '/')}.yaml" for item in overrides if item.startswith("imbalance=")]
     plain = len(sizes) == 1 and sizes[0].is_file() and "defaults" not in (node := _option(sizes[0]))
@@ -138,12 +137,25 @@ def configuration(overrides: Sequence[str], composed: Compose | None = None) -> 
     return resolve(cfg, list(overrides))
 
 
+def reseeded(config: Config, seed: int) -> Config:
+    """`config` with another seed, for option files that make nothing else depend on it.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    config = replace(config, seed=seed, run_key="")
+    check(config)
+    config.run_key = run_key(config)
+    return config
+
+
 _knobs = cache(knobs)
 _option = cache(OmegaConf.load)
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
 

@@ -44,7 +44,7 @@ def labels(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 def varying(jobs: Sequence[Sequence[str]]) -> list[str]:
     """The keys whose values differ among several lists of overrides."""
-    shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    shared = set.intersection(*map(set, jobs))
     keys = (item.partition("=")[0].lstrip(PREFIXES) for job in jobs for item in job if item not in shared)
     return list(dict.fromkeys(keys))
 

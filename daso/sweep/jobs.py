@@ -1,6 +1,5 @@
 """One job of a sweep, from its start to a `JobResult`, whatever becomes of it."""
 
-import os
 import signal
 import traceback
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from daso.errors import Interrupted, RunFailed, UserError
 from daso.rundir import RunDir
 from daso.schema import Config
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session
-from daso.sweep.supervise import Killed, is_worker, isolated, orphaned, watch
+from daso.sweep.supervise import Killed, is_worker, isolated, watch
 
 Go = Callable[[], float]
 
@@ -34,8 +33,6 @@ def run_job(
         return _attempt(config, go)
     # Processes that several jobs share fork one for each; a cluster's job has one of its own.
     shares = session.owned() or is_worker()
-    if shares and orphaned():
-        os._exit(1)
     stop = session.stopping()
     if stop is not None and session.owned():
         raise Interrupted(stop)

@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
+from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -42,6 +44,12 @@ def is_worker() -> bool:
     return multiprocessing.parent_process() is not None
 
 
+@cache
+def follow_parent() -> None:
+    """End this worker soon after the process that it works for; its job, then an orphan, writes a checkpoint."""
+    threading.Thread(target=_follow, name="follow", daemon=True).start()
+
+
 def isolated(task: Callable[[], Result], stopping: Callable[[], bool] = lambda: False) -> Result:
     """Run `task` in a forked process, so that no way to die of it reaches this one.
 
@@ -77,6 +85,12 @@ def watch(stopping: Callable[[], bool], signum: signal.Signals) -> threading.Eve
     over = threading.Event()
     threading.Thread(target=_watch, args=(stopping, signum, over), name="watch", daemon=True).start()
     return over
+
+
+def _follow() -> None:
+    while not orphaned():
+        time.sleep(POLL)
+    os._exit(1)
 
 
 def _work(task: Callable[[], Result], stopping: Callable[[], bool], receive: Connection, send: Connection) -> None:

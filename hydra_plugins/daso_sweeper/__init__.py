@@ -1,6 +1,8 @@
 """The grid sweeper of this project, found by Hydra through this folder's name."""
 
+import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,7 +25,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from daso import conf
 from daso.callbacks import SweepReport
 from daso.errors import Interrupted, UserError
-from daso.rundir import RunDir, RunState, objective, read_json
+from daso.identity import plain
+from daso.rundir import RunDir, RunState, objective, read_json, run_name
+from daso.schema import Config
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
@@ -31,6 +35,8 @@ from daso.sweep.tables import print_plan
 from daso.version import code_version
 
 POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
+SEED = re.compile(r"seed=\d+")
+READS_SEED = re.compile(r"\$\{[^}]*\bseed\b")
 TRIES = 3  # starts of workers in a row in which no job ends
 
 
@@ -46,6 +52,7 @@ class GridSweeper(Sweeper):
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         self.params = params or {}
+        self.seed_is_read = False  # whether an option makes anything depend on the seed
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra hands out."""
@@ -61,7 +68,9 @@ class GridSweeper(Sweeper):
             UserError: none of the jobs can run, all for the same reason or not: the first one's.
         """
         combinations = self._combinations(arguments)
+        gc.disable()  # nothing of what follows is garbage
         jobs = self._jobs(combinations)
+        gc.enable()
         if all(job.config is None for job in jobs):
             raise UserError(jobs[0].reason)
         if self.config.plan:
@@ -99,10 +108,20 @@ class GridSweeper(Sweeper):
     def _jobs(self, combinations: Sequence[list[str]]) -> list[Job]:
         """Each run once, and what cannot be one."""
         composed = cache(self.compose)
+        unseeded = cache(lambda overrides: conf.configuration(overrides, composed))
+
+        def configuration(overrides: list[str]) -> Config:
+            seeds = [item for item in overrides if SEED.fullmatch(item)]
+            config: Config = unseeded(tuple(item for item in overrides if item not in seeds))
+            if seeds and self.seed_is_read:
+                return conf.configuration(overrides, composed)
+            return conf.reseeded(config, int(seeds[-1].partition("=")[2])) if seeds else config
+
         jobs: dict[str, Job] = {}
         for overrides, label in zip(combinations, labels(combinations)):
             try:
-                job = Job(overrides, conf.configuration(overrides, composed), label=label)
+                config = configuration(overrides)
+                job = Job(overrides, config, label=label if len(combinations) > 1 else run_name(plain(config)))
             except UserError as error:
                 job = Job(overrides, None, str(error), label)
             jobs.setdefault(job.key or label, job)
@@ -113,6 +132,7 @@ class GridSweeper(Sweeper):
         composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(composed):
             del composed["hydra"]
+        self.seed_is_read = self.seed_is_read or bool(READS_SEED.search(OmegaConf.to_yaml(composed)))
         return composed
 
     def _name(self, combinations: Sequence[Sequence[str]]) -> str:

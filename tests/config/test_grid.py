@@ -1,0 +1,162 @@
+"""Sweeps over the paper's tables, and what `plan=true` says of any sweep."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daso.report.cells import TABLES, cells, grid
+from daso.rundir import RunDir, write_json
+from daso.sweep.grid import labels, table_runs, varying
+from daso.sweep.plan import disk_bytes
+from tests.compose import config_of
+
+ROOT = Path(__file__).parents[2]
+PARTS = [(table, dataset) for table in TABLES for dataset in dict.fromkeys(cell.dataset for cell in cells(table))]
+TINY = ["dataset=digits", "imbalance=digits_default", "model=wrn10_1", "train.steps=20"]
+
+
+@pytest.mark.parametrize(("table", "dataset"), PARTS)
+def test_each_table_has_an_experiment_and_a_script_on_each_data_set(table, dataset):
+    name = f"table{table}_{dataset}"
+    text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
+    options = yaml.safe_load(text)
+    assert options["sweep"] == {"table": table, "dataset": dataset}
+    assert options["hydra"] == {"mode": "MULTIRUN", "sweeper": {"params": {"seed": "0,1,2"}}}
+    count = len(grid(table, dataset))
+    assert f"{count} configurations with seeds 0, 1, 2." in text
+    assert f"# Runs: {3 * count}" in text
+    script = ROOT / "multirun_scripts" / f"{name}.sh"
+    assert f'python train.py -m experiment={name} "$@"' in script.read_text()
+    assert script.stat().st_mode & 0o111
+
+
+def test_no_other_table_has_an_experiment():
+    names = {path.stem for path in (ROOT / "conf" / "experiment").glob("table*.yaml")}
+    assert names == {f"table{table}_{dataset}" for table, dataset in PARTS}
+
+
+def test_the_scripts_are_valid_shell():
+    for script in (ROOT / "multirun_scripts").glob("*.sh"):
+        subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_a_table_s_grid_is_its_configurations_with_each_seed(sweep):
+    code, out, _, jobs = sweep("experiment=table8_cifar10", "track=none")
+    assert (code, len(jobs)) == (0, 12)
+    configs = [config for config, _ in jobs]
+    assert {config.daso.t_dist for config in configs} == {0.3, 0.5, 1.0, 1.5}
+    assert {config.seed for config in configs} == {0, 1, 2}
+    assert {(config.imb.n1, config.imb.m1) for config in configs} == {(500, 4000)}
+    assert "12 of 12 jobs finished" in out
+
+
+def test_the_command_line_has_the_last_word_in_a_grid(sweep):
+    _, _, _, jobs = sweep("experiment=table1_cifar10", "sweep.rows=fixmatch,fixmatch_daso", "seed=7", *TINY)
+    assert [(config.dataset.name, config.daso.name, config.seed) for config, _ in jobs] == [
+        ("digits", "none", 7),
+        ("digits", "daso", 7),
+    ]  # all four settings of the table have become one, which runs once
+
+
+def test_a_row_is_chosen_by_its_algorithm_or_its_name_in_print():
+    assert len(table_runs("1", "cifar10", ["fixmatch"])) == 4
+    assert len(table_runs("1", "cifar10", ["fixmatch*daso"])) == 4 * 3
+    assert table_runs("8", "cifar10", ["*T_dist=0.5"]) == table_runs("8", "cifar10", ["*t_dist=0.5"])
+    assert len(table_runs("8", "cifar10", ["*T_dist=0.5"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("sweep.table=4", "Semi-Aves"),
+        ("sweep.table=9", "one of 1, 2, 3"),
+        ("sweep.dataset=svhn", "Table 1 has cifar10, cifar100"),
+        ("sweep.rows=fixmach", "the rows are of supervised"),
+        ("seed=interval(0,3)", "single values"),
+    ],
+)
+def test_a_mistake_about_the_grid_is_one_sentence(sweep, typed, says):
+    code, _, err, jobs = sweep("experiment=table1_cifar10", typed)
+    assert (code, jobs) == (2, [])
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_jobs_are_called_by_what_not_all_of_them_have():
+    jobs = [["dataset=digits", "algorithm=fixmatch", "daso.t_dist=0.3", f"seed={seed}"] for seed in (0, 1)]
+    jobs.append(["dataset=digits", "algorithm=usadtm", "seed=0"])
+    assert labels(jobs) == ["fixmatch t_dist=0.3 seed=0", "fixmatch t_dist=0.3 seed=1", "usadtm seed=0"]
+    assert varying(jobs) == ["algorithm", "daso.t_dist", "seed"]
+
+
+def test_a_plan_trains_nothing_and_names_what_cannot_run(sweep, tmp_path):
+    code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch,supervised", "daso=paper", "plan=true")
+    assert (code, jobs) == (1, [])
+    assert "runs          1: 1 new" in out
+    assert "algorithm=supervised makes no pseudo-labels" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
+    out_root = tmp_path / "out"
+    runs = [
+        RunDir(out_root, config_of("experiment=quickstart", "track=none", f"seed={seed}").run_key) for seed in range(3)
+    ]
+    for run in runs:
+        run.path.mkdir(parents=True)
+    runs[0].mark_done()
+    runs[1].metrics.write_text('{"event": "train", "step": 400, "time/unix": 0, "time/steps_per_second": 8.0}\n')
+    runs[2].mark_failed("The loss is not finite.")
+    _, out, _, jobs = sweep("experiment=quickstart", "seed=0,1,2,3", "plan=true")
+    assert jobs == []
+    assert "4: 1 done, 1 partial, 1 failed, 1 new" in out
+    assert "400 of 1,000" in out
+    assert "2,600 to train, of 4,000" in out
+
+
+def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
+    config = config_of("experiment=quickstart", "track=none")
+    run = RunDir(tmp_path / "out", config.run_key)
+    run.path.mkdir(parents=True)
+    from daso.identity import to_yaml
+
+    run.resolved.write_text(to_yaml(config))
+    write_json(run.card, {"name": "", "tags": {}, "device": "cpu"})
+    write_json(run.summary, {"steps": 1000, "seconds": 7200})
+    run.mark_done()
+    _, out, _, _ = sweep("experiment=quickstart", "seed=0,1,2", "plan=true", "hydra/launcher=joblib")
+    assert "4.0 h on cpu for 2 runs, one after another" in out
+    _, out, _, _ = sweep("experiment=quickstart", "seed=1", "train.batch_size=8", "plan=true")
+    assert "unknown for fixmatch" in out
+    (command,) = re.findall(r"this does: python (train.py .*)", out)
+    assert "train.steps=200" in command
+    assert "plan=" not in command
+
+
+def test_a_plan_counts_the_runs_that_others_are_built_on(sweep):
+    _, out, _, _ = sweep("experiment=quickstart", "algorithm=supervised_crt", "daso=none", "seed=0", "plan=true")
+    assert "2: 2 new" in out
+    assert "1,400 to train" in out  # the classifier's stage takes 40 % more
+
+
+def test_a_single_run_has_a_plan_as_well(command, tmp_path):
+    code, out, _, jobs = command("experiment=quickstart", "plan=true", f"out_root={tmp_path / 'out'}", "track=none")
+    assert (code, jobs) == (0, [])
+    assert "1: 1 new" in out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("overrides", [[], ["algorithm=fixmatch"], ["model=wrn10_1"], ["dataset=digits"]])
+def test_the_disk_estimate_is_what_the_networks_take(overrides):
+    from daso.nn.net import Net
+    from daso.nn.wrn import WideResNet
+
+    config = config_of(*overrides)
+    net = Net(WideResNet(config.model.depth, config.model.width, config.dataset.channels), config.dataset.num_classes)
+    floats = 3 * sum(parameter.numel() for parameter in net.parameters())
+    if config.daso.name != "none":
+        floats += config.dataset.num_classes * 256 * net.encoder.out_dim
+    assert disk_bytes(config) == pytest.approx(4 * floats + 500_000, rel=0.02)

@@ -1,10 +1,13 @@
 """A persistent search for good values, found by Hydra through this folder's name."""
 
+import logging
 from typing import Any
 
 from omegaconf import DictConfig
 
 from hydra_plugins.daso_sweeper import GridSweeper
+
+logging.getLogger("alembic").setLevel(logging.WARNING)  # of Optuna's database; talks when it is imported
 
 
 class StudySweeper(GridSweeper):
@@ -30,6 +33,6 @@ class StudySweeper(GridSweeper):
         Raises:
             UserError: the setting is not one that can be searched, or not the study's.
         """
-        from hydra_plugins.daso_study._search import Search  # optuna takes a second to import
+        from hydra_plugins.daso_study._search import Search  # Optuna takes a second to import
 
         Search(self, arguments).run()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import re
 import statistics
 import warnings
@@ -259,9 +258,8 @@ def public(url: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna's notes about experimental parts, and its migration tool's, from the console."""
+    """Keep Optuna's notes about experimental parts from the console."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

@@ -18,13 +18,21 @@ if [ -f "$config" ] && ! grep -q "^ClusterName=$cluster\$" "$config"; then
 fi
 
 stop() {
-  for daemon in slurmd slurmctld munged; do
-    if [ -f "$state/$daemon.pid" ]; then
-      kill "$(cat "$state/$daemon.pid")" 2>/dev/null || true
-      rm -f "$state/$daemon.pid"
-    fi
+  scancel --me 2>/dev/null || true
+  for _ in $(seq 30); do # a node whose jobs cannot be ended is not taken back
+    [ -n "$(squeue --me --noheader 2>/dev/null)" ] || break
+    sleep 1
   done
-  rm -f "$config"
+  for daemon in slurmd slurmctld munged; do
+    [ -f "$state/$daemon.pid" ] || continue
+    pid=$(cat "$state/$daemon.pid")
+    kill "$pid" 2>/dev/null || true
+    for _ in $(seq 100); do
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.1
+    done
+  done
+  rm -rf "$state" "$config"
 }
 
 configure() {
@@ -67,10 +75,7 @@ start() {
   pidof slurmctld >/dev/null || slurmctld
   pidof slurmd >/dev/null || slurmd
   for _ in $(seq 60); do
-    if sinfo -h -o %T 2>/dev/null | grep -qE 'idle|mixed|allocated'; then
-      sinfo
-      return
-    fi
+    if sinfo -h -o %T 2>/dev/null | grep -qE '^(idle|mixed|allocated)'; then return; fi
     sleep 1
   done
   echo "SLURM did not come up; see $state/*.log" >&2

@@ -135,7 +135,7 @@ def _train(
         draw_figures(folder, state)
         console.summary(summary)
         status = "FINISHED"
-    except RunFailed:
+    except Exception:
         status = "FAILED"
         raise
     finally:

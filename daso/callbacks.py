@@ -23,6 +23,8 @@ from daso.sweep.tables import print_ends
 from daso.track import sweeps
 from daso.track.mlflow import Status
 
+STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
+
 
 class SweepReport(Callback):
     """Opens a sweep's session and tracking store, collects how the jobs ended, and closes with their table.
@@ -152,10 +154,8 @@ class SweepReport(Callback):
         if ends:
             print_ends(ends)
         if report._sweep is not None:
-            states = {end.state for end in ends}
-            status: Status = "KILLED" if STOPPED in states else "FINISHED" if states <= {FINISHED} else "FAILED"
-            before = [key for key, end in report._known.items() if end.state == FINISHED]
-            sweeps.finish(report._sweep, status, report._out_root, before)
+            statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
+            sweeps.finish(report._sweep, report._out_root, statuses)
         for number, handler in report._handlers.items():
             signal.signal(number, handler)
         if stop:

@@ -1,13 +1,16 @@
 """One job of a sweep, from its start to a `JobResult`, whatever becomes of it."""
 
 import signal
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from math import nan
 
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.rundir import RunDir
 from daso.schema import Config
+from daso.sweep.lines import Named
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session
 from daso.sweep.supervise import Killed, is_worker, isolated, watch
 
@@ -47,15 +50,22 @@ def run_job(
 
 def _forked(config: Config, go: Go, session: Session) -> JobResult:
     """A job in a process of its own: neither a crash nor the kernel's memory killer carries over to others."""
+
+    def attempt() -> JobResult:
+        if session.owned():
+            return _attempt(config, go)
+        with redirect_stdout(Named(sys.stdout, session.label(config.run_key))):  # others are under way as well
+            return _attempt(config, go)
+
     try:
-        return isolated(lambda: _attempt(config, go), lambda: session.stopping() is not None)
+        result = isolated(attempt, lambda: session.stopping() is not None)
     except Killed as death:
-        if session.stopping() is not None:
-            return JobResult(nan, STOPPED, config.run_key, str(death))
-        folder = RunDir(config.out_root, config.run_key)
-        if folder.path.exists():
-            folder.mark_failed(str(death))
-        return JobResult(nan, FAILED, config.run_key, str(death))
+        state = FAILED if session.stopping() is None else STOPPED
+        result = JobResult(nan, state, config.run_key, str(death))
+    folder = RunDir(config.out_root, config.run_key)
+    if result.state == FAILED and folder.path.exists():
+        folder.mark_failed(result.reason)
+    return result
 
 
 def _direct(config: Config, go: Go, session: Session) -> JobResult:

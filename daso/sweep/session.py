@@ -134,6 +134,10 @@ class Session:
         """What `share` told; empty if nothing."""
         return read_json(self.folder / "shared") or {}
 
+    def label(self, run_key: str) -> str:
+        """What the sweep calls a run; its key if nothing."""
+        return str(self.shared().get("labels", {}).get(run_key, run_key))
+
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         if self.folder.exists():  # or the sweep is over: a job that outlives it has nobody to tell
             write_json(self.folder / name, value)

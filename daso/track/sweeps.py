@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,15 @@ def start(sweep: Sweep) -> None:
     _apart({"action": "start", "sweep": dataclasses.asdict(sweep)})
 
 
-def finish(sweep: Sweep, status: mlflow.Status, out_root: str, before: list[str]) -> None:
-    """End the parent run, and put under it those runs of `out_root` that were finished before the sweep started."""
-    _apart({"action": "finish", "sweep": dataclasses.asdict(sweep), "status": status, "root": out_root, "keys": before})
+def finish(sweep: Sweep, out_root: str, ends: Mapping[str, mlflow.Status]) -> None:
+    """End the parent run and those of jobs that were killed; put under it what was finished before the sweep started.
+
+    Args:
+        sweep: the sweep.
+        out_root: where its runs are.
+        ends: how they ended, by run key.
+    """
+    _apart({"action": "finish", "sweep": dataclasses.asdict(sweep), "root": out_root, "ends": dict(ends)})
 
 
 def parent_run(client: Any, experiment_id: str, tags: dict[str, str]) -> str:
@@ -78,7 +85,7 @@ def main() -> int:
             if order["action"] == "start":
                 _start(sweep)
             else:
-                _finish(sweep, order["status"], order["root"], order["keys"])
+                _finish(sweep, order["root"], order["ends"])
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -94,19 +101,28 @@ def _start(sweep: Sweep) -> None:
         client.set_tag(parent, "runs", str(len(sweep.runs)))
 
 
-def _finish(sweep: Sweep, status: mlflow.Status, root: str, keys: list[str]) -> None:
+def _finish(sweep: Sweep, root: str, ends: dict[str, mlflow.Status]) -> None:
     client, parent = _parent(sweep)
-    for run in (RunDir(root, key) for key in keys):
+    for key, status in ends.items():
+        run = RunDir(root, key)
         card, note = read_json(run.card), read_json(run.mirror) or {}
-        there = (note.get("uri"), note.get("experiment")) == (sweep.uri, sweep.experiment)
-        if card is None or not there or card["tags"].get(SWEEP) == sweep.key:
+        if card is None or (note.get("uri"), note.get("experiment")) != (sweep.uri, sweep.experiment):
             continue
-        name = sweep.runs[run.key]
-        client.update_run(note["run_id"], name=name)
-        for tag in ({PARENT: parent} | sweep.tags).items():
-            client.set_tag(note["run_id"], *tag)
-        write_json(run.card, card | {"name": name, "tags": card["tags"] | sweep.tags})
-    client.set_terminated(parent, status)
+        if status != "FINISHED" and client.get_run(note["run_id"]).info.status == "RUNNING":
+            client.set_terminated(note["run_id"], status)
+        if status == "FINISHED" and card["tags"].get(SWEEP) != sweep.key:
+            _adopt(client, parent, sweep, run, card, note["run_id"])
+    worst = next((status for status in ("KILLED", "FAILED") if status in ends.values()), "FINISHED")
+    client.set_terminated(parent, worst)
+
+
+def _adopt(client: Any, parent: str, sweep: Sweep, run: RunDir, card: dict[str, Any], run_id: str) -> None:
+    """Put a finished run under the parent run, in MLflow and on disk."""
+    name = sweep.runs[run.key]
+    client.update_run(run_id, name=name)
+    for tag in ({PARENT: parent} | sweep.tags).items():
+        client.set_tag(run_id, *tag)
+    write_json(run.card, card | {"name": name, "tags": card["tags"] | sweep.tags})
 
 
 def _parent(sweep: Sweep) -> tuple[Any, str]:

@@ -112,10 +112,11 @@ class GridSweeper(Sweeper):
 
         def configuration(overrides: list[str]) -> Config:
             seeds = [item for item in overrides if SEED.fullmatch(item)]
-            config: Config = unseeded(tuple(item for item in overrides if item not in seeds))
-            if seeds and self.seed_is_read:
-                return conf.configuration(overrides, composed)
-            return conf.reseeded(config, int(seeds[-1].partition("=")[2])) if seeds else config
+            if seeds and not READS_SEED.search(" ".join(overrides)):
+                config = unseeded(tuple(item for item in overrides if item not in seeds))
+                if not self.seed_is_read:
+                    return conf.reseeded(config, int(seeds[-1].partition("=")[2]))
+            return conf.configuration(overrides, composed)
 
         jobs: dict[str, Job] = {}
         for overrides, label in zip(combinations, labels(combinations)):

@@ -53,6 +53,19 @@ def test_a_table_s_grid_is_its_configurations_with_each_seed(sweep):
     assert "12 of 12 jobs finished" in out
 
 
+def test_a_table_needs_no_experiment_and_an_experiment_no_m(sweep, command, tmp_path):
+    named = sweep("sweep.table=8", "sweep.dataset=cifar10", "seed=0")[3]
+    assert len(named) == 4
+    alone = command("experiment=table8_cifar10", "seed=0", "track=none", f"out_root={tmp_path / 'other'}")[3]
+    assert [config.run_key for config, _ in alone] == [config.run_key for config, _ in named]
+
+
+def test_what_reads_the_seed_is_resolved_for_each_seed(sweep):
+    jobs = sweep("experiment=quickstart", "seed=1,2", "train.mu=${seed}")[3]
+    # a job has a name if its run key is the planned one
+    assert [(config.train.mu, provenance.name) for config, provenance in jobs] == [(1, "seed=1"), (2, "seed=2")]
+
+
 def test_the_command_line_has_the_last_word_in_a_grid(sweep):
     _, _, _, jobs = sweep("experiment=table1_cifar10", "sweep.rows=fixmatch,fixmatch_daso", "seed=7", *TINY)
     assert [(config.dataset.name, config.daso.name, config.seed) for config, _ in jobs] == [

@@ -36,7 +36,7 @@ from daso.version import code_version
 
 POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
 SEED = re.compile(r"seed=\d+")
-READS_SEED = re.compile(r"\$\{[^}]*\bseed\b")
+READS_SEED = re.compile(r"\$\\?\{[^}]*\bseed\b")  # Hydra escapes the brace in overrides
 TRIES = 3  # starts of workers in a row in which no job ends
 
 

@@ -1,0 +1,33 @@
+"""Every preset, on real images, learns: its labeled loss is finite and falls."""
+
+from pathlib import Path
+
+import pytest
+
+from daso.app import run
+from daso.rundir import RunDir
+from daso.track.jsonl import read
+from tests.compose import NOWHERE, config_of
+
+PRESETS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "algorithm").glob("*.yaml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_labeled_loss_of_a_preset_falls_over_200_steps(tmp_path, preset):
+    config = config_of(
+        "experiment=quickstart",
+        f"algorithm={preset}",
+        f"out_root={tmp_path}",
+        "track=none",
+        "train.steps=200",
+        "train.log_every=20",
+        "train.eval_every=100",
+        "daso.warmup_steps=60",
+        "daso.update_every=20",
+    )
+    run(config, NOWHERE)
+    rows = [row for row in read(RunDir(tmp_path, config.run_key).metrics) if row["event"] == "train"]
+    losses = [row["train/loss_cls"] for row in rows]
+    assert all(loss is not None for loss in losses)
+    assert losses[-1] < losses[0]

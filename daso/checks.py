@@ -4,7 +4,8 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from daso.schema import ALGORITHMS, UNKNOWN, Config, Offer, require
+from daso.data.sizes import check_sizes
+from daso.schema import ALGORITHMS, Config, Offer, require
 from daso.unlabeled import SHIPPED, shipped
 
 
@@ -22,7 +23,7 @@ def check(config: Config) -> list[str]:
     _check_refinement(config)
     _check_heads(config)
     _check_protocol(config)
-    _check_class_sizes(config)
+    check_sizes(config.dataset, config.imb, config.dataset.class_size)
     return _warnings(config)
 
 
@@ -144,35 +145,6 @@ def _check_protocol(config: Config) -> None:
             protocol.retrain,
             f"the second stage would have no step of train.steps={steps}",
         )
-
-
-def _check_class_sizes(config: Config) -> None:
-    """Refuse sizes that the data set cannot fill, and classes that truncation would leave empty."""
-    dataset, imb = config.dataset, config.imb
-    held_out = dataset.num_valid // dataset.num_classes
-    room = dataset.class_size - held_out
-    has = f"a class of {dataset.name} has {dataset.class_size} training images"
-    has += f", of which dataset.num_valid={dataset.num_valid} takes {held_out}" if held_out else ""
-    if dataset.unknown_unlabeled:
-        own = f"{dataset.name} brings its own unlabeled images, unlabeled in truth: imb.m1=unknown imb.gamma_u=unknown"
-        require(imb.m1 == UNKNOWN, "imb.m1", imb.m1, own)
-        require(imb.gamma_u == UNKNOWN, "imb.gamma_u", imb.gamma_u, own)
-        require(imb.n1 <= room, "imb.n1", imb.n1, f"{has}, so {room} at most")
-    else:
-        made = f"the unlabeled set of {dataset.name} is made from its training images, so a number"
-        require(imb.m1 != UNKNOWN, "imb.m1", imb.m1, made)
-        require(imb.gamma_u != UNKNOWN, "imb.gamma_u", imb.gamma_u, made)
-        require(imb.n1 + imb.m1 <= room, "imb.n1 + imb.m1", f"{imb.n1} + {imb.m1}", f"{has}, so {room} at most")
-        _check_tail("imb.gamma_u", imb.gamma_u, "imb.m1", imb.m1)
-    _check_tail("imb.gamma_l", imb.gamma_l, "imb.n1", imb.n1)
-
-
-def _check_tail(key: str, value: float, head_key: str, head: int) -> None:
-    """The smallest class has int(head / imbalance) images (App. C.1, truncated): at least one is needed."""
-    imbalance = value if value >= 1 else 1 / value
-    bound = f"below {head}" if value >= 1 else f"above 1/{head}"
-    right = f"{head_key}={head} would leave the smallest class empty, so choose it {bound}"
-    require(int(head * (1 / imbalance)) >= 1, key, f"{value:g}", right)
 
 
 def _warnings(config: Config) -> list[str]:

@@ -83,7 +83,7 @@ def assumed_counts(config: Config, rows: int) -> list[float]:
     elif goal == "estimate":
         weights = _estimate(config)
     if weights is None:
-        from daso.data.split import class_counts
+        from daso.data.sizes import class_counts
 
         weights = class_counts(imb.n1 if imb.m1 == UNKNOWN else imb.m1, imb.gamma_l, classes)
     return [weight * rows / sum(weights) for weight in weights]

@@ -1,7 +1,6 @@
 """Which images a run trains on: the long-tailed labeled and unlabeled sets and the validation set, as row numbers.
 
 Legend: C classes, n1 / m1 labeled / unlabeled images of the largest class, gamma imbalance (largest / smallest class).
-NumPy only: the configuration is checked with it before anything heavy is imported.
 """
 
 import hashlib
@@ -15,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from daso.data.sizes import check_sizes, class_counts
 from daso.errors import UserError
-from daso.schema import UNKNOWN, DatasetConfig, ImbalanceConfig, require
+from daso.schema import DatasetConfig, ImbalanceConfig
 
 Rows = npt.NDArray[np.int64]
 
@@ -27,27 +27,6 @@ class Split(NamedTuple):
     labeled: Rows  # of train_x
     unlabeled: Rows  # of train_x, or of unlabeled_x where the data set brings its own unlabeled images; may be empty
     valid: Rows  # of train_x; may be empty
-
-
-def class_counts(n_max: int, gamma: float, classes: int) -> list[int]:
-    """Images per class, head to tail: N_k = N_1 * gamma^(-(k-1)/(C-1)), truncated (paper, App. C.1).
-
-    A gamma below 1 is the reversed distribution: the last class is the largest, the first has gamma * n_max images.
-    """
-    reversed_order = gamma < 1
-    tail = gamma if reversed_order else 1 / gamma
-    counts = [int(n_max * tail ** (rank / max(classes - 1.0, 1.0))) for rank in range(classes)]
-    return counts[::-1] if reversed_order else counts
-
-
-def check_counts(dataset: DatasetConfig, imb: ImbalanceConfig, with_unlabeled: bool) -> None:
-    """Refuse class sizes that the data set cannot give; needs no data, so that a typing mistake costs no start-up.
-
-    Raises:
-        UserError: an unlabeled setting that does not suit the data set, more images asked for than the smallest class
-            has, or a labeled class that truncation leaves empty.
-    """
-    _check_counts(dataset, imb, with_unlabeled, dataset.class_size)
 
 
 def make_split(
@@ -71,11 +50,11 @@ def make_split(
         n_extra: images of the data set's own unlabeled set, 0 if it has none.
 
     Raises:
-        UserError: as `check_counts`, with the class sizes of `train_y`.
+        UserError: as `check_sizes`, with the class sizes of `train_y`.
     """
     classes = dataset.num_classes
     smallest = int(np.bincount(train_y, minlength=classes).min())
-    _check_counts(dataset, imb, with_unlabeled, smallest)
+    check_sizes(dataset, imb, smallest)
     rows: Rows = np.arange(len(train_y), dtype=np.int64)
     valid = unlabeled = rows[:0]
     head_first = range(classes)
@@ -178,31 +157,6 @@ def _deal(
         for pile, part in zip(dealt, parts):
             pile.append(part)
     return [np.concatenate(parts) for parts in dealt]
-
-
-def _check_counts(dataset: DatasetConfig, imb: ImbalanceConfig, with_unlabeled: bool, class_size: int) -> None:
-    name = dataset.name
-    free = class_size - dataset.num_valid // dataset.num_classes
-    held_out = f" after dataset.num_valid={dataset.num_valid} are held out" if dataset.num_valid else ""
-    room = f"the smallest class of {name} has {max(free, 0)} training images{held_out}"
-    m1 = 0
-    if with_unlabeled and dataset.unknown_unlabeled:
-        for key, value in (("imb.m1", imb.m1), ("imb.gamma_u", imb.gamma_u)):
-            require(value == UNKNOWN, key, value, f"{name} brings its own unlabeled images, so it must be {UNKNOWN}")
-    elif with_unlabeled:
-        for key, value in (("imb.m1", imb.m1), ("imb.gamma_u", imb.gamma_u)):
-            require(value != UNKNOWN, key, value, f"{name} has no unlabeled images of its own, so it must be a number")
-        m1 = imb.m1
-    require(imb.n1 <= free, "imb.n1", imb.n1, room)
-    require(imb.n1 + m1 <= free, "imb.m1", m1, f"with imb.n1={imb.n1} a class gives {imb.n1 + m1} images, but {room}")
-    counts = class_counts(imb.n1, imb.gamma_l, dataset.num_classes)
-    require(
-        min(counts) > 0,
-        "imb.gamma_l",
-        imb.gamma_l,
-        f"with imb.n1={imb.n1} it leaves {counts.count(0)} of {dataset.num_classes} classes without a labeled image, "
-        "so lower imb.gamma_l or raise imb.n1",
-    )
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from daso.data.split import class_counts, make_split
+from daso.data.sizes import class_counts
+from daso.data.split import make_split
 from daso.data.streams import Stream, permutation_round
 from daso.schema import DatasetConfig, ImbalanceConfig
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from daso.data.split import class_counts
+from daso.data.sizes import class_counts
 from daso.errors import UserError
 from daso.splits import main, read
 

@@ -9,7 +9,8 @@ import torch
 
 from daso import stages
 from daso.app import run
-from daso.data.split import Split, class_counts, hold_out
+from daso.data.sizes import class_counts
+from daso.data.split import Split, hold_out
 from daso.errors import UserError
 from daso.protocol.estimate import Estimate, estimate
 from daso.rundir import RunDir

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from daso.data.split import Split, check_counts, checksum, class_counts, load, make_split, save
+from daso.data.sizes import check_sizes, class_counts
+from daso.data.split import Split, checksum, load, make_split, save
 from daso.errors import UserError
 from daso.schema import DatasetConfig, ImbalanceConfig
 
@@ -43,7 +44,7 @@ def shuffled_labels(class_size, classes=10, seed=0):
 @st.composite
 def possible_settings(draw):
     classes = draw(st.integers(2, 12))
-    n1, m1, held = draw(st.integers(2, 30)), draw(st.integers(1, 30)), draw(st.integers(0, 5))
+    n1, m1, held = draw(st.integers(2, 30)), draw(st.integers(10, 30)), draw(st.integers(0, 5))
     gamma_l = draw(st.floats(1, n1 * 0.9) | st.just(1.0))
     gamma_u = draw(st.sampled_from([1, 3, 10, "1/10", 0.5]))
     assume(min(class_counts(n1, gamma_l, classes)) > 0)
@@ -126,26 +127,21 @@ def test_uniform_labels_beside_own_unlabeled_images_are_n1_per_class():
 
 
 @pytest.mark.parametrize(
-    ("data", "sizes", "with_unlabeled", "named"),
+    ("data", "sizes", "named"),
     [
-        (dataset(5000), imb(5001, 10), False, "imb.n1=5001"),
-        (dataset(5000), imb(1500, 4000), True, "imb.m1=4000"),
-        (dataset(5000, num_valid=5000), imb(500, 4001), True, "dataset.num_valid=5000"),
-        (dataset(5000), imb(50, 100, gamma_l=100), True, "imb.gamma_l=100"),
-        (dataset(5000), imb(500, "unknown"), True, "imb.m1=unknown"),
-        (dataset(5000), imb(500, 4000, 1, "unknown"), True, "imb.gamma_u=unknown"),
-        (own_unlabeled(500), imb(450, 1000, 1, "unknown"), True, "imb.m1=1000"),
-        (own_unlabeled(500), imb(450, "unknown", 1, 10), True, "imb.gamma_u=10"),
-        (own_unlabeled(500, num_valid=1000), imb(450, "unknown", 1, "unknown"), True, "imb.n1=450"),
+        (dataset(5000), imb(1500, 4000), r"imb.n1 \+ imb.m1=1500 \+ 4000"),
+        (dataset(5000, num_valid=5000), imb(500, 4001), "dataset.num_valid=5000 takes 500"),
+        (dataset(5000), imb(50, 100, gamma_l=100), "imb.gamma_l=100"),
+        (dataset(5000), imb(500, "unknown"), "imb.m1=unknown"),
+        (dataset(5000), imb(500, 4000, 1, "unknown"), "imb.gamma_u=unknown"),
+        (own_unlabeled(500), imb(450, 1000, 1, "unknown"), "imb.m1=1000"),
+        (own_unlabeled(500), imb(450, "unknown", 1, 10), "imb.gamma_u=10"),
+        (own_unlabeled(500, num_valid=1000), imb(450, "unknown", 1, "unknown"), "imb.n1=450"),
     ],
 )
-def test_impossible_class_sizes_are_refused_without_data(data, sizes, with_unlabeled, named):
+def test_impossible_class_sizes_are_refused_without_data(data, sizes, named):
     with pytest.raises(UserError, match=named):
-        check_counts(data, sizes, with_unlabeled)
-
-
-def test_unlabeled_size_is_not_checked_where_unlabeled_data_are_discarded():
-    check_counts(dataset(5000), imb(1500, 4000), with_unlabeled=False)
+        check_sizes(data, sizes, data.class_size)
 
 
 def test_a_class_smaller_than_configured_is_refused():

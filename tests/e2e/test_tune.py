@@ -51,7 +51,8 @@ def test_a_killed_study_goes_on_and_repeats_no_trial(tmp_path):
     assert code == 0, out
     assert "1 of 3 trials are complete" in out
     assert states(tmp_path) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    assert trials(tmp_path)[1].params == trials(tmp_path)[2].params
+    killed, repeated = (trial.params for trial in trials(tmp_path)[1:3])
+    assert killed.items() <= repeated.items()  # fewer, if the kill came while its values were being drawn
     tried = {tuple(trial.params.items()) for trial in trials(tmp_path) if trial.value is not None}
     assert len(tried) == 3
     runs = [key for trial in trials(tmp_path) for key in trial.user_attrs.get("runs", [])]

@@ -14,20 +14,20 @@ import functools
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from official_data import Row
 from official_step import ListHistogram, ListQueue, OfficialStep, PlainNet, average, rows_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from daso.build import build, configure_torch
-from daso.conf import register, resolve
+from daso.conf import configuration
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.views import ViewSpec, draw
@@ -62,9 +62,10 @@ def make_config(model: str, batch: int, precision: Precision) -> Config:
         f"model={model} train.batch_size={batch} train.precision={precision.name} "
         f"daso.warmup_steps={WARMUP} daso.update_every={WARMUP}"
     )
-    register()
-    with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
-        return resolve(compose("config", overrides.split()))
+    root = str(Path(__file__).resolve().parents[1])  # Hydra looks for the project's plugins on the path
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    return configuration(overrides.split())
 
 
 def make_data() -> tuple[Arrays, Split]:

@@ -28,11 +28,11 @@ from daso.slots.darp import Darp, refine
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
-from daso.train.loop import make_clock
+from daso.train.engine import make_clock
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
 from daso.train.step import TrainStep
-from daso.types import Batch, Flags, Labels, Nets, Outcome, Target
+from daso.types import Batch, Clock, Flags, Labels, Nets, Outcome, Target
 
 LABELED, UNLABELED, DIM, ROWS = 64, 128, 128, 15_651
 SETS = [(9_922, 10), (100_000, 10), (15_651, 100)]  # unlabeled images and classes: CIFAR-10, STL-10, CIFAR-100
@@ -72,6 +72,11 @@ def total(tasks: dict[str, list[float]]) -> list[float]:
     return [sum(turn) for turn in zip(*tasks.values(), strict=True)]
 
 
+def device_clock(step: int, steps: int, device: torch.device) -> Clock:
+    """The clock of `step`, on the device."""
+    return Clock(*(value.to(device) for value in make_clock(step, steps)))
+
+
 def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """One step's work of each slot's state, the networks' outputs given."""
     torch.manual_seed(0)
@@ -84,7 +89,7 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     feats, p = torch.randn(LABELED, DIM, device=device), torch.randn(UNLABELED, classes, device=device).softmax(1)
     idx, batch = torch.randperm(ROWS)[:UNLABELED].to(device), Batch(feats, y, (), y)
     conf, label = p.max(1)
-    labels, clock, nets = Labels(label, conf), make_clock(7, 10, device), Nets(*[torch.nn.Module()] * 2)
+    labels, clock, nets = Labels(label, conf), device_clock(7, 10, device), Nets(*[torch.nn.Module()] * 2)
     outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), Target(p, *labels, labels))
 
     def prototypes_and_histogram() -> None:
@@ -122,7 +127,7 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         train = TrainStep(
             nets, FixMatch(), slots, build_optimizer(nets.student, OptimConfig("sgd", 0.03, Schedule.constant)), 0.999
         )
-        return lambda: train(batch, noise, make_clock(6000, 250_000, device), Flags(semantic=True))
+        return lambda: train(batch, noise, device_clock(6000, 250_000, device), Flags(semantic=True))
 
     return {
         "FixMatch": step(),

@@ -5,8 +5,9 @@
 
 Both sides train on the same images with the same random numbers. First their losses are compared, in float64 over
 several steps and in float32 at the first one: where they differ, no speed is printed. Then the steps are taken in
-turn, one thread, CPU seconds, ratios pair by pair, the median of them reported. The baseline's images are made in this
-process, so that their cost is seen; its random numbers are made beforehand.
+turn, one thread, CPU seconds, ratios pair by pair, the median of them reported. The baseline's images come from its
+loaders, which draw their own random numbers, without workers, so that their cost is seen; it then trains on those that
+belong to the project's random numbers, which are made beforehand.
 """
 
 import argparse
@@ -16,31 +17,31 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from official_data import Row
-from official_step import ListHistogram, ListQueue, OfficialStep, PlainNet, average, rows_of
+from official_data import Images, loader, per_image
+from official_step import ListHistogram, ListQueue, OfficialStep, PlainNet, average
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from daso.build import build, configure_torch
+from daso.build import build
 from daso.conf import configuration
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.views import ViewSpec, draw
+from daso.execution import configure_torch
 from daso.nn import ema
 from daso.nn.net import Net
 from daso.nn.wrn import WideResNet
 from daso.schema import Config, DasoConfig, OptimConfig, Precision, Schedule
 from daso.slots.daso import Daso
 from daso.slots.prototypes import Prototypes
-from daso.train.loop import make_clock
+from daso.train.engine import make_clock
 from daso.train.optimizer import build_optimizer, set_lr
 from daso.train.schedule import learning_rate
-from daso.train.step import draw_noise
 from daso.types import Batch, View
 
 BATCH = {"wrn28_2": 32, "wrn10_1": 64}  # labeled images a step
@@ -48,6 +49,7 @@ GOALS = {("wrn28_2", "fp32"): 1.25, ("wrn28_2", "bf16"): 2.2, ("wrn10_1", "fp32"
 CLASSES, MU, WARMUP = 10, 2, 2  # WARMUP: steps of DASO's warm-up and of its histogram period
 OPTIM = OptimConfig("sgd", 0.03, Schedule.constant)
 CHECK_STEPS, CHECK_BATCH, REL_F64, REL_F32 = 5, 8, 1e-6, 1e-4
+LOADED = 1000  # batches of the baseline's loaders, more than are taken
 CPU = torch.device("cpu")
 
 
@@ -93,9 +95,8 @@ class Ours:
 
     def train(self, step: int, fed: tuple[Batch, Tensor | None]) -> dict[str, Tensor]:
         parts, steps, (batch, truth) = self.parts, self.parts.config.train.steps, fed
-        noise = draw_noise(parts.draws, parts.generator, step, CPU)
         set_lr(parts.optimizer, learning_rate(parts.config.optim, step, steps))
-        outcome = parts.step(batch, noise, make_clock(step, steps, CPU), parts.slots.flags(step))
+        outcome = parts.engine.step(batch, {}, make_clock(step, steps), parts.slots.flags(step))
         parts.meters.add(outcome, batch.y, truth)
         return outcome.losses
 
@@ -110,11 +111,17 @@ class Official:
         self.labeled = images[split.labeled], arrays.train_y[split.labeled]
         self.unlabeled = images[split.unlabeled], arrays.train_y[split.unlabeled]
         self.step = OfficialStep(parts.config, parts.nets.student)
-        self.given: list[tuple[np.ndarray, list[int], View, list[Row]]] = []
-        self.labels: list[Tensor] = []
+        self.loaders = [self.batches(*self.labeled, (View.WEAK,), self.feed.sizes.labeled)]
+        self.loaders.append(self.batches(*self.unlabeled, (View.WEAK, View.STRONG), self.feed.sizes.unlabeled))
+        self.fed: tuple[Tensor, ...] = ()
+
+    def batches(self, images: np.ndarray, labels: np.ndarray, views: tuple[View, ...], size: int) -> Iterator[object]:
+        """The baseline's endless loader."""
+        rows = np.random.RandomState(0).randint(0, len(images), LOADED * size).tolist()
+        return iter(loader(Images(images, labels, views, self.spec), rows, size, 0))
 
     def prepare(self, step: int) -> None:
-        """Look up rows and random numbers."""
+        """Make the images of the project's step."""
         b, bu = self.feed.sizes
         rows = self.feed.labeled.rows(step, b).tolist()
         idx = self.feed.unlabeled.rows(step, bu).tolist()
@@ -123,15 +130,18 @@ class Official:
             (self.unlabeled, idx, View.WEAK, "views/unlabeled/0"),
             (self.unlabeled, idx, View.STRONG, "views/unlabeled/1"),
         )
-        self.given = [
-            (images, r, view, rows_of(draw(view, len(r), self.generator(stream, step), self.spec)))
+        x, weak, strong = (
+            self.step.view(
+                images, r, view, per_image(draw(view, len(r), self.generator(stream, step), self.spec), len(r))
+            )
             for (images, _), r, view, stream in views
-        ]
-        self.labels = [torch.tensor(self.labeled[1][rows]), torch.tensor(self.unlabeled[1][idx])]
+        )
+        self.fed = x, torch.tensor(self.labeled[1][rows]), weak, strong, torch.tensor(self.unlabeled[1][idx])
 
     def data(self, step: int) -> tuple[Tensor, ...]:
-        x, weak, strong = (self.step.view(*given) for given in self.given)
-        return x, self.labels[0], weak, strong, self.labels[1]
+        for batches in self.loaders:
+            next(batches)
+        return self.fed
 
     def train(self, step: int, fed: tuple[Tensor, ...]) -> dict[str, float]:
         return self.step(step, *fed)
@@ -232,7 +242,7 @@ def bookkeeping(model: str, classes: int, reps: int) -> dict[str, tuple[float, f
     label = torch.randint(0, classes, (MU * bl,), generator=random)
     listed, daso = ListHistogram(classes, 100), Daso(classes, dim, DasoConfig("daso"))
     daso.prototypes = NoPrototypes()  # type: ignore[assignment]
-    batch, step, clock = Batch(f, y, (), label), [0], make_clock(1000, 10**6, CPU)
+    batch, step, clock = Batch(f, y, (), label), [0], make_clock(1000, 10**6)
 
     def official_histogram() -> None:
         listed.push(label)

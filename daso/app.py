@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from daso import devices
-from daso.build import build, configure_torch, data_of, resolve_device
+from daso.build import build, data_of
 from daso.checks import check
 from daso.data import split as splits
 from daso.errors import RunFailed, UserError
+from daso.execution import configure_torch, resolve_device
 from daso.identity import plain, to_yaml
 from daso.rundir import RunDir, method_name, objective, ratio, read_json, replace_file, run_name, write_json
 from daso.schema import Config, Provenance
@@ -23,8 +24,8 @@ from daso.track import mlflow
 from daso.track.console import Console
 from daso.track.figures import confusion_figure, pseudo_label_figure
 from daso.track.jsonl import Journal
-from daso.train import checkpoint
-from daso.train.loop import Parts, State, measure, train
+from daso.train import checkpoint, evaluate
+from daso.train.loop import Parts, State, evaluated, predictor, tallies, train
 from daso.version import code_version
 
 
@@ -48,7 +49,7 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         Interrupted: a signal ended it; a checkpoint is written.
     """
     device = resolve_device(config.device)
-    environment = configure_torch(config, device)
+    environment = configure_torch(own(config), device)
     folder, console = RunDir(config.out_root, config.run_key), Console()
     if config.eval_only:
         with _place(config, device, console) as device:
@@ -206,7 +207,7 @@ def evaluate_only(
     parts, state = prepare(own(config), folder, device), State()
     state.unpack(parts, checkpoint.load(folder.checkpoint, config.run_key, device))
     console.header(_facts(run_name(plain(config)), parts, environment, state))
-    measured, _ = measure(parts)
+    measured = evaluate.measure(tallies(parts, predictor(parts, evaluated(parts))), parts.counts).get().metrics
     console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
     summary = summarise(parts, state, environment) | measured
     console.summary(summary)
@@ -253,7 +254,7 @@ def sentences(device: torch.device) -> Iterator[None]:
 
 def _check_environment(saved: dict[str, Any], now: dict[str, Any], across: bool) -> None:
     differing = [
-        f"{name} was {saved.get(name)} and is {value}" for name, value in now.items() if saved.get(name) != value
+        f"{name} was {saved[name]} and is {value}" for name, value in now.items() if saved.get(name, value) != value
     ]
     if differing and not across:
         raise UserError(

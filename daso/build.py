@@ -1,7 +1,6 @@
 """From a configuration to the objects of a run: the only file that knows every concrete class."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.streams import Stream, class_aware_round, permutation_round
 from daso.data.views import Views, ViewSpec, draw
-from daso.errors import UserError
+from daso.execution import build_autocast, effective_compile, effective_precision
 from daso.learners.base import Learner
 from daso.learners.fixmatch import FixMatch
 from daso.learners.meanteacher import MeanTeacher
@@ -39,7 +38,6 @@ from daso.schema import (
     FrozenBn,
     MeanTeacherAlgorithm,
     MixMatchAlgorithm,
-    Precision,
     PseudoLabelAlgorithm,
     ReMixMatchAlgorithm,
     RetrainAlgorithm,
@@ -56,6 +54,8 @@ from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
 from daso.stages import assumed_counts, encoder_of
+from daso.train.capture import CudaGraphs, Graphs
+from daso.train.engine import Engine
 from daso.train.loop import Parts
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
@@ -64,68 +64,13 @@ from daso.train.step import TrainStep
 from daso.types import Nets, Sizes, View
 
 
-def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; anything else is taken at its word.
-
-    Raises:
-        UserError: the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device={name} is not a device: auto, cpu, cuda or cuda:1 would be.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device={name} is not supported: auto, cpu, cuda or cuda:1 would be.")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            found = f"{count} GPU{'s' * (count > 1)}" if count else "no CUDA"
-            raise UserError(
-                f"device={name} is not here: this machine has {found}; device=cpu or device=auto would run."
-            )
-    return device
-
-
-def configure_torch(config: Config, device: torch.device) -> dict[str, Any]:
-    """Set every process-wide switch of torch that a run depends on; returns what bit equality depends on.
-
-    Jobs of one sweep share a process, so each sets them all.
-
-    Raises:
-        UserError: a precision that the device cannot do.
-    """
-    train = config.train
-    precision = effective_precision(train.precision, device)
-    torch.set_num_threads(train.threads)
-    torch.backends.cuda.matmul.allow_tf32 = precision is Precision.tf32
-    torch.backends.cudnn.allow_tf32 = precision is Precision.tf32
-    torch.backends.cudnn.benchmark = not train.deterministic
-    torch.backends.cudnn.deterministic = train.deterministic
-    return {
-        "device": device.type,
-        "precision": precision.value,
-        "threads": train.threads,
-        "torch": str(torch.__version__),
-    }
-
-
-def effective_precision(precision: Precision, device: torch.device) -> Precision:
-    """What `train.precision` means on a device: auto is tf32 on CUDA, fp32 on the CPU."""
-    if precision is Precision.auto:
-        return Precision.tf32 if device.type == "cuda" else Precision.fp32
-    if precision is Precision.tf32 and device.type == "cpu":
-        raise UserError("train.precision=tf32 is not possible on a CPU: fp32, bf16 or auto would be.")
-    return precision
-
-
 def build(
     config: Config,
     device: torch.device,
     arrays: Arrays,
     split: Split,
     dtype: torch.dtype = torch.float32,
+    graphs: Graphs | None = None,
 ) -> Parts:
     """Put a run together.
 
@@ -134,10 +79,15 @@ def build(
         device: where everything lives.
         arrays, split: the data set and which of its rows play which part.
         dtype: of parameters, buffers and images (float64 for parity tests).
+        graphs: records steps and evaluations; by default what `train.compile` asks for.
     """
     classes = config.dataset.num_classes
     pool = Pool.build(arrays, split, classes, device)
-    views = Views(ViewSpec.of(config.dataset), form="static" if device.type == "cuda" else "grouped").to(device)
+    mode = effective_compile(config.train, device)
+    if mode is Compile.graph:
+        graphs = graphs or CudaGraphs(device)
+    static = device.type == "cuda" or graphs is not None
+    views = Views(ViewSpec.of(config.dataset), form="static" if static else "grouped").to(device)
     keyed = partial(generator, config.seed)
 
     learner = build_learner(config, pool.counts).to(device=device, dtype=dtype)
@@ -149,6 +99,21 @@ def build(
     sizes = Sizes(config.train.batch_size, config.train.batch_size * config.train.mu)
     autocast = build_autocast(effective_precision(config.train.precision, device), device)
     unlabeled = build_stream(config.seed, "unlabeled", unlabeled_rows) if unlabeled_rows else None
+    feed = Feed(
+        pool=pool,
+        views=views,
+        unlabeled_views=learner.views,
+        labeled=partial(build_labeled_stream, config),
+        unlabeled=unlabeled,
+        sizes=sizes,
+        generator=keyed,
+        dtype=dtype,
+    )
+    step = TrainStep(
+        nets, learner, slots, optimizer, config.optim.ema_decay, autocast, compiled=mode is not Compile.none
+    )
+    meters = Meters(classes, threshold, device, learner.train_accuracy)
+    draws = learner.draws(sizes) | slots.draws(sizes)
 
     def resize(images: Tensor) -> Tensor:
         nothing = draw(View.IDENTITY, 0, torch.Generator(), views.spec)
@@ -165,23 +130,12 @@ def build(
         slots=slots,
         optimizer=optimizer,
         protocol=build_protocol(config, pool, split),
-        step=TrainStep(
-            nets, learner, slots, optimizer, config.optim.ema_decay, autocast, config.train.compile is Compile.default
-        ),
-        feed=Feed(
-            pool=pool,
-            views=views,
-            unlabeled_views=learner.views,
-            labeled=partial(build_labeled_stream, config),
-            unlabeled=unlabeled,
-            sizes=sizes,
-            generator=keyed,
-            dtype=dtype,
-        ),
+        engine=Engine(feed, step, meters, draws, keyed, device, mode, graphs),
+        graphs=graphs,
+        feed=feed,
         views=views,
         resize=resize,
-        meters=Meters(classes, threshold, device, learner.train_accuracy),
-        draws=learner.draws(sizes) | slots.draws(sizes),
+        meters=meters,
         generator=keyed,
         splits=splits,
         counts=pool.counts.tolist(),
@@ -288,13 +242,6 @@ def build_labeled_stream(config: Config, labels: Tensor, phase: int) -> Stream:
 def build_stream(seed: int, name: str, rows: int) -> Stream:
     """An endless, stateless stream of row numbers: one permutation after another."""
     return Stream(partial(generator, seed, f"rows/{name}"), permutation_round(rows))
-
-
-def build_autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """The context of a forward pass."""
-    if precision is Precision.bf16:
-        return partial(torch.autocast, device.type, dtype=torch.bfloat16)
-    return nullcontext
 
 
 def data_of(config: Config) -> tuple[Arrays, Split]:

@@ -26,7 +26,8 @@ def science(node: Any) -> Any:
     """The part of a configuration that decides a run's numbers.
 
     Left out: fields marked `NOT_SCIENCE`, fields at their `neutral` value (a knob added later orphans no finished
-    run), slots that add nothing, whose other fields are inert, and knobs of other options of a node.
+    run), slots that add nothing, whose other fields are inert, and knobs of other options of a node. A value that means
+    the `same` as another one stands as that one.
     """
     if not is_dataclass(node):
         return plain(node)
@@ -40,6 +41,8 @@ def science(node: Any) -> Any:
             continue
         if "neutral" in f.metadata and value == f.metadata["neutral"]:
             continue
+        if "same" in f.metadata:
+            value = f.metadata["same"].get(value, value)
         kept[f.name] = science(value)
     return kept
 

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 Noise = dict[str, Tensor]
 """Every random number of a step beside the augmentation's, by stream name; drawn outside the step."""
 
+Given = dict[str, Tensor]
+"""Everything that one step reads and the next one reads anew: rows, labels, random numbers, clock, learning rate; by
+name, of the same shapes in every step of a run.
+"""
+
 Draw = Callable[[Generator], Tensor]
 """How one noise stream is drawn: from a CPU generator keyed by (seed, stream, step)."""
 

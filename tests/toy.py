@@ -1,7 +1,6 @@
 """A network and batches small enough to run every method in milliseconds."""
 
 import copy
-from functools import partial
 
 import torch
 from torch import nn
@@ -11,7 +10,7 @@ from daso.nn.wrn import BatchNorm, Block, WideResNet, conv3x3, rectify
 from daso.schema import OptimConfig, Schedule
 from daso.train.optimizer import build_optimizer
 from daso.train.rng import generator
-from daso.train.step import TrainStep, draw_noise
+from daso.train.step import TrainStep
 from daso.types import Batch, Clock, Nets, Sizes
 
 CLASSES, DIM, LABELED, UNLABELED, SIDE = 4, 64, 6, 8, 8
@@ -55,7 +54,7 @@ def clock(step, steps=10):
 def noise(learner, slots, step, unlabeled=UNLABELED):
     """Everything random of a step beside the images."""
     draws = learner.draws(Sizes(LABELED, unlabeled)) | slots.draws(Sizes(LABELED, unlabeled))
-    return draw_noise(draws, partial(generator, 0), step, torch.device("cpu"))
+    return {name: draw(generator(0, f"noise/{name}", step)) for name, draw in draws.items()}
 
 
 def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabeled=UNLABELED):

@@ -1,4 +1,7 @@
-"""Turns a step number into a batch: which rows, which augmentation, on the device."""
+"""Turns a step number into a batch: the host draws rows and augmentation, the device gathers and augments.
+
+Legend: n labeled set, N all training images, Bl / Bu labeled / unlabeled batch.
+"""
 
 from collections.abc import Callable
 
@@ -7,8 +10,10 @@ from torch import Generator, Tensor
 
 from daso.data.pool import Pool
 from daso.data.streams import Stream
-from daso.data.views import Views, draw
-from daso.types import Batch, Sizes, View
+from daso.data.views import Draws, Views, draw
+from daso.types import Batch, Given, Sizes, View
+
+LABELED = "views/labeled"
 
 
 class Feed:
@@ -18,7 +23,7 @@ class Feed:
         pool: the resident images.
         views: the augmentation, on the pool's device.
         unlabeled_views: the learner's views, in order; empty for a learner without unlabeled data.
-        labeled: (labels [N] of the labeled set, number of its phase) -> index stream.
+        labeled: (labels [n] of the labeled set, number of its phase) -> index stream.
         unlabeled: index stream; None where the learner has no unlabeled views.
         sizes: batch sizes.
         generator: (stream name, step) -> CPU generator of the augmentation draws.
@@ -38,50 +43,66 @@ class Feed:
     ) -> None:
         self.pool = pool
         self.views = views
-        self.unlabeled_views = unlabeled_views
         self.stream = labeled
         self.unlabeled = unlabeled
         self.sizes = sizes
         self.generator = generator
         self.dtype = dtype
+        self.unlabeled_views = {f"views/unlabeled/{k}": view for k, view in enumerate(unlabeled_views)}
         nothing = pool.labeled_y[:0]
         self.extend(nothing, nothing)
 
     def extend(self, rows: Tensor, labels: Tensor, phase: int = 0, start: int = 0) -> Tensor:
-        """From step `start` on, the labeled set is the initial one followed by `rows` [n] of the unlabeled set.
+        """From step `start` on, the labeled set is the initial one followed by `rows` [k] of the unlabeled set.
+
+        No image moves: the set is a list of rows, kept on the host.
 
         Args:
-            rows, labels: [n] int64: which, and what they count as from now on.
+            rows, labels: [k] int64: which, and what they count as from now on.
             phase: number of the phase: its stream of rows is its own.
 
         Returns:
-            Images per class of the new labeled set, [C] int64.
+            Images per class of the new labeled set, [C] int64, on the pool's device.
         """
-        pool = self.pool
-        self.labeled_x, self.labeled_y = pool.labeled_x, pool.labeled_y  # lets go of an earlier extension
-        if len(rows):
-            assert pool.unlabeled_x is not None
-            self.labeled_x = torch.cat([pool.labeled_x, pool.unlabeled_x[rows.to(pool.labeled_x.device)]])
-            self.labeled_y = torch.cat([pool.labeled_y, labels.to(pool.labeled_y.device)])
+        initial = self.pool.labeled_y.cpu()
+        self.labeled_rows = torch.cat([torch.arange(len(initial)), len(initial) + rows.cpu()])  # [n], of all images
+        self.labeled_y = torch.cat([initial, labels.cpu()])  # [n]
         self.labeled, self.start = self.stream(self.labeled_y, phase), start
-        return torch.bincount(self.labeled_y, minlength=len(pool.counts))
+        counts = torch.bincount(self.labeled_y, minlength=len(self.pool.counts))
+        return counts.to(self.pool.counts.device)
 
     def __call__(self, step: int) -> tuple[Batch, Tensor | None]:
-        """The batch of `step`, and the true labels [Bu] of its unlabeled rows (-1 unknown) for the meters alone."""
-        rows = self._to_device(self.labeled.rows(step - self.start, self.sizes.labeled))
-        x = self._view(self.labeled_x[rows], View.WEAK, "views/labeled", step)
-        y = self.labeled_y[rows]
+        """The batch of `step`, and the true labels of its unlabeled rows."""
+        return self.batch(self.draw(step))
+
+    def draw(self, step: int) -> Given:
+        """What `batch` needs for `step`, on the CPU: rows, labels and the random numbers of every view."""
+        at = self.labeled.rows(step - self.start, self.sizes.labeled)
+        given = {"rows/labeled": self.labeled_rows[at], "labels": self.labeled_y[at]}
+        views = {LABELED: (View.WEAK, self.sizes.labeled)}
+        if self.unlabeled is not None:
+            given["rows/unlabeled"] = self.unlabeled.rows(step, self.sizes.unlabeled)
+            views |= {stream: (view, self.sizes.unlabeled) for stream, view in self.unlabeled_views.items()}
+        for stream, (view, images) in views.items():
+            draws = draw(view, images, self.generator(stream, step), self.views.spec)
+            given |= {f"{stream}/{name}": values for name, values in draws._asdict().items()}
+        return given
+
+    def batch(self, given: Given) -> tuple[Batch, Tensor | None]:
+        """The batch, and the true labels [Bu] of its unlabeled rows (-1 unknown) for the meters alone.
+
+        A function of `given` and the resident images without any state, so that it can be traced and captured.
+        """
+        rows = given["rows/labeled"]
+        x, y = self._view(self.pool.train_x[rows], View.WEAK, LABELED, given), given["labels"]
         if self.unlabeled is None or self.pool.unlabeled_x is None or self.pool.unlabeled_y is None:
             return Batch(x, y, (), rows[:0]), None
-        idx = self._to_device(self.unlabeled.rows(step, self.sizes.unlabeled))
+        idx = given["rows/unlabeled"]
         images = self.pool.unlabeled_x[idx]
-        u = tuple(self._view(images, view, f"views/unlabeled/{k}", step) for k, view in enumerate(self.unlabeled_views))
+        u = tuple(self._view(images, view, stream, given) for stream, view in self.unlabeled_views.items())
         return Batch(x, y, u, idx), self.pool.unlabeled_y[idx]
 
-    def _view(self, images: Tensor, view: View, stream: str, step: int) -> Tensor:
-        draws = draw(view, images.shape[0], self.generator(stream, step), self.views.spec)
+    def _view(self, images: Tensor, view: View, stream: str, given: Given) -> Tensor:
+        draws = Draws(*(given[f"{stream}/{name}"] for name in Draws._fields))
         out: Tensor = self.views(images, view, draws, self.dtype)
         return out
-
-    def _to_device(self, rows: Tensor) -> Tensor:
-        return rows.to(self.pool.labeled_x.device, non_blocking=True)

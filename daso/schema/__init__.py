@@ -5,7 +5,8 @@ Checks that span several nodes stand in `daso/checks.py`.
 
 A field's metadata says how it enters the run key (`daso/identity.py`): `NOT_SCIENCE` for what changes no number of a
 run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field existed;
-`{"only": names}` for a knob of some of a node's options, inert under the others.
+`{"same": {value: other}}` for a value added later that means what the other one does; `{"only": names}` for a knob of
+some of a node's options, inert under the others.
 """
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of

@@ -16,10 +16,15 @@ class Precision(Enum):
 
 
 class Compile(Enum):
-    """Whether the step runs through `torch.compile`."""
+    """How steps and evaluations are executed; `auto` is the device's best safe choice for the length of the run.
 
+    `none`: one operation after the other. `default`: through `torch.compile`. `graph`: so, and then as one CUDA graph.
+    """
+
+    auto = "auto"
     none = "none"
     default = "default"
+    graph = "graph"
 
 
 class Schedule(Enum):
@@ -102,7 +107,8 @@ class TrainConfig:
     checkpoint_every: int = field(metadata=NOT_SCIENCE)
     precision: Precision = Precision.auto
     channels_last: bool = True
-    compile: Compile = Compile.none
+    # auto reproduces none's numbers within rounding, so it is the same run
+    compile: Compile = field(default=Compile.auto, metadata={"same": {Compile.auto: Compile.none}})
     deterministic: bool = True
     threads: int = 1  # CPU threads; bit equality depends on it
 

@@ -48,7 +48,8 @@ class Prototypes(nn.Module):
         last = (overtaken * order).amax(1)
         new = feats.to(self.bank.dtype)[last]  # every writer of a place writes the same, so their order is of no matter
         change = (new - self.bank[y, place]) * (last == order)[:, None]
-        self.total.index_put_((y,), change, accumulate=True)
+        add = add_in_order if change.is_cpu else add_grouped
+        add(self.total, y, change)
         self.bank.index_put_((y, place), new)
         self.pushed.index_add_(0, y, torch.ones_like(y))
         turn = (self.turn % len(self.caps)).view(1)
@@ -68,3 +69,16 @@ class Prototypes(nn.Module):
         """Forget all features."""
         for buffer in (self.bank, self.total, self.pushed, self.turn):
             buffer.zero_()
+
+
+def add_in_order(total: Tensor, y: Tensor, change: Tensor) -> None:
+    """Add each row of `change` [B,D] to the row of `total` [C,D] that `y` [B] names, in place: for the CPU."""
+    total.index_put_((y,), change, accumulate=True)
+
+
+def add_grouped(total: Tensor, y: Tensor, change: Tensor) -> None:
+    """The same as `add_in_order`, for a GPU, where additions to one place would come in any order once compiled: every
+    row of a class writes the sum of them all.
+    """
+    same = (y[:, None] == y)[:, :, None].to(change.dtype)
+    total.index_put_((y,), total[y] + (same * change).sum(1))

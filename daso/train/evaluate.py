@@ -3,7 +3,7 @@
 Shape legend: N images, C classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import median
 from typing import NamedTuple
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from daso.train.later import Later
 from daso.train.meters import confusion
 
 BATCH = 1000  # images per evaluation pass
+NO_CLASS = -1  # label of what fills up the last batch
 
 Predict = Callable[[Tensor], Tensor]
 """uint8 images [B,c,H,W] -> logits [B,C], in at least float32."""
@@ -23,9 +25,13 @@ Predict = Callable[[Tensor], Tensor]
 class Tally(NamedTuple):
     """Sums over a data set, for plain logits or for logits minus the log prior."""
 
-    confusion: Tensor  # [C+1, C] int64, rows = truth
+    confusion: Tensor  # [C+1, C] int64, rows = truth; the last one: of no class
     top5: Tensor  # [] int64
     cost: Tensor  # [] float64: sum of the cross entropies
+
+
+Tallies = dict[str, tuple[Tally, Tally]]
+"""Of every held-out set, by name: as predicted, and after subtracting the log prior."""
 
 
 @torch.no_grad()
@@ -39,22 +45,60 @@ def evaluate(predict: Predict, x: Tensor, y: Tensor, log_prior: Tensor, batch: i
     """
     classes = log_prior.numel()
     raw, adjusted = (_empty(classes, x.device) for _ in range(2))
-    for images, labels in zip(torch.split(x, batch), torch.split(y, batch), strict=True):
+    for images, labels in zip(equal_batches(x, batch), equal_batches(y, batch, NO_CLASS), strict=True):
         logits = predict(images)
         raw = _add(raw, logits, labels, classes)
         adjusted = _add(adjusted, logits - log_prior.to(logits.dtype), labels, classes)
     return raw, adjusted
 
 
+@torch.no_grad()
+def distributions(predict: Predict, x: Tensor, batch: int = BATCH) -> Tensor:
+    """[N,C] class distributions of the images `x` [N,c,H,W] uint8."""
+    return torch.cat([predict(images).softmax(1) for images in equal_batches(x, batch)])[: len(x)]
+
+
+def equal_batches(rows: Tensor, size: int, filling: int = 0) -> Iterator[Tensor]:
+    """`rows` [N,...] in batches of one size, so that one compiled program serves all: `size`, or N where that is less.
+
+    The last one is filled up with `filling`.
+    """
+    for batch in torch.split(rows, size):
+        missing = min(size, len(rows)) - len(batch)
+        yield torch.cat([batch, batch.new_full((missing, *batch.shape[1:]), filling)]) if missing else batch
+
+
+class Measurement(NamedTuple):
+    """One evaluation, on the host."""
+
+    metrics: dict[str, float]  # of every held-out set
+    confusion: Tensor  # [C,C] counts of the test set, rows = truth
+
+
+def measure(tallies: Tallies, labeled: list[int]) -> Later[Measurement]:
+    """All metrics of an evaluation, from its counts on the device and the numbers of labeled images per class."""
+    groups = class_groups(labeled)
+
+    def finish(host: list[Tensor]) -> Measurement:
+        counts = [Tally(*host[i : i + 3]) for i in range(0, len(host), 3)]
+        pairs = dict(zip(tallies, zip(counts[::2], counts[1::2], strict=True), strict=True))
+        out: dict[str, float] = {}
+        for split, (raw, adjusted) in pairs.items():
+            out |= metrics(raw, adjusted, groups, split)
+        return Measurement(out, pairs["test"][0].confusion[:-1])
+
+    return Later([tensor for pair in tallies.values() for tally in pair for tensor in tally], finish)
+
+
 def metrics(raw: Tally, adjusted: Tally, groups: dict[str, list[int]], prefix: str) -> dict[str, float]:
-    """All metrics of one data set, in percent (cost: nats); `_la` after subtracting the log prior.
+    """All metrics of one data set, from host tallies, in percent (cost: nats); `_la` after subtracting the log prior.
 
     top1 and top5 are over images; bacc is the mean and gm the geometric mean of the class recalls; `groups` are the
     classes of many, medium and few labeled images; class/<k> is the recall of class k.
     """
     out: dict[str, float] = {}
     for suffix, tally in (("", raw), ("_la", adjusted)):
-        counts = tally.confusion.cpu().numpy()[:-1]
+        counts = tally.confusion.numpy()[:-1]
         total, per_class = counts.sum(), counts.sum(1)
         recall = np.divide(np.diag(counts), per_class, out=np.full(len(counts), np.nan), where=per_class > 0) * 100
         out |= {
@@ -117,5 +161,5 @@ def _add(tally: Tally, logits: Tensor, y: Tensor, classes: int) -> Tally:
     return Tally(
         tally.confusion + confusion(y, logits.argmax(1), classes),
         tally.top5 + (top == y[:, None]).any(1).sum(),
-        tally.cost + F.cross_entropy(logits, y, reduction="sum").to(torch.float64),
+        tally.cost + F.cross_entropy(logits, y, ignore_index=NO_CLASS, reduction="sum").to(torch.float64),
     )

@@ -1,13 +1,16 @@
 """The training loop, whole and in plain sight.
 
-Host reads happen at three places only, each named below: a log, an evaluation, a checkpoint.
+Host reads happen at three places only, each named below: a log and an evaluation, which do not wait for the device, and
+a checkpoint.
 """
 
 import math
 import resource
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from typing import Protocol as Interface
@@ -21,14 +24,15 @@ from daso.errors import Interrupted, RunFailed
 from daso.learners.base import Learner
 from daso.nn.net import Net
 from daso.protocol.base import Protocol, Stage
-from daso.schema import Config
+from daso.schema import Compile, Config
 from daso.slots.slots import Slots
 from daso.train import checkpoint, evaluate
+from daso.train.capture import Captured, Graphs
+from daso.train.engine import Engine
+from daso.train.later import Later
 from daso.train.meters import Meters
-from daso.train.optimizer import set_lr
 from daso.train.schedule import learning_rate
-from daso.train.step import TrainStep, draw_noise
-from daso.types import Clock, Draw, Nets
+from daso.types import Nets
 
 
 class Parts(NamedTuple):
@@ -41,12 +45,12 @@ class Parts(NamedTuple):
     slots: Slots
     optimizer: torch.optim.Optimizer
     protocol: Protocol
-    step: TrainStep
+    engine: Engine
+    graphs: Graphs | None  # records evaluations; None executes them one operation after the other
     feed: Feed
     views: Views
     resize: Callable[[Tensor], Tensor]  # uint8 images -> uint8 images at network resolution
     meters: Meters
-    draws: dict[str, Draw]
     generator: Callable[[str, int], Generator]
     splits: dict[str, tuple[Tensor, Tensor]]  # "valid", "test" -> (uint8 images at network resolution, labels)
     counts: list[int]  # labeled images per class
@@ -130,72 +134,82 @@ def train(
     """
     config, steps = parts.config.train, parts.config.train.steps
     began, window_began, window_start = time.monotonic() - state.seconds, time.monotonic(), state.step
+    predict = predictor(parts, evaluated(parts))
+    stage = make_stage(parts, predict)
+    count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(parts, predict), parts.graphs, warmup=1)
+    pending: deque[Later[None]] = deque()  # reports whose numbers are on their way to the host, in order
+
+    def settle(wait: bool = True) -> None:
+        while pending and (wait or pending[0].ready()):
+            pending.popleft().get()
+
+    def logged(step: int, row: dict[str, float], means: dict[str, float]) -> None:
+        report.row("train", step, {f"train/{name}": value for name, value in means.items()} | row)
+        if not all(map(math.isfinite, means.values())):
+            raise RunFailed(_not_finite(step))
+
+    def measured(
+        step: int, progress: float, found: dict[str, float], labels: Later[dict[str, float]], test: evaluate.Measurement
+    ) -> None:
+        state.last = test.metrics | found
+        state.last |= state.history.add(state.last) | labels.get()
+        state.confusion = test.confusion
+        report.row("eval", step, state.last)
+        for text in collapse(state.last["test/bacc"], state.confusion, progress):
+            if text not in state.warned:
+                state.warned.append(text)
+                report.warn(step, text)
 
     def save() -> None:
+        settle()
         if not parts.meters.finite():  # host read
             raise RunFailed(_not_finite(state.step))
         state.seconds = time.monotonic() - began
         report.sync()
         checkpoint.save(checkpoint_path, {**state.pack(parts), "environment": environment})
 
-    stage = make_stage(parts)
     while state.step < steps:
         phase = parts.protocol.enter(state.step, stage)
-        batch, truth = parts.feed(state.step)
-        noise = draw_noise(parts.draws, parts.generator, state.step, parts.device)
-        clock = make_clock(state.step - phase.start, phase.steps, parts.device)
-        lr = learning_rate(parts.config.optim, state.step - phase.start, phase.steps)
-        set_lr(parts.optimizer, lr)
-        outcome = parts.step(batch, noise, clock, parts.slots.flags(state.step - phase.start))
-        parts.meters.add(outcome, batch.y, truth)
+        position = state.step - phase.start
+        lr = learning_rate(parts.config.optim, position, phase.steps)
+        parts.engine(parts.engine.draw(state.step, position, phase.steps, lr), parts.slots.flags(position))
         state.step += 1
         report.progress(state.step)
 
-        if due(state.step, config.log_every, steps):  # host read
+        if due(state.step, config.log_every, steps):  # starts a host read
             now = time.monotonic()
-            means = parts.meters.read_train()
             rate = (state.step - window_start) / max(now - window_began, 1e-9)
             window_began, window_start = now, state.step
-            row = {f"train/{name}": value for name, value in means.items()}
-            row |= parts.protocol.metrics()
-            row |= {"train/lr": lr, "time/steps_per_second": rate, "memory/peak_bytes": peak_bytes(parts.device)}
-            report.row("train", state.step, row)
-            if not all(map(math.isfinite, means.values())):
-                raise RunFailed(_not_finite(state.step))
-        if due(state.step, config.eval_every, steps):  # host read
-            state.last, state.confusion = measure(parts)
-            state.last |= parts.protocol.measured(stage)
-            state.last |= state.history.add(state.last)
-            state.last |= parts.meters.read_labels()
-            report.row("eval", state.step, state.last)
-            for text in collapse(state.last["test/bacc"], state.confusion, (state.step - phase.start) / phase.steps):
-                if text not in state.warned:
-                    state.warned.append(text)
-                    report.warn(state.step, text)
+            row = {"train/lr": lr, "time/steps_per_second": rate, "memory/peak_bytes": peak_bytes(parts.device)}
+            row = parts.protocol.metrics() | row
+            pending.append(parts.meters.read_train().then(partial(logged, state.step, row)))
+        if due(state.step, config.eval_every, steps):  # starts a host read
+            found, progress = parts.protocol.measured(stage), (position + 1) / phase.steps
+            measurement = evaluate.measure(count(None), parts.counts)
+            labels = parts.meters.read_labels()
+            pending.append(measurement.then(partial(measured, state.step, progress, found, labels)))
+        settle(wait=False)
         if due(state.step, config.checkpoint_every, steps):  # host read
             save()
         elif (signum := stopped_by()) is not None:
             save()
             raise Interrupted(signum)
+    settle()
     state.seconds = time.monotonic() - began
 
 
-def make_stage(parts: Parts) -> Stage:
-    """What the run's protocol may touch between two phases."""
+def make_stage(parts: Parts, predict: evaluate.Predict | None = None) -> Stage:
+    """What the run's protocol may touch between two phases; `predict`: the evaluated network, if at hand."""
+    predict = predict or predictor(parts, evaluated(parts))
 
-    predict = predictor(parts, evaluated(parts))
-
-    @torch.no_grad()
     def predict_valid() -> tuple[Tensor, Tensor]:
         images, labels = parts.splits["valid"]
-        return torch.cat([predict(chunk).softmax(1) for chunk in torch.split(images, evaluate.BATCH)]), labels
+        return evaluate.distributions(predict, images), labels
 
-    @torch.no_grad()
     def predict_unlabeled() -> Tensor:
         pool = parts.feed.pool
         assert pool.unlabeled_x is not None
-        chunks = torch.split(pool.unlabeled_x, evaluate.BATCH)
-        return torch.cat([predict(parts.resize(images)).softmax(1) for images in chunks])
+        return evaluate.distributions(lambda images: predict(parts.resize(images)), pool.unlabeled_x)
 
     return Stage(
         parts.nets, parts.slots, parts.optimizer, parts.feed, predict_unlabeled, parts.generator, predict_valid
@@ -217,15 +231,10 @@ def predictor(parts: Parts, net: Net) -> evaluate.Predict:
             logits = net.classify(features, parts.slots.head)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    return predict
-
-
-def make_clock(step: int, steps: int, device: torch.device) -> Clock:
-    """The clock of `step`, as scalars on the device."""
-    return Clock(
-        torch.full((), step, dtype=torch.int64, device=device),
-        torch.full((), step / steps, dtype=torch.float64, device=device),
-    )
+    if parts.engine.mode is Compile.none:
+        return predict
+    compiled: evaluate.Predict = torch.compile(predict, fullgraph=True, dynamic=False)
+    return compiled
 
 
 def due(step: int, period: int, steps: int) -> bool:
@@ -233,22 +242,11 @@ def due(step: int, period: int, steps: int) -> bool:
     return step % period == 0 or step == steps
 
 
-def measure(parts: Parts) -> tuple[dict[str, float], Tensor]:
-    """Evaluate the network on every held-out set.
-
-    Returns:
-        The metrics by name, and the confusion counts [C,C] of the test set (rows = truth) on the CPU.
-    """
-    predict = predictor(parts, evaluated(parts))
-    counts = torch.tensor(parts.counts, dtype=torch.float64, device=parts.device)
+def tallies(parts: Parts, predict: evaluate.Predict) -> evaluate.Tallies:
+    """Counts of every held-out set, on the device."""
+    counts = parts.feed.pool.counts.to(torch.float64)
     log_prior = (counts / counts.sum()).log()
-    out: dict[str, float] = {}
-    confusion = torch.zeros(0, 0)
-    for split, (images, labels) in parts.splits.items():
-        raw, adjusted = evaluate.evaluate(predict, images, labels, log_prior)
-        out |= evaluate.metrics(raw, adjusted, evaluate.class_groups(parts.counts), split)
-        confusion = raw.confusion[:-1].cpu()
-    return out, confusion
+    return {name: evaluate.evaluate(predict, x, y, log_prior) for name, (x, y) in parts.splits.items()}
 
 
 def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from daso.train.later import Later
 from daso.types import Labels, Outcome
 
 Counts = np.ndarray
@@ -50,11 +51,11 @@ class Meters:
     @torch.no_grad()
     def add(self, outcome: Outcome, y: Tensor, truth: Tensor | None) -> None:
         """Add one step: its losses, the labeled accuracy against y [Bl], the pseudo-labels against truth [Bu]."""
-        for name, loss in outcome.losses.items():
-            self._add(f"loss_{name}", loss)
-        if len(outcome.losses) > 1:
-            self._add("loss_total", torch.stack(list(outcome.losses.values())).sum())
-        self._add(self.accuracy, (outcome.logits_l.argmax(1) == y).to(torch.float64).mean() * 100)
+        values = {f"loss_{name}": loss for name, loss in outcome.losses.items()}
+        if len(values) > 1:
+            values["loss_total"] = torch.stack(list(values.values())).sum()
+        values[self.accuracy] = (outcome.logits_l.argmax(1) == y).to(torch.float64).mean() * 100
+        self._add(values)
         if outcome.target is None or truth is None:
             return
         self.seen.index_add_(0, y, torch.ones_like(y))
@@ -67,33 +68,28 @@ class Meters:
             if labels is not None:
                 self._count(kind, labels, truth)
 
-    def read_train(self) -> dict[str, float]:
-        """Means over the steps since the last call, by name; then starts a new window. One device read."""
-        if not self.sums:
-            return {}
-        rows = torch.stack(list(self.sums.values())).cpu()
-        means = {name: (row[0] / row[1]).item() for name, row in zip(self.sums, rows, strict=True) if row[1] > 0}
+    def read_train(self) -> Later[dict[str, float]]:
+        """Means over the steps since the last call, by name; then starts a new window."""
+        names = list(self.sums)
+        later = Later(list(self.sums.values()), lambda rows: means(dict(zip(names, rows, strict=True))))
         for value in self.sums.values():
             value.zero_()
-        return means
+        return later
 
     def finite(self) -> bool:
         """Whether every loss summed so far in this window is finite. One device read."""
         return not self.sums or bool(torch.isfinite(torch.stack(list(self.sums.values()))).all())
 
-    def read_labels(self) -> dict[str, float]:
+    def read_labels(self) -> Later[dict[str, float]]:
         """Pseudo-label metrics since the last call, by name; then starts a new window."""
-        out: dict[str, float] = {}
-        for kind, value in self.labels.items():
-            table = value.cpu().numpy().copy()
-            if table[:-1].any():
-                out |= pseudo_label_metrics(PseudoLabelCounts(table[:-1], int(table[-1, 0])), f"pl/{kind}")
+        kinds = list(self.labels)
+        later = Later(
+            [self.seen, *self.labels.values()],
+            lambda host: label_metrics(dict(zip(kinds, host[1:], strict=True)), host[0]),
+        )
+        for value in (self.seen, *self.labels.values()):
             value.zero_()
-        if out:
-            seen = self.seen.cpu().numpy()
-            out["pl/labeled/imbalance"] = float(seen.max() / seen.min()) if seen.all() else float("nan")
-        self.seen.zero_()
-        return out
+        return later
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """The open windows, for an exact resume."""
@@ -105,10 +101,12 @@ class Meters:
         self.labels = {name: value.to(self.device) for name, value in state["labels"].items()}
         self.seen = state["seen"]["labeled"].to(self.device)
 
-    def _add(self, name: str, value: Tensor) -> None:
-        if name not in self.sums:
+    def _add(self, values: dict[str, Tensor]) -> None:
+        for name in [name for name in values if name not in self.sums]:
             self.sums[name] = torch.zeros(2, dtype=torch.float64, device=self.device)
-        self.sums[name] += torch.stack([value.to(torch.float64), torch.ones_like(value, dtype=torch.float64)])
+        sums = torch.stack([value.to(torch.float64) for value in values.values()])
+        rows = torch.stack([sums, torch.ones_like(sums)], 1)
+        torch._foreach_add_([self.sums[name] for name in values], list(rows))
 
     def _count(self, kind: str, labels: Labels, truth: Tensor) -> None:
         if kind not in self.labels:
@@ -116,6 +114,23 @@ class Meters:
         cell = torch.where(truth < 0, self.classes, truth) * self.classes + labels.label  # [B]; the cost knows no C
         self.labels[kind].view(-1).index_add_(0, cell, torch.ones_like(cell))
         self.labels[kind][-1, 0] += (labels.conf >= self.threshold).sum()
+
+
+def means(sums: dict[str, Tensor]) -> dict[str, float]:
+    """Of host sums [2] (sum, number of steps) by name; without those of no step."""
+    return {name: (row[0] / row[1]).item() for name, row in sums.items() if row[1] > 0}
+
+
+def label_metrics(tables: dict[str, Tensor], seen: Tensor) -> dict[str, float]:
+    """Metrics of the kinds of pseudo-labels in a window, and the imbalance of its labeled images, `seen` [C]."""
+    out: dict[str, float] = {}
+    for kind, table in ((kind, table.numpy()) for kind, table in tables.items()):
+        if table[:-1].any():
+            out |= pseudo_label_metrics(PseudoLabelCounts(table[:-1], int(table[-1, 0])), f"pl/{kind}")
+    if out:
+        counts = seen.numpy()
+        out["pl/labeled/imbalance"] = float(counts.max() / counts.min()) if counts.all() else float("nan")
+    return out
 
 
 def pseudo_label_metrics(counts: PseudoLabelCounts, prefix: str) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from daso.schema import OptimConfig
 
@@ -56,7 +56,7 @@ def build_optimizer(net: nn.Module, optim: OptimConfig) -> Sgd:
     return Sgd(net.parameters(), optim)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every group, in place and without waiting for the device."""
+def set_lr(optimizer: torch.optim.Optimizer, lr: float | Tensor) -> None:
+    """Set the learning rate of every group, in place and without waiting for the device (a tensor is [], on it)."""
     for group in optimizer.param_groups:
         group["lr"].fill_(lr)

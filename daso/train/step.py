@@ -4,12 +4,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from daso.learners.base import Learner
 from daso.nn import ema
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Draw, Flags, Nets, Noise, Outcome
+from daso.types import Batch, Clock, Flags, Nets, Noise, Outcome
 
 
 class TrainStep:
@@ -46,9 +46,9 @@ class TrainStep:
         """Take one step. The outcome's tensors carry no gradient any more."""
         with self.autocast():
             outcome: Outcome = self._forward(self.nets, batch, self.slots, noise, clock, flags)
-        self.optimizer.zero_grad(set_to_none=True)
         total_loss(outcome.losses).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         ema.update(self.nets.student, self.nets.teacher, clock.step, self.ema_decay)
         losses = {name: loss.detach() for name, loss in outcome.losses.items()}
         return Outcome(losses, outcome.logits_l.detach(), outcome.target)
@@ -57,10 +57,3 @@ class TrainStep:
 def total_loss(losses: dict[str, Tensor]) -> Tensor:
     """The plain sum of a step's losses, in their order."""
     return torch.stack(list(losses.values())).sum()
-
-
-def draw_noise(
-    draws: dict[str, Draw], generator: Callable[[str, int], Generator], step: int, device: torch.device
-) -> Noise:
-    """All random numbers of one step, each from a generator of its own, drawn on the CPU so that devices agree."""
-    return {name: draw(generator(f"noise/{name}", step)).to(device, non_blocking=True) for name, draw in draws.items()}

@@ -100,7 +100,7 @@ def test_pseudo_label_metrics_of_a_window_are_as_recorded(case):
     meters = Meters(classes, 0.95, torch.device("cpu"))
     y = vector("gt_labels")
     meters.add(Outcome({"cls": torch.tensor(1.0)}, torch.zeros(len(y), classes), target), y, truth)
-    ours = meters.read_labels()
+    ours = meters.read_labels().get()
     names, values = PSEUDO[f"{case}/metric_names"], PSEUDO[f"{case}/metric_values"]
     compared = 0
     for name, value in zip(names, values, strict=True):
@@ -137,5 +137,5 @@ def test_meters_continue_from_their_saved_state():
     second.load_state_dict(first.state_dict())
     step(second, 2.0)
     step(second, 4.0)
-    assert whole.read_train() == second.read_train()
-    assert str(whole.read_labels()) == str(second.read_labels())
+    assert whole.read_train().get() == second.read_train().get()
+    assert str(whole.read_labels().get()) == str(second.read_labels().get())

@@ -139,7 +139,8 @@ def test_a_generation_s_labeled_set_is_the_initial_one_and_the_selected_rows(bor
     pool, feed = parts.feed.pool, parts.feed
     rows, labels = select(before["p"], pool.counts, 3.0)
     assert len(rows) > 0
-    assert torch.equal(feed.labeled_x, torch.cat([pool.labeled_x, pool.unlabeled_x[rows]]))
+    images = pool.train_x[feed.labeled_rows]
+    assert torch.equal(images, torch.cat([pool.labeled_x, pool.unlabeled_x[rows]]))
     assert torch.equal(feed.labeled_y, torch.cat([pool.labeled_y, labels]))
     assert len(pool.unlabeled_x) == 1000  # the selected ones stay in the unlabeled set
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daso.slots.prototypes import Prototypes
+from daso.slots.prototypes import Prototypes, add_grouped, add_in_order
 
 
 def push_queues(queues, feats, y):
@@ -89,3 +89,14 @@ def test_reset_forgets_everything():
     prototypes.reset()
     for name, buffer in Prototypes(2, 2, 3).state_dict().items():
         assert torch.equal(buffer, prototypes.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("add", [add_in_order, add_grouped])
+def test_each_row_is_added_to_its_class(add):
+    g = torch.Generator().manual_seed(0)
+    total, change = torch.randn(5, 3, generator=g), torch.randn(20, 3, generator=g)
+    y = torch.randint(4, (20,), generator=g)
+    expected = total.numpy().copy()
+    np.add.at(expected, y.numpy(), change.numpy())
+    add(total, y, change)
+    np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-6)

@@ -1,8 +1,8 @@
 """A DASO step as the public code of the paper family takes it: the baseline of `step.py`.
 
 Written from the method's description, in the plain style of its time: one Pillow call chain per image, contiguous
-float32, a Python loop per tensor, per class and per sample, a host read per logged number.
-Where that style leaves a choice the faster one is taken: rectifiers work in place, random numbers come for free.
+float32, rectifiers and sums into new memory, a Python loop per tensor, per class and per sample, a host read per logged
+number.
 """
 
 import copy
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import functional as T
 
-from daso.data.views import Draws, ViewSpec
+from daso.data.views import ViewSpec
 from daso.nn.net import Net
 from daso.schema import Config
 from daso.types import View
@@ -27,7 +27,7 @@ class PlainBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, first: bool) -> None:
         super().__init__()
         self.first = first
-        pre = nn.Sequential(nn.BatchNorm2d(inputs), nn.LeakyReLU(0.1, inplace=True))
+        pre = nn.Sequential(nn.BatchNorm2d(inputs), nn.LeakyReLU(0.1))
         if first:
             self.pre = pre
         self.shortcut = (
@@ -38,7 +38,7 @@ class PlainBlock(nn.Module):
         self.branch = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.LeakyReLU(0.1, inplace=True),
+            nn.LeakyReLU(0.1),
             nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
         )
 
@@ -60,7 +60,7 @@ class PlainNet(nn.Module):
                 blocks.append(PlainBlock(inputs, outputs, stride if i == 0 else 1, first=not blocks))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.tail = nn.Sequential(nn.BatchNorm2d(inputs), nn.LeakyReLU(0.1, inplace=True))
+        self.tail = nn.Sequential(nn.BatchNorm2d(inputs), nn.LeakyReLU(0.1))
         self.classifier = nn.Linear(inputs, classes)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -193,13 +193,3 @@ class OfficialStep:
         hits = top == y[None]
         self.logged |= {f"top{k}": hits[:k].reshape(-1).float().sum().item() / len(y) for k in (1, 5)}
         self.logged["mask"] = mask.mean().item()
-
-
-def rows_of(draws: Draws) -> list[Row]:
-    """The random numbers of a batch, image by image."""
-    flips, crops, cutouts = draws.flip.tolist(), draws.crop.tolist(), draws.cutout.tolist()
-    ops = torch.stack([draws.op, draws.level, draws.sign], dim=2).tolist()
-    return [
-        Row(flip, tuple(crop), tuple(map(tuple, op)), tuple(centre) if centre else None)
-        for flip, crop, op, centre in zip(flips, crops, ops, cutouts, strict=True)
-    ]

@@ -147,6 +147,7 @@ def measured(
     reference: dict[str, dict[str, float]],
 ) -> Result:
     """Measure one variant and print its row, then what its steps are made of."""
+    torch.compiler.reset()
     config, began = config_of(variant, size, device), time.perf_counter()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -161,21 +162,22 @@ def measured(
     out = speed(run, size) | {"loss_rel": far, "first_seconds": first}
     rate = out["steps_per_second"]
     goals = f"{variant.required or '':>10}{variant.stretch or '':>9}"
-    share = f", {100 * rate / FLOOR:.0f} % of {FLOOR}" if variant.precision == "bf16" else ""
+    of_floor = f", {100 * rate / FLOOR:.0f} % of {FLOOR}" if variant.precision == "bf16" else ""
     print(
         f"{variant.name:44}{rate:8.1f}{out['min']:8.1f}{out['max']:8.1f}{goals}  "
         f"{out['syncs_per_step']:.2f} syncs a step, {out['recompiles']:.0f} recompiles, {first:.0f} s to get going, "
-        f"losses within {far:.0e}{share}",
+        f"losses within {far:.0e}{of_floor}",
         flush=True,
     )
     if variant.required or device.type == "cpu":
         out |= parts_of_a_step(run) | {"evaluation_ms": 1e3 * evaluation(run)}
         whole = STEPS / rate + EVALUATIONS * out["evaluation_ms"] / 1e3
         out |= {"run_minutes": whole / 60, "evaluation_share": EVALUATIONS * out["evaluation_ms"] / 1e3 / whole}
-        augmentation, evaluations = out["augmentation_ms"] * rate / 1e3, out["evaluation_share"]
+        share = out["augmentation_ms"] * rate / 1e3
         print(
-            f"{'':6}a run {whole / 60:.1f} min (15, 10); augmentation {100 * augmentation:.0f} % of a step (12); "
-            f"EMA, queue, histogram, meters {out['bookkeeping_ms']:.3f} ms (0.25); evaluations {100 * evaluations:.1f} % (4, 2)",
+            f"{'':6}a run {whole / 60:.1f} min (15, 10); augmentation {100 * share:.0f} % of a step (12); "
+            f"EMA, queue, histogram, meters {out['bookkeeping_ms']:.3f} ms (0.25); "
+            f"evaluations {100 * out['evaluation_share']:.1f} % (4, 2)",
             flush=True,
         )
     if variant.required and device.type == "cuda":

@@ -14,6 +14,13 @@ pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")
 
 
+@pytest.fixture(autouse=True)
+def fresh():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
 def parts_of(*overrides: str):
     config = tiny("device=cuda", *overrides)
     configure_torch(config, CUDA)

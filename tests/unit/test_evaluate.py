@@ -1,0 +1,42 @@
+"""Evaluation in batches of one size counts each image once."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+
+from daso.train import evaluate
+
+CLASSES = 4
+G = torch.Generator().manual_seed(0)
+LOGITS = torch.randn(23, CLASSES, generator=G)
+LABELS = torch.randint(CLASSES, (23,), generator=G)
+IMAGES = torch.arange(1, 24, dtype=torch.uint8)[:, None]  # an image holds its number, from 1
+
+
+def predict(images: torch.Tensor) -> torch.Tensor:
+    """The logits of the numbered images; what fills a batch up is all zero, and has logits as well."""
+    return torch.cat([torch.full((1, CLASSES), 9.0), LOGITS])[images[:, 0].long()]
+
+
+@pytest.mark.parametrize("batch", [1, 5, 8, 22, 23, 100])
+def test_a_batch_that_is_filled_up_changes_no_metric(batch):
+    tallies = {"test": evaluate.evaluate(predict, IMAGES, LABELS, torch.zeros(CLASSES), batch)}
+    measured = evaluate.measure(tallies, [3, 2, 2, 1]).get()
+    p, y = LOGITS.softmax(1).double().numpy(), LABELS.numpy()
+    p /= p.sum(1, keepdims=True)
+    assert measured.metrics["test/top1"] == pytest.approx(100 * accuracy_score(y, p.argmax(1)))
+    assert measured.metrics["test/bacc"] == pytest.approx(100 * balanced_accuracy_score(y, p.argmax(1)))
+    assert measured.metrics["test/top5"] == 100
+    assert measured.metrics["test/cost"] == pytest.approx(log_loss(y, p), rel=1e-5)
+    assert measured.confusion.sum() == len(LABELS)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 23, 100])
+def test_distributions_come_in_the_order_of_the_images(batch):
+    np.testing.assert_array_equal(evaluate.distributions(predict, IMAGES, batch), LOGITS.softmax(1))
+
+
+def test_all_batches_have_one_size():
+    assert {len(batch) for batch in evaluate.equal_batches(IMAGES, 5)} == {5}
+    assert [len(batch) for batch in evaluate.equal_batches(IMAGES, 100)] == [23]

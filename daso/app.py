@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,11 +14,11 @@ from daso import devices
 from daso.build import build, data_of
 from daso.checks import check
 from daso.data import split as splits
-from daso.errors import RunFailed, UserError
+from daso.errors import CannotCompile, RunFailed, UserError
 from daso.execution import configure_torch, resolve_device
 from daso.identity import plain, to_yaml
 from daso.rundir import RunDir, method_name, objective, ratio, read_json, replace_file, run_name, write_json
-from daso.schema import Config, Provenance
+from daso.schema import Compile, Config, Provenance
 from daso.signals import StopRequest
 from daso.stages import own, prerequisites, remarks
 from daso.track import mlflow
@@ -66,7 +67,7 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         folder.clear()
         try:
             with sentences(device):
-                return _train(config, provenance, folder, device, environment, console, stop)
+                return _train_somehow(config, provenance, folder, device, environment, console, stop)
         except RunFailed as failure:
             folder.mark_failed(str(failure))
             raise
@@ -93,6 +94,26 @@ def finished(config: Config, folder: RunDir, console: Console) -> bool:
     _compare_code(str(summary.get("code")), console)
     console.summary(summary)
     return True
+
+
+def _train_somehow(
+    config: Config,
+    provenance: Provenance,
+    folder: RunDir,
+    device: torch.device,
+    environment: dict[str, Any],
+    console: Console,
+    stop: StopRequest,
+) -> float:
+    """`_train`; where the compiler fails that nobody asked for, without it."""
+    try:
+        return _train(config, provenance, folder, device, environment, console, stop)
+    except CannotCompile as failure:
+        if config.train.compile is not Compile.auto or folder.checkpoint.exists():
+            raise
+        console.warn(f"{failure} So this run starts again with that.")
+    plain = replace(config, train=replace(config.train, compile=Compile.none))
+    return _train(plain, provenance, folder, device, configure_torch(own(plain), device), console, stop)
 
 
 def _train(

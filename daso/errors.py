@@ -10,6 +10,10 @@ class RunFailed(Exception):  # noqa: N818  it names a state of a run, like Inter
     last good checkpoint."""
 
 
+class CannotCompile(RunFailed):
+    """The way of executing steps that `train.compile` asks for does not work on this machine."""
+
+
 class Interrupted(KeyboardInterrupt):
     """The run was told to stop by a signal and has written a checkpoint; the exit code is 128 + signum."""
 

@@ -1,12 +1,13 @@
 """How steps are executed: as they are written, compiled, or each as one CUDA graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Generator
 
 from daso.data.feed import Feed
-from daso.errors import RunFailed
+from daso.errors import CannotCompile
 from daso.schema import Compile
 from daso.train.capture import Captured, Graphs
 from daso.train.meters import Meters
@@ -73,22 +74,13 @@ class Engine:
         """Take one step with what `draw` gave for it.
 
         Raises:
-            RunFailed: the step cannot be compiled or recorded.
+            CannotCompile: the step cannot be compiled or recorded.
         """
         if self._static and self._packet is None:
             self._packet = Packet(given, self.device)
         self._given = given if self._packet is None else self._packet.load(given)
-        try:
+        with explained(self.mode):
             self._take(flags)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            if self.mode is Compile.none:
-                raise
-            reason = str(error).strip().splitlines()[0]
-            raise RunFailed(
-                f"train.compile={self.mode.value} does not work here ({reason}): train.compile=none would run."
-            ) from error
 
     def _take_as_written(self, flags: Flags) -> None:
         given = self._given
@@ -98,6 +90,26 @@ class Engine:
         clock = Clock(*(given[f"clock/{name}"] for name in Clock._fields))
         outcome = self.step(batch, noise, clock, flags)
         self.meters.add(outcome, batch.y, truth)
+
+
+@contextmanager
+def explained(mode: Compile) -> Iterator[None]:
+    """Turn what goes wrong in compiled or recorded work into a sentence.
+
+    Raises:
+        CannotCompile: it cannot be compiled or recorded.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if mode is Compile.none:
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise CannotCompile(
+            f"train.compile={mode.value} does not work here ({reason}): train.compile=none would run."
+        ) from error
 
 
 def make_clock(step: int, steps: int) -> Clock:

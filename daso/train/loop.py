@@ -28,7 +28,7 @@ from daso.schema import Compile, Config
 from daso.slots.slots import Slots
 from daso.train import checkpoint, evaluate
 from daso.train.capture import Captured, Graphs
-from daso.train.engine import Engine
+from daso.train.engine import Engine, explained
 from daso.train.later import Later
 from daso.train.meters import Meters
 from daso.train.schedule import learning_rate
@@ -185,7 +185,8 @@ def train(
             pending.append(parts.meters.read_train().then(partial(logged, state.step, row)))
         if due(state.step, config.eval_every, steps):  # starts a host read
             found, progress = parts.protocol.measured(stage), (position + 1) / phase.steps
-            measurement = evaluate.measure(count(None), parts.counts)
+            with explained(parts.engine.mode):
+                measurement = evaluate.measure(count(None), parts.counts)
             labels = parts.meters.read_labels()
             pending.append(measurement.then(partial(measured, state.step, progress, found, labels)))
         settle(wait=False)

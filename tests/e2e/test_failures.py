@@ -6,9 +6,11 @@ import os
 import pytest
 import torch
 
+from daso import build, execution
 from daso.app import run
 from daso.errors import RunFailed, UserError
-from daso.rundir import RunDir, RunState
+from daso.rundir import RunDir, RunState, read_json
+from daso.schema import Compile
 from daso.train.step import TrainStep
 from tests.compose import NOWHERE, tiny
 
@@ -156,3 +158,35 @@ def test_no_unlabeled_truth_reaches_training(tmp_path, monkeypatch):
     run(scrambled, NOWHERE)
     states = [torch.load(folder_of(c).checkpoint, weights_only=True)["student"] for c in (honest, scrambled)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.fixture
+def without_a_compiler(monkeypatch):
+    """`auto` compiles, as on a GPU, and the compiler fails."""
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("no C compiler")
+
+    real = execution.effective_compile
+    for module in (execution, build):
+        monkeypatch.setattr(
+            module,
+            "effective_compile",
+            lambda train, device: Compile.default if train.compile is Compile.auto else real(train, device),
+        )
+    monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: fail)
+
+
+def test_where_a_compiler_fails_that_nobody_asked_for_the_run_does_without(tmp_path, without_a_compiler, capsys):
+    config = short(tmp_path)
+    run(config, NOWHERE)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train.compile=default does not work here (no C compiler): train.compile=none would run" in said
+    assert read_json(folder_of(config).summary)["compile"] == "none"
+
+
+def test_where_a_compiler_fails_that_was_asked_for_the_run_fails(tmp_path, without_a_compiler):
+    config = short(tmp_path, "train.compile=default")
+    with pytest.raises(RunFailed, match=r"train.compile=none would run"):
+        run(config, NOWHERE)
+    assert folder_of(config).state() is RunState.failed

@@ -17,7 +17,7 @@ class Abc(Auxiliary):
     """Section 3.2 of the paper: Bernoulli masks that keep an image the more rarely, the more images its class has.
 
     The probability min n / n_c applies to labeled images from the start; for unlabeled ones it moves there from 1, in
-    stairs, over the whole phase. Both heads train the encoder.
+    stairs, over the whole phase. Both heads train the encoder. With a weight of 0 there is no second head.
 
     Args:
         counts: [C] int64 labeled images per class, none zero; `relabel` replaces them.
@@ -25,11 +25,11 @@ class Abc(Auxiliary):
         config: weight and schedule.
     """
 
-    head = "abc"
     counts: Tensor
 
     def __init__(self, counts: Tensor, threshold: float, config: AbcConfig) -> None:
         super().__init__()
+        self.head = "abc" if config.weight > 0 else "cls"
         self.threshold = threshold
         self.weight, self.blended, self.every = config.weight, config.blend, config.every
         self.register_buffer("counts", counts.to(torch.int64, copy=True))

@@ -4,7 +4,6 @@ Shape legend: Bl / Bu labeled / unlabeled batch, C classes, D features.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -93,7 +92,7 @@ class Confidence(Slot):
 class Auxiliary(Slot):
     """Place `aux`: further loss terms on the step's features, with a head of their own, which answers at test time."""
 
-    head: ClassVar[str]
+    head: str  # of the network
 
     def forward(
         self,

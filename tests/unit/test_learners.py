@@ -4,11 +4,8 @@ import torch
 
 from daso.learners.fixmatch import FixMatch
 from daso.learners.supervised import Supervised
-from daso.schema import AbcConfig, DarpConfig, DasoConfig
-from daso.slots.abc import Abc
+from daso.schema import DasoConfig
 from daso.slots.align import DistributionAlignment
-from daso.slots.boss import Boss
-from daso.slots.darp import Darp
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
@@ -28,30 +25,6 @@ def make_daso(**settings):
 
 def forward(learner, slots, nets, step=0, dtype=torch.float32):
     return learner(nets, toy.batch(step, dtype=dtype), slots, {}, toy.clock(step), slots.flags(step))
-
-
-STRENGTH_ZERO = {
-    "abc": lambda: Slots(CrossEntropy(), extras=[Abc(toy.COUNTS, 0.3, AbcConfig("abc", weight=0))]),
-    "boss": lambda: Slots(CrossEntropy(), confidence=Boss(toy.CLASSES, 0)),
-    "darp": lambda: Slots(CrossEntropy(), refine=Darp(toy.COUNTS, 13, 6, DarpConfig("darp", warmup=1.0))),
-    "daso": lambda: Slots(CrossEntropy(), semantic=make_daso(blend=0, align_weight=0)),
-    "la": lambda: Slots(LogitAdjusted(toy.COUNTS, tau=0)),
-    "la+daso": lambda: Slots(LogitAdjusted(toy.COUNTS, tau=0), semantic=make_daso(blend=0, align_weight=0)),
-}
-
-
-@pytest.mark.parametrize("slots", STRENGTH_ZERO.values(), ids=STRENGTH_ZERO.keys())
-def test_slots_of_strength_zero_give_the_plain_learner_bit_for_bit(slots):
-    plain, with_slots = train(FixMatch(0.3), Slots(CrossEntropy())), train(FixMatch(0.3), slots())
-    for expected, actual in zip(plain, with_slots, strict=True):
-        assert set(actual) == set(expected)
-        assert all(torch.equal(actual[name], expected[name]) for name in expected)
-    assert sum(losses["cons"] for losses in plain) > 0
-
-
-def test_supervised_with_logit_adjustment_of_strength_zero_is_supervised_bit_for_bit():
-    plain, with_slots = train(Supervised(), Slots(CrossEntropy())), train(Supervised(), STRENGTH_ZERO["la"]())
-    assert all(torch.equal(a["cls"], b["cls"]) for a, b in zip(plain, with_slots, strict=True))
 
 
 def test_daso_of_full_strength_changes_the_run_after_its_warmup():

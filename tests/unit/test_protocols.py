@@ -1,7 +1,5 @@
 """Phases: what begins anew with a generation, what a second stage takes over, and which rows a class-aware round draws."""
 
-from contextlib import suppress
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -12,55 +10,15 @@ from hypothesis import strategies as st
 
 from daso.build import build, data_of
 from daso.checks import check
-from daso.errors import Interrupted, UserError
+from daso.errors import UserError
 from daso.protocol.base import Protocol
 from daso.protocol.crest import Crest, select, temperature
-from daso.schema import Config
 from daso.slots.supervised import LogitAdjusted
-from daso.train.loop import State, make_stage, train
+from daso.train.loop import make_stage
 from daso.train.rng import generator
-from tests.compose import config_of
+from tests.training import CPU, composed, trained
 
-CPU = torch.device("cpu")
 COUNTS = torch.tensor([27, 8, 1])
-
-
-@cache
-def composed(*overrides: str) -> Config:
-    return config_of(
-        "experiment=quickstart",
-        "track=none",
-        "train.steps=12",
-        "train.batch_size=4",
-        "train.eval_every=3",
-        "train.log_every=3",
-        "train.checkpoint_every=100",
-        *overrides,
-    )
-
-
-class Rows:
-    """A reporter that keeps the training and evaluation rows, without wall times and memory."""
-
-    def __init__(self):
-        self.kept = []
-
-    def row(self, event, step, values):
-        kept = {k: v for k, v in values.items() if not k.startswith(("time/", "memory/", "crest/")) and v == v}
-        self.kept.append((event, step, kept))
-
-    def progress(self, step): ...
-    def warn(self, step, text): ...
-    def sync(self): ...
-
-
-def trained(config, tmp_path, stop_after=None):
-    """Parts and rows of a training, or of its first steps."""
-    parts = build(config, CPU, *data_of(config))
-    report, state, left = Rows(), State(), iter(range(stop_after or config.train.steps)[::-1])
-    with suppress(Interrupted):
-        train(parts, state, report, tmp_path / "checkpoint.pt", {}, lambda: None if next(left) else 15)
-    return parts, report.kept
 
 
 # --- generations -------------------------------------------------------------------------------------------------
@@ -84,15 +42,6 @@ def test_five_generations_of_the_paper_s_run_last_50000_steps_each():
     assert protocol.phase(49999) == (0, 0, 50000)
     assert protocol.phase(50000) == (1, 50000, 50000)
     assert protocol.phase(249999) == (4, 200000, 50000)
-
-
-@pytest.mark.parametrize("changes", [[], ["align=da"], ["supervised=la", "daso=paper"]])
-def test_one_generation_is_the_base_bit_for_bit(changes, tmp_path):
-    protocol = "protocol=crest_plus" if "align=da" in changes else "protocol=crest"
-    base, rows = trained(composed("algorithm=fixmatch", *changes), tmp_path)
-    one, same_rows = trained(composed("algorithm=fixmatch", *changes, protocol, "protocol.generations=1"), tmp_path)
-    assert rows == same_rows
-    assert all(torch.equal(a, b) for a, b in zip(base.nets.teacher.parameters(), one.nets.teacher.parameters()))
 
 
 def test_up_to_its_first_border_evaluation_included_a_run_with_generations_is_the_base(tmp_path):

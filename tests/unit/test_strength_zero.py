@@ -1,0 +1,59 @@
+"""A method of strength zero is the learner that it is put on, in every number of a run."""
+
+from functools import cache
+
+import pytest
+
+from tests.training import composed, trained
+
+LOW = "algorithm.threshold=0.2"  # so that pseudo-labels count from the first steps on
+FIXMATCH, PSEUDOLABEL = ("algorithm=fixmatch", LOW), ("algorithm=pseudolabel", LOW)
+LA, ABC = ("supervised=la", "supervised.tau=0"), ("abc=paper", "abc.weight=0")
+DASO = ("daso=paper", "daso.blend=0", "daso.align_weight=0", "daso.warmup_steps=3", "daso.update_every=2")
+CLEAN = (*DASO, "daso.ema_bn=clean")
+DARP = ("darp=paper", "darp.goal=labeled", "darp.warmup=1")
+CREST, CREST_PLUS = (("protocol.generations=1", f"protocol={name}") for name in ("crest", "crest_plus"))
+EVENTS = {"train", "eval"}
+CASES = {
+    # By default DASO's passes move the running statistics that the evaluation normalises by, and nothing else.
+    "fixmatch, daso": (FIXMATCH, DASO, {"train"}),
+    "fixmatch, daso clean": (FIXMATCH, CLEAN, EVENTS),
+    "fixmatch, la": (FIXMATCH, LA, EVENTS),
+    "fixmatch, abc": (FIXMATCH, ABC, EVENTS),
+    "fixmatch, darp": (FIXMATCH, DARP, EVENTS),
+    "fixmatch, boss": (FIXMATCH, ("confidence=boss", "confidence.delta=0"), EVENTS),
+    "fixmatch, crest": (FIXMATCH, CREST, EVENTS),
+    "fixmatch, all": (FIXMATCH, (*LA, *ABC, *DARP, *CLEAN, *CREST), EVENTS),
+    "fixmatch_da, crest_plus": (("algorithm=fixmatch_da", LOW), CREST_PLUS, EVENTS),
+    "supervised, la": (("algorithm=supervised",), LA, EVENTS),
+    "usadtm, la": (("algorithm=usadtm",), LA, EVENTS),
+    "pseudolabel, la": (PSEUDOLABEL, LA, EVENTS),
+    "pseudolabel, daso": (PSEUDOLABEL, CLEAN, EVENTS),
+    "meanteacher, la": (("algorithm=meanteacher",), LA, EVENTS),
+    "meanteacher, daso": (("algorithm=meanteacher",), CLEAN, EVENTS),
+    "mixmatch, daso": (("algorithm=mixmatch",), CLEAN, EVENTS),
+    "remixmatch, darp": (("algorithm=remixmatch",), DARP, EVENTS),
+}
+
+
+@cache
+def rows(base, folder):
+    return trained(composed(*base), folder)[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.parametrize(("base", "zero", "events"), CASES.values(), ids=CASES)
+def test_strength_zero_is_the_base_bit_for_bit(base, zero, events, folder):
+    assert composed(*base, *zero).run_key != composed(*base).run_key
+    plain, weak = rows(base, folder), trained(composed(*base, *zero), folder)[1]
+    assert [row[:2] for row in plain] == [row[:2] for row in weak]
+    for (event, _, expected), (*_, actual) in zip(plain, weak):
+        if event in events:
+            opinion = {name for name in actual if name.startswith("pl/semantic/") and name not in expected}
+            assert {name: value for name, value in actual.items() if name not in opinion} == expected
+        if event == "train" and LOW in base:
+            assert expected["train/loss_cons"] > 0

@@ -1,0 +1,34 @@
+"""Every learner with every sampler and protocol: it runs to its end, or the configuration is refused in a sentence."""
+
+from dataclasses import replace
+
+import pytest
+
+from daso.app import run
+from daso.errors import UserError
+from daso.mistakes import groups
+from daso.rundir import RunDir
+from daso.schema import ALGORITHMS
+from daso.track.jsonl import read
+from tests.compose import NOWHERE
+from tests.training import composed
+
+BESIDE = {"protocol=crest_plus": ("align=da",)}  # what an option asks for
+OPTIONS = [f"{group}={option}" for group in ("sampler", "protocol") for option in groups()[group]]
+WITHOUT_PSEUDO_LABELS = {"supervised", "usadtm"}  # so that there is nothing to add to the labeled set
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("learner", ALGORITHMS)
+def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option, tmp_path, monkeypatch):
+    overrides = f"algorithm={learner}", option, *BESIDE.get(option, ())
+    if "crest" in option and learner in WITHOUT_PSEUDO_LABELS:
+        with pytest.raises(UserError, match=f"algorithm={learner} makes no pseudo-labels"):
+            composed(*overrides)
+        return
+    monkeypatch.setattr("daso.app.draw_figures", lambda folder, state: None)
+    config = replace(composed(*overrides), out_root=str(tmp_path))
+    run(config, NOWHERE)
+    rows = [row for row in read(RunDir(tmp_path, config.run_key).metrics) if row["event"] == "train"]
+    assert all(value is not None for row in rows for name, value in row.items() if name.startswith("train/"))
+    assert RunDir(tmp_path, config.run_key).done.exists()

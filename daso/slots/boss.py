@@ -28,6 +28,5 @@ class Boss(Confidence):
     @torch.no_grad()
     def forward(self, labels: Labels, threshold: float) -> Tensor:
         """Which of the pseudo-labels [Bu] reach the threshold of their class, as [Bu] bool."""
-        classes = torch.arange(self.num_classes, device=labels.label.device)
-        counts = (labels.label[:, None] == classes).sum(0).to(labels.conf.dtype)
+        counts = labels.conf.new_zeros(self.num_classes).index_add_(0, labels.label, torch.ones_like(labels.conf))
         return labels.conf >= threshold - self.delta * (1 - counts[labels.label] / counts.max())

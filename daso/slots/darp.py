@@ -61,10 +61,10 @@ class Darp(Refine):
         """The refined distributions of the rows `idx` [Bu]; `p` [Bu,C] itself during the warm-up."""
         same = idx[:, None] == idx
         last = (same * torch.arange(len(idx), device=idx.device)).amax(1)  # [Bu]: of equal rows the last one counts
-        self.raw.index_copy_(0, idx, p[last].to(self.raw.dtype))
+        self.raw.index_copy_(0, idx, p.index_select(0, last).to(self.raw.dtype))
         if flags.solve:
             self.refined.copy_(refine(self.raw, self.quota, self.goal, self.iterations))
-        return torch.where(clock.step < self.warmup_steps, p, self.refined[idx].to(p.dtype))
+        return torch.where(clock.step < self.warmup_steps, p, self.refined.index_select(0, idx).to(p.dtype))
 
 
 @torch.library.custom_op("pseudo_labels::refine", mutates_args=())

@@ -1,4 +1,7 @@
-"""Every preset, on real images, learns: its labeled loss is finite and falls."""
+"""Every preset, on real images, learns: its losses are finite, and that of the labeled images falls.
+
+The total need not: terms join after warm-ups, and some grow with a ramp-up.
+"""
 
 from pathlib import Path
 
@@ -28,6 +31,7 @@ def test_the_labeled_loss_of_a_preset_falls_over_200_steps(tmp_path, preset):
     )
     run(config, NOWHERE)
     rows = [row for row in read(RunDir(tmp_path, config.run_key).metrics) if row["event"] == "train"]
-    losses = [row["train/loss_cls"] for row in rows]
-    assert all(loss is not None for loss in losses)
-    assert losses[-1] < losses[0]
+    assert all(value is not None for row in rows for name, value in row.items() if name.startswith("train/loss_"))
+    if config.supervised.name == "ldam_drw":  # then margins, weights and a scale of 30 make it another loss
+        rows = [row for row in rows if row["step"] <= config.supervised.defer * config.train.steps]
+    assert rows[-1]["train/loss_cls"] < 0.9 * rows[0]["train/loss_cls"]

@@ -50,3 +50,9 @@ def test_every_preset_is_on_a_page(preset):
 @pytest.mark.parametrize("page", PAGES)
 def test_the_readme_leads_to_every_page(page):
     assert f"(docs/methods/{page}.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("folder", "lines"), [("learners", 120), ("slots", 150)])
+def test_a_method_fits_a_page(folder, lines):
+    lengths = {path.stem: len(path.read_text().splitlines()) for path in (ROOT / "daso" / folder).glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > lines} == {}

@@ -1,0 +1,42 @@
+"""Every learner that makes pseudo-labels is measured by the same names; a second opinion adds its own."""
+
+from dataclasses import replace
+
+import pytest
+
+from daso.app import run
+from daso.rundir import RunDir
+from daso.schema import ALGORITHMS
+from daso.track.jsonl import read
+from tests.compose import NOWHERE
+from tests.training import composed
+
+OVERALL = {"recall", "precision", "precision_official", "coverage", "imbalance"}
+PER_CLASS = {f"{name}/class/{k}" for name in ("recall", "precision", "gain", "count") for k in range(10)}
+
+
+def diagnostics(kinds):
+    return {f"pl/{kind}/{name}" for kind in kinds for name in OVERALL | PER_CLASS} | {"pl/labeled/imbalance"}
+
+
+def logged(config):
+    rows = [row for row in read(RunDir(config.out_root, config.run_key).metrics) if row["event"] == "eval"]
+    return [{name for name in row if name.startswith("pl/")} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("learner", "beside", "expected"),
+    [
+        ("supervised", (), set()),
+        *((name, (), diagnostics(["final", "linear"])) for name in sorted({*ALGORITHMS} - {"supervised", "usadtm"})),
+        ("usadtm", (), diagnostics(["final", "linear", "semantic"])),
+        ("meanteacher_daso", ("daso.warmup_steps=2", "daso.update_every=2"), diagnostics(["final", "linear", "semantic"])),
+    ],
+)  # fmt: skip
+def test_pseudo_labels_are_measured_by_the_same_names_whoever_makes_them(
+    learner, beside, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("daso.app.draw_figures", lambda folder, state: None)
+    config = replace(composed(f"algorithm={learner}", *beside), out_root=str(tmp_path))
+    run(config, NOWHERE)
+    assert logged(config) == [expected] * 4

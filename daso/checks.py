@@ -5,8 +5,10 @@ from dataclasses import fields
 from typing import Any
 
 from daso.data.sizes import check_sizes
-from daso.schema import ALGORITHMS, Config, Offer, require
+from daso.schema import ALGORITHMS, Config, Offer, Schedule, require
 from daso.unlabeled import SHIPPED, shipped
+
+STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
 
 
 def check(config: Config) -> list[str]:
@@ -169,6 +171,13 @@ def _warnings(config: Config) -> list[str]:
                 f"DARP never refines in this run: its warm-up ends after {begins} of {phase} steps and "
                 f"darp.every={darp.every}, so that pseudo-labels are uniform from there on."
             )
+    loss, optim = config.supervised, config.optim
+    undiminished = loss.margins_at_once or optim.schedule is Schedule.constant  # when the margins begin
+    if loss.name == "ldam_drw" and undiminished and loss.scale * optim.lr > STEEPEST:
+        found.append(
+            f"LDAM multiplies the logits by supervised.scale={loss.scale:g}, which with optim.lr={optim.lr:g} probably "
+            f"diverges: optim.lr={STEEPEST / loss.scale:.1g} trains."
+        )
     evaluations = -(-train.steps // train.eval_every)
     if evaluations < 20:
         found.append(

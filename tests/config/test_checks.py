@@ -93,6 +93,20 @@ def test_a_warm_up_as_long_as_the_run_is_remarked_upon():
     assert check(config_of("algorithm=fixmatch", "daso.warmup_steps=250000")) == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "diverges"),
+    [
+        (["algorithm=supervised_ldam_drw"], False),
+        (["algorithm=supervised_ldam_drw", "supervised.margins_at_once=true"], True),
+        (["algorithm=supervised_ldam_drw", "supervised.margins_at_once=true", "optim.lr=0.01"], False),
+        (["algorithm=fixmatch", "supervised=ldam_drw"], True),
+        (["algorithm=supervised_cb"], False),
+    ],
+)
+def test_margins_on_steep_logits_at_a_high_rate_are_remarked_upon(overrides, diverges):
+    assert any("diverges: optim.lr=0.01 trains" in text for text in check(config_of(*overrides))) is diverges
+
+
 def test_a_median_over_few_evaluations_is_remarked_upon():
     [remark] = check(config_of("algorithm=fixmatch", "train.steps=1000"))
     assert "median of only 2 evaluations" in remark

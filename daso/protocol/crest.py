@@ -92,7 +92,8 @@ def select(p: Tensor, counts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
         alpha: inverse exponent.
     """
     conf, label = p.max(1)
-    counts = counts.to(p.device, torch.float32)  # the product is rounded down: float32 decides as the reference does
+    # Products are rounded down: float32 decides as the reference does, and one device for all, as powers differ.
+    counts = counts.to("cpu", torch.float32)
     rates = (counts / counts.max()) ** (1 / alpha)
     by_rank = counts.argsort(descending=True, stable=True)
     share = torch.empty_like(rates)
@@ -101,7 +102,7 @@ def select(p: Tensor, counts: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     rows = conf.argsort(descending=True, stable=True)
     rows = rows[label[rows].argsort(stable=True)]  # by class, within one by confidence
     rank = torch.arange(len(rows), device=p.device) - (candidates.cumsum(0) - candidates)[label[rows]]
-    rows = rows[rank < (share * candidates).to(torch.int64)[label[rows]]]
+    rows = rows[rank < (share.to(p.device) * candidates).to(torch.int64)[label[rows]]]
     return rows, label[rows]
 
 

@@ -8,7 +8,8 @@ from daso.execution import configure_torch
 from daso.schema import Compile
 from daso.train.loop import State, train
 from tests.compose import tiny
-from tests.graph.test_captured_steps import PRESETS, Rows
+from tests.graph.test_captured_steps import PRESETS
+from tests.training import Rows
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")

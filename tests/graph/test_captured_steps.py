@@ -12,6 +12,7 @@ from daso.stages import own, prerequisites
 from daso.train.loop import State, train
 from tests.compose import NOWHERE, config_of
 from tests.graph.cpu_graph import CpuGraphs
+from tests.training import Rows
 
 CPU = torch.device("cpu")
 PRESETS = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "conf" / "algorithm").glob("*.yaml"))
@@ -28,21 +29,6 @@ CORE = {  # every learner, slot, flag and protocol once; the others are combinat
     "supervised_ldam_drw",
     "usadtm",
 }
-
-
-class Rows:
-    """A reporter that keeps what was measured."""
-
-    def __init__(self):
-        self.kept = []
-
-    def row(self, event, step, values):
-        kept = {k: v for k, v in values.items() if not k.startswith(("time/", "memory/"))}
-        self.kept.append((event, step, str(kept)))
-
-    def progress(self, step): ...
-    def warn(self, step, text): ...
-    def sync(self): ...
 
 
 def trained(preset, out_root, graphs):

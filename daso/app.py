@@ -2,6 +2,7 @@
 
 import errno
 import math
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +25,7 @@ from daso.stages import own, prerequisites, remarks
 from daso.track import mlflow
 from daso.track.console import Console
 from daso.track.figures import confusion_figure, pseudo_label_figure
-from daso.track.jsonl import Journal
+from daso.track.jsonl import TIME, Journal, tail
 from daso.train import checkpoint, evaluate
 from daso.train.loop import Parts, State, evaluated, predictor, tallies, train
 from daso.version import code_version
@@ -152,7 +153,7 @@ def _train(
         report = _Report(journal, console, mirror)
         with console.progress(state.step, steps):
             train(parts, state, report, folder.checkpoint, environment | {"code": code}, stop)
-        summary = summarise(parts, state, environment | {"code": code})
+        summary = summarise(parts, state, environment | {"code": code}, last_log(folder))
         write_json(folder.summary, summary)
         draw_figures(folder, state)
         console.summary(summary)
@@ -185,8 +186,14 @@ def prepare(config: Config, folder: RunDir, device: torch.device) -> Parts:
     return build(config, device, arrays, split)
 
 
-def summarise(parts: Parts, state: State, environment: dict[str, Any]) -> dict[str, Any]:
-    """The final numbers and what they were made with, flat."""
+def last_log(folder: RunDir) -> dict[str, Any]:
+    """The newest losses, speed and memory in the run's journal, by name."""
+    rows = [row for row in tail(folder.metrics) if row["event"] == "train"]
+    return {name: value for row in rows[-1:] for name, value in row.items() if name not in ("event", "step", TIME)}
+
+
+def summarise(parts: Parts, state: State, environment: dict[str, Any], logged: dict[str, Any]) -> dict[str, Any]:
+    """The final numbers and what they were made with, flat; `logged` is the newest row of the training log."""
     config = parts.config
     return {
         "run_key": config.run_key,
@@ -195,8 +202,10 @@ def summarise(parts: Parts, state: State, environment: dict[str, Any]) -> dict[s
         "steps": state.step,
         "seconds": round(state.seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
         **environment,
         "warnings": state.warned,
+        **logged,
         **state.last,
     }
 
@@ -230,7 +239,7 @@ def evaluate_only(
     console.header(_facts(run_name(plain(config)), parts, environment, state))
     measured = evaluate.measure(tallies(parts, predictor(parts, evaluated(parts))), parts.counts).get().metrics
     console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
-    summary = summarise(parts, state, environment) | measured
+    summary = summarise(parts, state, environment, last_log(folder)) | measured
     console.summary(summary)
     return objective(summary)
 

@@ -117,13 +117,13 @@ def test_the_second_run_of_a_process_equals_the_same_run_alone(undisturbed, tmp_
     assert_same(second, undisturbed)
 
 
-def test_the_summary_is_the_last_evaluation(undisturbed):
+def test_the_summary_holds_every_metric_with_its_last_value(undisturbed):
     folder = RunDir(undisturbed.out_root, undisturbed.run_key)
     summary = read_json(folder.summary)
-    last = [row for row in measured(undisturbed) if row["event"] == "eval"][-1]
+    last = {event: [row for row in read(folder.metrics) if row["event"] == event][-1] for event in ("train", "eval")}
+    expected = {k: v for row in last.values() for k, v in row.items() if k not in ("event", "step", TIME)}
     assert summary is not None
-    assert {name: summary[name] for name in last if name not in ("event", "step")} == {
-        name: value for name, value in last.items() if name not in ("event", "step")
-    }
+    assert {name: summary[name] for name in expected} == expected
+    assert {"train/loss_cls", "time/steps_per_second", "memory/peak_bytes"} <= expected.keys()
     assert summary["run_key"] == undisturbed.run_key
     assert summary["steps"] == 60

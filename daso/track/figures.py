@@ -1,5 +1,6 @@
 """Figures of a run, from plain arrays; C classes, in label order (0 = most labeled images)."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache when it is first used
 
 ANNOTATED = 20  # up to so many classes each cell bears its number
 DPI = 150

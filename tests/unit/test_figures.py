@@ -1,5 +1,6 @@
 """Figures: what the numbers say is what the pixels show, for ten classes and for a hundred."""
 
+import os
 import subprocess
 import sys
 
@@ -80,3 +81,15 @@ def test_drawing_leaves_matplotlibs_global_state_alone(tmp_path):
         f"confusion_figure(numpy.eye(2), pathlib.Path({str(tmp_path / 'a.png')!r})); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_drawing_library_says_nothing_of_its_own(tmp_path):
+    """A new machine has no font cache; what is said of it would stand in the middle of a run's table."""
+    code = (
+        "import logging; logging.basicConfig(level=logging.INFO);"
+        "from daso.track.figures import confusion_figure; import pathlib;"
+        f"confusion_figure([[1, 0], [0, 1]], pathlib.Path({str(tmp_path / 'figure.png')!r}))"
+    )
+    environment = os.environ | {"MPLCONFIGDIR": str(tmp_path / "fresh")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

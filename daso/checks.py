@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from importlib.metadata import entry_points
 from typing import Any
 
 from daso.data.sizes import check_sizes
@@ -9,6 +10,9 @@ from daso.schema import ALGORITHMS, Config, Offer, Schedule, require
 from daso.unlabeled import SHIPPED, shipped
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
+MAX_THREADS = 1024
+# what MLflow's tracking URIs begin with; plugins add others
+STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc", "file")
 
 
 def check(config: Config) -> list[str]:
@@ -21,6 +25,7 @@ def check(config: Config) -> list[str]:
         UserError: nodes that do not go together.
     """
     _check_finite(config)
+    _check_machine(config)
     _check_slots(config)
     _check_refinement(config)
     _check_heads(config)
@@ -37,6 +42,16 @@ def _check_finite(node: Any, path: str = "") -> None:
             _check_finite(value, f"{key}.")
         for number in value if isinstance(value, list) else [value]:
             require(not isinstance(number, float) or math.isfinite(number), key, value, "a finite number")
+
+
+def _check_machine(config: Config) -> None:
+    """Refuse more threads than any machine runs, and a tracking store of a kind that MLflow does not know."""
+    threads, track = config.train.threads, config.track
+    require(threads <= MAX_THREADS, "train.threads", threads, f"a number of CPU threads, {MAX_THREADS} at most")
+    require(track.experiment.strip() != "", "track.experiment", track.experiment, "the name of an experiment in MLflow")
+    scheme = track.uri.partition(":")[0].partition("+")[0]
+    known = not track.uri or scheme in STORES or scheme in entry_points(group="mlflow.tracking_store").names
+    require(known, "track.uri", track.uri, "a store that MLflow knows, as sqlite:///mlflow.db or http://host:5000")
 
 
 def _check_slots(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 from daso.schema.base import NOT_SCIENCE, UNKNOWN, require
@@ -28,6 +29,7 @@ class DatasetConfig:
     unknown_unlabeled: bool = False  # the unlabeled set comes with the data set, labels unknown (STL-10)
 
     def __post_init__(self) -> None:
+        require(self.root != "", "dataset.root", self.root, "a folder")
         require(self.num_valid >= 0, "dataset.num_valid", self.num_valid, "it is a number of images, 0 or more")
         require(
             self.num_valid % self.num_classes == 0,
@@ -61,7 +63,8 @@ class ImbalanceConfig:
 
     def __post_init__(self) -> None:
         require(self.n1 >= 1, "imb.n1", self.n1, "the head class needs at least one labeled image")
-        require(self.gamma_l >= 1, "imb.gamma_l", self.gamma_l, "the labeled imbalance is head / tail, 1 or more")
+        right = "the labeled imbalance is head / tail, a finite number, 1 or more"
+        require(1 <= self.gamma_l < inf, "imb.gamma_l", self.gamma_l, right)
         self.gamma_u = parse_gamma_u(self.gamma_u)
         if self.m1 != UNKNOWN:
             try:

@@ -15,6 +15,7 @@ IMPOSSIBLE = [
     # options, key, value, and what the sentence must say
     ("cifar10", "imb.gamma_l", 0.5, ["imb.gamma_l=0.5", "1 or more"]),
     ("cifar10", "imb.gamma_l", float("nan"), ["imb.gamma_l=nan"]),
+    ("cifar10", "imb.gamma_l", float("inf"), ["imb.gamma_l=inf", "finite"]),
     ("cifar10", "imb.gamma_u", 0, ["imb.gamma_u=0", "1/100"]),
     ("cifar10", "imb.gamma_u", "-3", ["imb.gamma_u=-3", "1/100"]),
     ("cifar10", "imb.gamma_u", "1/5000", ["imb.gamma_u=0.0002", "imb.m1=3000", "empty"]),
@@ -31,9 +32,14 @@ IMPOSSIBLE = [
     ("cifar10", "dataset.num_valid", -10, ["dataset.num_valid=-10", "0 or more"]),
     ("cifar10", "dataset.num_valid", 7, ["dataset.num_valid=7", "multiple of 10"]),
     ("cifar10", "dataset.num_valid", 50000, ["dataset.num_valid=50000", "5000"]),
+    ("cifar10", "dataset.root", "", ["dataset.root=", "a folder"]),
     ("cifar10", "dataset.mean", [0.5], ["dataset.mean=[0.5]", "per channel"]),
     ("cifar10", "train.steps", 0, ["train.steps=0", "1 or more"]),
     ("cifar10", "train.mu", 0, ["train.mu=0", "1 or more"]),
+    ("cifar10", "train.threads", 100_000, ["train.threads=100000", "1024 at most"]),
+    ("cifar10", "track.experiment", " ", ["track.experiment=", "the name of an experiment"]),
+    ("cifar10", "track.uri", "mlruns", ["track.uri=mlruns", "sqlite:///mlflow.db"]),
+    ("cifar10", "track.uri", "ftp://host/x", ["track.uri=ftp://host/x", "http://host:5000"]),
     ("cifar10", "daso.warmup_steps", 99, ["daso.warmup_steps=99", "daso.update_every=100"]),
     ("cifar10", "daso.t_dist", 0.0, ["daso.t_dist=0.0", "positive"]),
     ("cifar10", "daso.name", "dasso", ["daso.name=dasso", "none, daso"]),
@@ -80,6 +86,13 @@ def test_an_alignment_loss_is_refused_on_a_learner_without_a_strong_view():
         with pytest.raises(UserError, match=r"daso\.align_weight=1\.0 .* no strong view"):
             check(weak)
         assert check(changed(weak, "daso.align_weight", 0.0)) == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "sqlite:///m.db", "postgresql+psycopg2://u@h/d", "http://127.0.0.1:9", "databricks"]
+)
+def test_a_store_that_may_only_be_away_is_not_refused(uri):
+    check(changed(config_of("experiment=quickstart"), "track.uri", uri))
 
 
 def test_the_paper_s_sizes_fill_a_class_to_the_last_image():

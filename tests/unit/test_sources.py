@@ -362,6 +362,13 @@ def test_a_root_that_cannot_be_written_is_a_sentence(tmp_path, name):
         load(config(name, tmp_path / "file" / "data"))
 
 
+@pytest.mark.parametrize("name", ["cifar10", "stl10", "fashion_mnist"])
+def test_a_root_that_is_a_file_is_a_sentence(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"dataset.root={tmp_path}/file is not possible: it is a file; name a folder"):
+        load(config(name, tmp_path / "file"))
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UserError, match=r"dataset.name=svhn.*cifar10.*digits"):
         load(config("svhn", "unused"))

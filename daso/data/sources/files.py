@@ -75,6 +75,8 @@ def fetch(
     Raises:
         UserError: one sentence with what failed and `advice`, which file to put where.
     """
+    if root.exists() and not root.is_dir():
+        raise UserError(f"dataset.root={root} is not possible: it is a file; name a folder.")
     if not missing():
         return
     from filelock import FileLock

@@ -3,13 +3,18 @@
 import copy
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import fields, replace
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
+from io import StringIO
 from math import nan
+from typing import cast
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +27,7 @@ from daso.checks import check
 from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.identity import knobs, plain, run_key, to_yaml
-from daso.mistakes import CONF, explain, no_such_key, refuse_null_groups
+from daso.mistakes import CONF, explain, no_such_key, refuse_no_choice
 from daso.rundir import run_name
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
 from daso.sweep.jobs import run_job
@@ -30,7 +35,18 @@ from daso.sweep.plan import Job
 from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
 from daso.sweep.tables import print_plan
 
-__all__ = ["check", "configuration", "guard", "launch", "provenance", "register", "resolve", "run_key", "to_yaml"]
+__all__ = [
+    "check",
+    "configuration",
+    "guard",
+    "launch",
+    "provenance",
+    "refuse_unknown_hydra_keys",
+    "register",
+    "resolve",
+    "run_key",
+    "to_yaml",
+]
 
 Run = Callable[[Config, Provenance], float]
 Compose = Callable[[tuple[str, ...]], DictConfig]
@@ -162,7 +178,10 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
 
 def _refuse_unknown_keys(node: DictConfig, arguments: list[str], path: str = "") -> None:
     """`+key=value` may add anything to a structured node: refuse what the schema does not have."""
-    known = {field.name for field in fields(OmegaConf.get_type(node) or Config)}
+    kind = OmegaConf.get_type(node) or Config
+    if not is_dataclass(kind):  # a value that its node judges itself
+        return
+    known = {field.name for field in fields(kind)}
     for key in map(str, node):
         full = path + key
         if key not in known:
@@ -170,6 +189,33 @@ def _refuse_unknown_keys(node: DictConfig, arguments: list[str], path: str = "")
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_interpolation():
             _refuse_unknown_keys(child, arguments, f"{full}.")
+
+
+def refuse_unknown_hydra_keys(hydra: DictConfig, arguments: Sequence[str]) -> None:
+    """Refuse what the command line adds with `+` to a part of Hydra that has a schema.
+
+    Args:
+        hydra: the composed node `hydra`.
+        arguments: the command line.
+
+    Raises:
+        UserError: there is no such key.
+    """
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if not key.startswith(("+hydra.", "++hydra.")):
+            continue
+        node, path = hydra, "hydra"
+        for name in key.lstrip("+").split(".")[1:]:
+            kind = OmegaConf.get_type(node)
+            known = [f"{path}.{field.name}" for field in fields(kind)] if is_dataclass(kind) else []
+            path = f"{path}.{name}"
+            if known and path not in known:
+                raise UserError(no_such_key(path, arguments, known))
+            child = node._get_node(name)
+            if not isinstance(child, DictConfig):
+                break
+            node = child
 
 
 def provenance(config: Config, session: Session | None = None) -> Provenance:
@@ -208,6 +254,7 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
 
 def _single(cfg: DictConfig, run: Run) -> float:
     try:
+        refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
         config = resolve(cfg)
         if not config.plan:
             return run(config, provenance(config))
@@ -246,8 +293,11 @@ def guard(main: Callable[[], object]) -> int:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     try:
-        refuse_null_groups(arguments)
+        refuse_no_choice(arguments)
+        asked = _flags(arguments)
         main()
+        if asked.cfg == "job":  # what is shown need not be what can run
+            configuration(asked.overrides)
     except KeyboardInterrupt as error:
         SweepReport.close()
         return 128 + error.signum if isinstance(error, Interrupted) else 130
@@ -261,6 +311,23 @@ def guard(main: Callable[[], object]) -> int:
         print(sentence, file=sys.stderr)
         return code
     return 0
+
+
+def _flags(arguments: list[str]) -> Namespace:
+    """Hydra's reading of the command line.
+
+    Raises:
+        UserError: a flag that it does not know, instead of a page about those that it does.
+    """
+    said = StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            return get_args_parser().parse_args(arguments)
+    except SystemExit as end:
+        if not end.code:  # --version
+            return Namespace(cfg=None)
+        reason = said.getvalue().strip().rpartition("error: ")[2]
+        raise UserError(f"The command line is not possible: {reason}; python train.py --help says what is.") from None
 
 
 def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:

@@ -4,7 +4,7 @@ Errors are told apart by their class names, so that nothing of the configuration
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
@@ -50,7 +50,7 @@ def explain(error: BaseException, arguments: list[str]) -> str:
     return f"The configuration cannot be composed: {_first_line(error)}."
 
 
-def no_such_key(key: str, arguments: list[str], here: list[str] | None = None) -> str:
+def no_such_key(key: str, arguments: Sequence[str], here: list[str] | None = None) -> str:
     """The sentence for a key that does not exist, with the closest one that does.
 
     Args:
@@ -58,8 +58,7 @@ def no_such_key(key: str, arguments: list[str], here: list[str] | None = None) -
         arguments: the command line.
         here: the keys that exist at its place, where the place depends on other choices.
     """
-    value = typed(key, arguments)
-    shown = key if value is None else f"{key}={value}"
+    shown = _shown(key, arguments)
     node, _, name = key.rpartition(".")
     if here is None and key in knobs():
         return f"{shown} is not possible: the chosen {node} has no {name}."
@@ -70,25 +69,30 @@ def no_such_key(key: str, arguments: list[str], here: list[str] | None = None) -
         close = get_close_matches(key, [*knobs(), *groups()], 1)
     if close:
         return f"{shown} is not possible: there is no key {key}; did you mean {close[0]}?"
-    if node and beside:
+    if node and len(beside) in range(1, SHOWN + 1):
         return f"{shown} is not possible: there is no key {key}, only {', '.join(beside)}."
     return f"{shown} is not possible: there is no key {key}; python train.py --help lists them all."
 
 
-def refuse_null_groups(arguments: list[str]) -> None:
-    """Refuse `group=null` in words, before composition dies of it.
+def refuse_no_choice(arguments: Sequence[str]) -> None:
+    """Refuse in words what composition would die of, or take for something else.
 
     Raises:
-        UserError: a configuration group is set to nothing, or to several options one of which is nothing.
+        UserError: an argument without a key; a configuration group that is set to nothing, or to several options.
     """
     for argument in arguments:
+        if not argument.partition("=")[0].strip():
+            raise UserError(_unreadable(argument))
         found = OVERRIDE.match(argument)
         if not found or found["key"] not in groups():
             continue
-        if any(option.strip().lower() in ("null", "") for option in found["value"].split(",")):
-            options = groups()[found["key"]]
-            empty = f"{found['key']}=none leaves the place empty" if "none" in options else "choose an option"
-            raise UserError(f"{argument} is not possible: {empty}; options are {', '.join(options)}.")
+        group, value = found["key"], found["value"].strip()
+        if value.startswith("[") and "," in value:
+            one = f"one option at a time; -m {group}={value.strip('[]')} runs a job for each"
+            raise UserError(f"{argument} is not possible: {one}.")
+        if any(option.strip().lower() in ("null", "") for option in value.split(",")):
+            empty = f"{group}=none leaves the place empty" if "none" in groups()[group] else "choose an option"
+            raise UserError(f"{argument} is not possible: {empty}; {_listed(group)}.")
 
 
 def groups() -> dict[str, list[str]]:
@@ -100,7 +104,7 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def typed(key: str, arguments: list[str]) -> str | None:
+def typed(key: str, arguments: Sequence[str]) -> str | None:
     """The value that the command line gives to `key`; None where it does not name it."""
     for argument in reversed(arguments):
         if (found := OVERRIDE.match(argument)) and found["key"] == key:
@@ -112,17 +116,35 @@ def _no_option(wanted: str) -> str:
     group, _, option = wanted.rpartition("/")
     options = groups().get(group, [])
     close = get_close_matches(option, options, 1)
-    known = ", ".join(options) or "none"
-    if close and len(options) > SHOWN:
-        return f"{group}={option} is not possible: did you mean {close[0]}? --help lists all options."
-    hint = f"did you mean {close[0]}? Options are" if close else "options are"
-    return f"{group}={option} is not possible: {hint} {known}."
+    listed = _listed(group)
+    hint = f"did you mean {close[0]}? {listed[0].upper()}{listed[1:]}" if close else listed
+    return f"{group}={option} is not possible: {hint}."
+
+
+def _listed(group: str) -> str:
+    """The options of a group, where a sentence has room for them."""
+    options = groups().get(group, [])
+    if group.startswith("hydra/"):
+        return f"options are {', '.join(options)}, and those that python train.py --info plugins lists"
+    if len(options) > SHOWN:
+        return "python train.py --help lists all options"
+    return f"options are {', '.join(options) or 'none'}"
+
+
+def _shown(key: str, arguments: Sequence[str]) -> str:
+    """`key`, or what was typed for it or for a place below it, without signs."""
+    found = [match for argument in arguments if (match := OVERRIDE.match(argument))]
+    typed_here = [match for match in found if match["key"] == key or match["key"].startswith(f"{key}.")]
+    return f"{typed_here[-1]['key']}={typed_here[-1]['value']}" if typed_here else key
 
 
 def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
     key = key.partition("[")[0]
     quoted = re.search(r"Value '(.*?)'", message, re.DOTALL)
     value = typed(key, arguments) or (quoted[1] if quoted else "...")
+    parts = [place for place in knobs() if place.startswith(f"{key}.")]
+    if parts:
+        return f"{key}={value} is not possible: it holds several values, set {parts[0]} or another of them."
     kind = knobs()[key].type if key in knobs() else object
     right = KINDS.get(kind, "a value of another kind")
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -135,9 +157,10 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
 
 
 def _unreadable(override: str) -> str:
-    if "=" not in override:
-        return f"{override} is not possible: an argument has the form key=value."
-    return f"{override} cannot be read: put a value that holds , = {{ }} [ ] ( ) or $ into quotes, as in 'key=\"a,b\"'."
+    if not override.partition("=")[0].strip() or "=" not in override:
+        return f"{override.strip() or 'An empty argument'} is not possible: an argument has the form key=value."
+    special = ", = { } [ ] ( ) $ or letters beyond a-z"
+    return f"{override} cannot be read: put a value that holds {special} into quotes, as in 'key=\"a,b\"'."
 
 
 def _first_line(error: BaseException) -> str:

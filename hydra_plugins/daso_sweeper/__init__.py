@@ -55,7 +55,12 @@ class GridSweeper(Sweeper):
         self.seed_is_read = False  # whether an option makes anything depend on the seed
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra hands out."""
+        """Take what Hydra hands out.
+
+        Raises:
+            UserError: Hydra's own part was given a key that it does not have.
+        """
+        conf.refuse_unknown_hydra_keys(config.hydra, sys.argv[1:])
         self.context, self.config = hydra_context, config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

@@ -22,6 +22,22 @@ MISTAKES = [
     (["daso=null"], ["daso=null", "daso=none", "paper"]),
     (["dataset=null"], ["dataset=null", "cifar10, cifar100"]),
     (["dataset="], ["dataset=", "cifar10, cifar100"]),
+    (["algorithm="], ["algorithm= is not possible", "--help lists all options"]),
+    (["algorithm=fixmach"], ["algorithm=fixmach", "did you mean fixmatch?"]),
+    (["algorithm=[fixmatch,supervised]"], ["one option at a time", "-m algorithm=fixmatch,supervised"]),
+    (["experiment=tomorrow"], ["experiment=tomorrow", "--help lists all options"]),
+    (["hydra/launcher=nope"], ["hydra/launcher=nope", "joblib_gpu, slurm", "--info plugins"]),
+    (["++nonsense.deep.er=1"], ["nonsense.deep.er=1", "no key nonsense"]),
+    (["imb.gamma_u={a:1}"], ["imb.gamma_u={'a': 1}", "1/100"]),
+    (["imb=null"], ["imb=null", "imb.n1"]),
+    (["+hydra.foo=1"], ["hydra.foo=1", "no key hydra.foo"]),
+    (["++hydra.launcher.n_job=2"], ["hydra.launcher.n_job=2", "no key hydra.launcher.n_job"]),
+    (["-m", "++hydra.launcher.n_job=2", "seed=0,1", "hydra/launcher=joblib"], ["did you mean hydra.launcher.n_jobs?"]),
+    ([""], ["An empty argument", "key=value"]),
+    (["=5"], ["=5", "key=value"]),
+    (["out_root=Übung"], ["out_root=Übung", "letters beyond a-z into quotes"]),
+    (["--foo"], ["--foo", "--help"]),
+    (["--cfg", "jobs"], ["jobs", "'job', 'hydra', 'all'"]),
     (["~daso"], ["daso has no value"]),
     (["imb.n1=???"], ["imb.n1"]),
     (["train.steps=1e3"], ["train.steps=1e3", "a whole number, such as 1000"]),
@@ -58,6 +74,19 @@ def test_a_mistake_is_one_sentence(command, typed, says):
     assert all(part in err for part in says), err
     assert not out
     assert not jobs
+
+
+def test_what_is_shown_and_could_not_run_says_so(command):
+    code, out, err, _ = command("--cfg", "job", "--resolve", "imb.n1=0")
+    assert code == 2
+    assert "n1: 0\n" in out
+    assert err == "imb.n1=0 is not possible: the head class needs at least one labeled image.\n"
+    assert command("--cfg", "job", "--resolve", "experiment=quickstart")[0] == 0
+
+
+def test_letters_beyond_a_z_may_stand_in_quotes(command):
+    code, _, _, [(config, _)] = command("experiment=quickstart", "out_root='Übung 1'")
+    assert (code, config.out_root) == (0, "Übung 1")
 
 
 def test_a_mistake_on_the_real_command_line_leaves_no_trace(tmp_path):

@@ -22,10 +22,11 @@ from daso.rundir import RunDir, method_name, objective, ratio, read_json, replac
 from daso.schema import Compile, Config, Provenance
 from daso.signals import StopRequest
 from daso.stages import own, prerequisites, remarks
-from daso.track import mlflow
 from daso.track.console import Console
 from daso.track.figures import confusion_figure, pseudo_label_figure
 from daso.track.jsonl import TIME, Journal, tail
+from daso.track.mirror import Mirror, artifacts
+from daso.track.mlflow import Status, resolve_uri
 from daso.train import checkpoint, evaluate
 from daso.train.loop import Parts, State, evaluated, predictor, tallies, train
 from daso.version import code_version
@@ -144,11 +145,11 @@ def _train(
     journal.truncate(state.step)
     mirror = None
     if config.track.name == "mlflow":
-        uri = mlflow.resolve_uri(config.track.uri)
-        mirror = mlflow.Mirror(folder, uri, config.track.experiment, console.warn)
+        uri = resolve_uri(config.track.uri)
+        mirror = Mirror(folder, uri, config.track.experiment, console.warn)
         mirror.start()
     console.header(_facts(name, parts, environment, state))
-    status: mlflow.Status = "KILLED"
+    status: Status = "KILLED"
     try:
         report = _Report(journal, console, mirror)
         with console.progress(state.step, steps):
@@ -164,7 +165,7 @@ def _train(
     finally:
         journal.close()
         if mirror is not None:
-            mirror.finish(status, mlflow.artifacts(folder), timeout=20 if status == "KILLED" else 120)
+            mirror.finish(status, artifacts(folder), timeout=20 if status == "KILLED" else 120)
     folder.mark_done()
     return objective(summary)
 
@@ -247,7 +248,7 @@ def evaluate_only(
 class _Report:
     """What the loop tells, told on: to the journal, the console, and MLflow."""
 
-    def __init__(self, journal: Journal, console: Console, mirror: mlflow.Mirror | None) -> None:
+    def __init__(self, journal: Journal, console: Console, mirror: Mirror | None) -> None:
         self._journal, self._console, self._mirror = journal, console, mirror
 
     def row(self, event: str, step: int, values: dict[str, float]) -> None:

@@ -142,7 +142,8 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _mirror(args: argparse.Namespace) -> int:
-    from daso.track.mlflow import rebuild, resolve_uri
+    from daso.track.mirror import rebuild
+    from daso.track.mlflow import resolve_uri
 
     keys = [] if args.keys == ["all"] else args.keys
     failures = 0

@@ -15,9 +15,10 @@ import yaml
 from daso import runs
 from daso.errors import UserError
 from daso.rundir import RunDir, write_json
-from daso.track import mlflow as mirror
+from daso.track import mirror, mlflow
 from daso.track.jsonl import TIME, Journal, read
-from daso.track.mlflow import Mirror, Remote, flatten, rebuild, resolve_uri
+from daso.track.mirror import Mirror, Remote, rebuild
+from daso.track.mlflow import flatten, init_store, resolve_uri
 
 CONFIG = {
     "dataset": {"name": "digits", "mean": [0.5, 0.25]},
@@ -40,7 +41,7 @@ def uri(tmp_path_factory):
 def client(uri):
     from mlflow.tracking import MlflowClient
 
-    mirror.init_store(uri)
+    init_store(uri)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -101,7 +102,7 @@ def rows(run):
 
 def test_naming_the_mirror_does_not_import_mlflow():
     code = (
-        "import sys, daso.track.mlflow, daso.runs; sys.exit(bool({'mlflow', 'torch', 'matplotlib'} & set(sys.modules)))"
+        "import sys, daso.track.mirror, daso.runs; sys.exit(bool({'mlflow', 'torch', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -109,10 +110,10 @@ def test_naming_the_mirror_does_not_import_mlflow():
 def test_the_limits_are_those_of_mlflow():
     from mlflow.utils import validation
 
-    assert mirror.METRICS_PER_CALL == validation.MAX_METRICS_PER_BATCH
-    assert mirror.PARAMS_PER_CALL == validation.MAX_PARAMS_TAGS_PER_BATCH
-    assert mirror.PARAM_LENGTH <= validation.MAX_PARAM_VAL_LENGTH
-    assert mirror.TAG_LENGTH <= validation.MAX_TAG_VAL_LENGTH
+    assert mlflow.METRICS_PER_CALL == validation.MAX_METRICS_PER_BATCH
+    assert mlflow.PARAMS_PER_CALL == validation.MAX_PARAMS_TAGS_PER_BATCH
+    assert mlflow.PARAM_LENGTH <= validation.MAX_PARAM_VAL_LENGTH
+    assert mlflow.TAG_LENGTH <= validation.MAX_TAG_VAL_LENGTH
 
 
 def test_every_name_that_the_journal_takes_is_one_that_mlflow_takes(tmp_path):
@@ -321,7 +322,7 @@ def test_a_deleted_experiment_is_named(run, uri, client):
 def test_a_store_that_cannot_be_used_is_a_sentence(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"track\.uri=sqlite:.* cannot be used"):
-        mirror.init_store(f"sqlite:///{tmp_path}/file/mlflow.db")
+        init_store(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
 def test_the_store_is_the_configured_one_else_the_environments_else_the_working_directorys(tmp_path, monkeypatch):
@@ -338,7 +339,8 @@ RUN = """
 import sys, yaml
 from daso.rundir import RunDir
 from daso.track.jsonl import Journal
-from daso.track.mlflow import Mirror, resolve_uri
+from daso.track.mirror import Mirror
+from daso.track.mlflow import resolve_uri
 run = RunDir(sys.argv[1], sys.argv[2])
 with run.lock():
     run.resolved.write_text(yaml.safe_dump(yaml.safe_load(sys.argv[3]) | {"run_key": run.key}))

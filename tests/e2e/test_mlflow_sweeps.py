@@ -10,7 +10,8 @@ from daso.identity import to_yaml
 from daso.rundir import RunDir, read_json, write_json
 from daso.track import sweeps
 from daso.track.jsonl import Journal
-from daso.track.mlflow import Remote, init_store, rebuild
+from daso.track.mirror import Remote, rebuild
+from daso.track.mlflow import init_store
 from daso.track.sweeps import Sweep
 from tests.compose import config_of
 

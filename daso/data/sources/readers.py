@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import pickle
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,14 @@ def digits(root: Path) -> Arrays:
     """scikit-learn's digits, which come with it: 1,797 images, 1x8x8, 0..16 spread over 0..255.
 
     The test set is 50 images per class, the same in every run; 124 to 133 per class are left for training.
+    Its file is read from where scikit-learn is installed: importing scikit-learn takes longer than a hundred steps.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    x = np.rint(bunch.images[:, None] * (255 / 16)).astype(np.uint8)
-    y = bunch.target.astype(np.int64)
+    spec = find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("scikit-learn is not installed")
+    table = np.loadtxt(Path(spec.submodule_search_locations[0], "datasets/data/digits.csv.gz"), delimiter=",")
+    x = np.rint(table[:, :64].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    y = table[:, 64].astype(np.int64)
     stream = np.random.RandomState(0)
     chosen = [stream.permutation(np.flatnonzero(y == k))[:DIGITS_TEST_PER_CLASS] for k in range(10)]
     test = np.zeros(len(y), dtype=bool)

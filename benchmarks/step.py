@@ -5,19 +5,21 @@
 
 Both sides train on the same images with the same random numbers. First their losses are compared, in float64 over
 several steps and in float32 at the first one: where they differ, no speed is printed. Then the steps are taken in
-turn, one thread, CPU seconds, ratios pair by pair, the median of them reported. The baseline's images come from its
-loaders, which draw their own random numbers, without workers, so that their cost is seen; it then trains on those that
-belong to the project's random numbers, which are made beforehand.
+turn, each side in a process of its own, one thread, CPU seconds, ratios pair by pair, the median of them reported. The
+baseline's images come from its loaders, which draw their own random numbers, without workers, so that their cost is
+seen; it then trains on those that belong to the project's random numbers, which are made beforehand.
 """
 
 import argparse
 import functools
 import json
+import multiprocessing
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -192,23 +194,48 @@ def matmul_peak(dtype: torch.dtype) -> float:
     return 2 * 1024**3 / min(seconds(lambda: a @ a) for _ in range(30))
 
 
+def timed(side: Ours | Official, step: int) -> tuple[float, float]:
+    """CPU seconds of the data and of the training of one step."""
+    side.prepare(step)
+    start = time.process_time()
+    fed = side.data(step)
+    middle = time.process_time()
+    side.train(step, fed)
+    return middle - start, time.process_time() - middle
+
+
+def serve_official(model: str, batch: int, pipe: Connection) -> None:
+    """The baseline, in a process whose memory the project has not tuned: steps in, seconds out, until None."""
+    torch.set_num_threads(1)
+    side = Official(Ours(make_config(model, batch, Precision.fp32)))
+    while (step := pipe.recv()) is not None:
+        pipe.send(timed(side, step))
+
+
 def time_steps(model: str, batch: int, reps: int) -> dict[str, dict[str, list[float]]]:
     """CPU seconds per variant and part ("data", "train"), the variants taking each step in turn."""
-    fp32 = Ours(make_config(model, batch, Precision.fp32))
-    bf16 = Ours(make_config(model, batch, Precision.bf16))
-    sides: dict[str, Ours | Official] = {"official fp32": Official(fp32), "ours fp32": fp32, "ours bf16": bf16}
+    context = multiprocessing.get_context("spawn")
+    pipe, far = context.Pipe()
+    official = context.Process(target=serve_official, args=(model, batch, far), daemon=True)
+    official.start()
+
+    def asked(step: int) -> tuple[float, float]:
+        pipe.send(step)
+        answer: tuple[float, float] = pipe.recv()
+        return answer
+
+    sides: dict[str, Callable[[int], tuple[float, float]]] = {"official fp32": asked}
+    for precision in (Precision.fp32, Precision.bf16):
+        sides[f"ours {precision.name}"] = functools.partial(timed, Ours(make_config(model, batch, precision)))
     spent: dict[str, dict[str, list[float]]] = {name: {"data": [], "train": []} for name in sides}
     for step in range(WARMUP + 1 + reps):
-        for name, side in sides.items():
-            side.prepare(step)
-            start = time.process_time()
-            fed = side.data(step)
-            middle = time.process_time()
-            side.train(step, fed)
-            end = time.process_time()
+        for name, take in sides.items():
+            data, train = take(step)
             if step > WARMUP:
-                spent[name]["data"].append(middle - start)
-                spent[name]["train"].append(end - middle)
+                spent[name]["data"].append(data)
+                spent[name]["train"].append(train)
+    pipe.send(None)
+    official.join()
     return spent
 
 

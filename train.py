@@ -1,7 +1,11 @@
 """Train, continue or skip one run, or with -m each run of a sweep: `python train.py --help`."""
 
+import signal
 import sys
 from importlib import import_module
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while the rest is imported ends without a traceback
 
 import hydra
 from omegaconf import DictConfig

@@ -3,6 +3,7 @@
 Shape legend: Bl / Bu labeled / unlabeled batch, C classes, D features.
 """
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ Blend = Callable[[Tensor, Tensor], Tensor]
 """(p [Bu,C], weak features [Bu,D]) -> blended p [Bu,C]."""
 
 
-class Slot(nn.Module):
+class Slot(nn.Module, metaclass=ABCMeta):
     """What any slot may be asked on the host; the defaults fit one without phases, noise or flags of its own.
 
     All state of a slot lives in registered buffers and changes in place, so that it is saved, moved and captured.
@@ -34,29 +35,29 @@ class Slot(nn.Module):
 class LabeledLoss(Slot):
     """Place `supervised`: the loss of the labeled images."""
 
+    @abstractmethod
     def forward(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d loss of `logits` [Bl,C] against `y` [Bl]."""
-        raise NotImplementedError
 
 
 class Align(Slot):
     """Place `align`: pseudo-label distributions pulled towards a class distribution."""
 
+    @abstractmethod
     def forward(self, p: Tensor) -> Tensor:
         """Distributions [Bu,C] from distributions `p` [Bu,C]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def soften(self, temperature: float) -> None:
         """A new phase begins, with this power of the class distribution to follow: 1 leaves it, 0 makes it uniform."""
-        raise NotImplementedError
 
 
 class Refine(Slot):
     """Place `refine`: pseudo-label distributions corrected with what is known about their rows of the unlabeled set."""
 
+    @abstractmethod
     def forward(self, p: Tensor, idx: Tensor, clock: Clock, flags: Flags) -> Tensor:
         """Distributions [Bu,C] from distributions `p` [Bu,C] of the rows `idx` [Bu]."""
-        raise NotImplementedError
 
 
 class Semantic(Slot):
@@ -64,29 +65,29 @@ class Semantic(Slot):
 
     wants_labeled_features: bool = False  # `observe` can use those that the learner may have anyway
 
+    @abstractmethod
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None) -> None:
         """Start of the step: learn from the labeled images; `feats_l` [Bl,D] are their teacher features, if at hand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blend(self, p: Tensor, feats_w: Tensor, flags: Flags) -> tuple[Tensor, Labels | None]:
         """`p` [Bu,C] blended with the opinion on `feats_w` [Bu,D], and that opinion's labels (None: it has none)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, label: Tensor) -> None:
         """Take note of the final pseudo-labels [Bu] of a step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def losses(self, feats: Feats, flags: Flags) -> dict[str, Tensor]:
         """The slot's own loss terms, 0-d each."""
-        raise NotImplementedError
 
 
 class Confidence(Slot):
     """Place `confidence`: which pseudo-labels a thresholded consistency loss is trained with."""
 
+    @abstractmethod
     def forward(self, labels: Labels, threshold: float) -> Tensor:
         """A weight for each of the final pseudo-labels [Bu]; `threshold` is the learner's own."""
-        raise NotImplementedError
 
 
 class Auxiliary(Slot):
@@ -94,6 +95,7 @@ class Auxiliary(Slot):
 
     head: str  # of the network
 
+    @abstractmethod
     def forward(
         self,
         nets: Nets,
@@ -106,4 +108,3 @@ class Auxiliary(Slot):
         blend: Blend,
     ) -> dict[str, Tensor]:
         """The loss terms, 0-d each. `blend` gives the head's pseudo-labels the second opinion of the main head's."""
-        raise NotImplementedError

@@ -53,6 +53,9 @@ def test_places_come_in_the_order_align_sharpen_refine_blend():
             seen.append(("align", p))
             return torch.tensor([[0.2, 0.8]])
 
+        def soften(self, temperature):
+            seen.append(("soften", temperature))
+
     class RefineTo(Refine):
         def forward(self, p, idx, clock, flags):
             seen.append(("refine", p))
@@ -65,6 +68,12 @@ def test_places_come_in_the_order_align_sharpen_refine_blend():
 
         def count(self, label):
             seen.append(("count", label))
+
+        def observe(self, nets, batch, clock, feats_l):
+            seen.append(("observe", feats_l))
+
+        def losses(self, feats, flags):
+            return {}
 
     slots = Slots(CrossEntropy(), AlignTo(), RefineTo(), BlendTo())
     target = slots.pseudo(torch.tensor([[0.5, 0.5]]), torch.zeros(1, 1), torch.zeros(1), toy.clock(0), OFF, 0.5)

@@ -41,6 +41,12 @@ DEFAULTS: dict[str, Any] = {
     "mlflow": False,
 }
 FORMATS = ("markdown", "latex", "csv", "html")
+NUMBERS = {"runs", "select", "la", "metric", "baseline", "min_seeds", "usb"}
+USES = {
+    "table": NUMBERS | {"format", "out"},
+    "figure": {"runs", "own", "out", "mlflow"},
+    "html": NUMBERS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +70,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Values of the report's own keys, and overrides of `train.py`.
 
     Raises:
-        UserError: a key that nobody has, or a value of the wrong kind.
+        UserError: a key that nobody has or that is without effect here, or a value of the wrong kind.
     """
     values, overrides = dict(DEFAULTS), []
     for argument in arguments:
@@ -79,8 +85,14 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
             near = get_close_matches(key, DEFAULTS, 1)
             hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(DEFAULTS)}"
             raise UserError(f"{argument} is not possible: there is no {key}; {hint}.")
-    if sum(bool(values[key]) for key in ("table", "figure", "html")) != 1:
+    products = [key for key in USES if values[key]]
+    if len(products) != 1:
         raise UserError("Say one of table=1, table=mine, figure=3 or html=report.html.")
+    (product,) = products
+    for key in DEFAULTS:
+        if values[key] != DEFAULTS[key] and key not in USES[product] | {product}:
+            has = ", ".join(other for other in USES if key in USES[other])
+            raise UserError(f"{key}= has no effect on {product}=: it is for {has}=.")
     if values["format"] not in FORMATS:
         raise UserError(f"format={values['format']} is not possible: one of {', '.join(FORMATS)}.")
     return values, tuple(overrides)

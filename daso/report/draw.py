@@ -4,9 +4,9 @@ Legend: C classes in label order (0 = most labeled images), S seeds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#000000")
 PAPER_STEPS = 250_000
+ACROSS = 3  # panels beside each other
 QUANTITIES = {
     "pl_recall": ("pl/final/recall/class", "pseudo-label recall"),
     "pl_precision": ("pl/final/precision/class", "pseudo-label precision"),
@@ -27,6 +28,7 @@ QUANTITIES = {
 }
 STYLES: dict[str, Literal["-", "-.", "--"]] = {"overall": "-", "majority": "-.", "minority": "--"}
 Array = np.ndarray[Any, Any]
+Item = TypeVar("Item")
 
 
 class Series(NamedTuple):
@@ -53,10 +55,13 @@ def groups(classes: int) -> list[list[int]]:
     return [list(range(edge)), list(range(edge, classes - edge)), list(range(classes - edge, classes))]
 
 
-def bars(series: Sequence[Series], classes: int, title: str) -> "Figure":
-    """Grouped bars over head, middle and tail classes: recall, precision, accuracy (Figure 2)."""
-    figure, axes = _axes(title, 3)
-    chosen = groups(classes)
+def bars(series: Sequence[Series], chosen: Sequence[list[int]], title: str) -> "Figure":
+    """Grouped bars over groups of classes: recall, precision, accuracy (Figure 2 with `groups`).
+
+    More than six groups have a line of the picture for each quantity.
+    """
+    long = len(chosen) > 2 * ACROSS
+    figure, axes = _axes(title, 3, across=1, size=(12.9, 2.5)) if long else _axes(title, 3)
     names = [f"C{ks[0]}-C{ks[-1]}" if len(ks) > 1 else f"C{ks[0]}" for ks in chosen]
     for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
         drawn = [
@@ -78,7 +83,7 @@ def bars(series: Sequence[Series], classes: int, title: str) -> "Figure":
                 place = place + width
         ax.set(ylabel=label, xticks=range(len(chosen)), ylim=(0, _top(quantity)))
         ax.set_xticklabels(names)
-    _key(figure, series, "published: hatched")
+    _key(figure, series, {"hatch": "///"})
     return figure
 
 
@@ -101,7 +106,7 @@ def curves(series: Sequence[Series], classes: int, title: str, shown: Sequence[s
                 ax.plot(at, list(known.values()), STYLES[part], color=color, linewidth=0.8, alpha=0.55)
         ax.set(ylabel=label, xlabel="% of training" if share else "steps", ylim=(0, _top(quantity)))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}")
-    _key(figure, series, "published: thin", shown)
+    _key(figure, series, {"linewidth": 0.8, "alpha": 0.55}, shown)
     return figure
 
 
@@ -116,18 +121,19 @@ def scatter(series: Sequence[Series], classes: int, title: str) -> "Figure":
             if known := one.published.get((quantity, "")):
                 at = np.array([int(name[1:]) for name in known])
                 _points(ax, at, np.array(list(known.values())), color, own=False)
-        ax.set(ylabel=label, xlabel="class (0 has most labeled images)", ylim=(0, _top(quantity)))
-    _key(figure, series, "published: hollow, dotted")
+        ax.set(ylabel=label, xlabel="class (0 has most labeled images)", ylim=_whole(quantity))
+    _key(figure, series, {"linestyle": ":", "linewidth": 1.2, "marker": "o", "markerfacecolor": "none"})
     return figure
 
 
 def matrices(rows: Mapping[str, Mapping[str, Array]], title: str) -> "Figure":
     """Confusion matrices [C,C] (rows = truth, normalised to 1) by origin and method (Figure 9)."""
-    columns = max(len(row) for row in rows.values())
-    figure = _figure(3.6 * columns, 3.7 * len(rows) + 0.4)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes, (origin, row) in zip(grid, rows.items()):
-        for ax, (label, matrix) in zip(axes, row.items()):
+    lines = [(origin, line) for origin, row in rows.items() for line in _lines(list(row.items()))]
+    columns = max(len(line) for _, line in lines)
+    figure = _figure(3.6 * columns, 3.7 * len(lines) + 0.4)
+    grid = figure.subplots(len(lines), columns, squeeze=False)
+    for axes, (origin, line) in zip(grid, lines):
+        for ax, (label, matrix) in zip(axes, line):
             ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
             ax.set(xlabel="predicted class", ylabel="true class")
             ax.set_title(f"{label}, {origin}: {100 * np.diag(matrix).mean():.1f} %", fontsize=9)
@@ -136,7 +142,7 @@ def matrices(rows: Mapping[str, Mapping[str, Array]], title: str) -> "Figure":
                     if value >= 0.005:
                         ink = "white" if value > 0.6 else "black"
                         ax.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=ink)
-        for ax in axes[len(row) :]:
+        for ax in axes[len(line) :]:
             ax.set_axis_off()
     figure.suptitle(title)
     return figure
@@ -144,7 +150,7 @@ def matrices(rows: Mapping[str, Mapping[str, Array]], title: str) -> "Figure":
 
 def clouds(embeddings: Mapping[str, tuple[Array, Array]], title: str) -> "Figure":
     """Points [N,2] coloured by their class [N] (-1: unknown), one panel a method (Figures 4 and 11)."""
-    figure, axes = _axes(title, len(embeddings), height=4.6)
+    figure, axes = _axes(title, len(embeddings), size=(4.3, 4.2))
     for ax, (label, (points, y)) in zip(axes, embeddings.items()):
         known = sorted(set(y.tolist()) - {-1})
         ax.scatter(points[y < 0, 0], points[y < 0, 1], s=5, color="#999999", linewidths=0)
@@ -224,25 +230,41 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _axes(title: str, panels: int, height: float = 3.9) -> "tuple[Figure, list[Axes]]":
-    figure = _figure(4.3 * panels, height)
-    axes = list(figure.subplots(1, panels, squeeze=False)[0])
-    for ax in axes:
+def _axes(
+    title: str, panels: int, across: int = ACROSS, size: tuple[float, float] = (4.3, 3.9)
+) -> "tuple[Figure, list[Axes]]":
+    rows, columns = math.ceil(panels / across), min(panels, across)
+    figure = _figure(size[0] * columns, size[1] * rows + 0.4 * (rows > 1))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[panels:]:
+        ax.set_axis_off()
+    for ax in axes[:panels]:
         ax.grid(axis="y", alpha=0.3)
         ax.set_axisbelow(True)
     figure.suptitle(title)
-    return figure, axes
+    return figure, axes[:panels]
 
 
-def _key(figure: "Figure", series: Sequence[Series], published: str, shown: Sequence[str] = ()) -> None:
+def _lines(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Items in the lines of a picture."""
+    return (items[start : start + ACROSS] for start in range(0, len(items), ACROSS))
+
+
+def _key(figure: "Figure", series: Sequence[Series], published: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
+    """The legend; `published` is how a published value is drawn, as a line, or as a patch if it is hatched."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = [Patch(color=color, label=_named(one)) for one, color in zip(series, COLORS)]
+    handles: list[Any] = [
+        Patch(facecolor=color if one.runs else "none", edgecolor=color, label=_named(one))
+        for one, color in zip(series, COLORS)
+    ]
     handles += [Line2D([], [], color="black", linestyle=STYLES[part], label=part) for part in shown]
     if any(one.published for one in series):
-        handles.append(Patch(fill=False, linewidth=0, label=published))
-    columns = min(len(handles), int(figure.get_figwidth() / 2.2))
+        drawn = {"color": "black", "label": "published", **published}
+        handles.append(Patch(fill=False, **drawn) if "hatch" in published else Line2D([], [], **drawn))
+    rows = math.ceil(len(handles) / (figure.get_figwidth() / 2.2))
+    columns = math.ceil(len(handles) / rows)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
@@ -252,6 +274,11 @@ def _named(one: Series) -> str:
 
 def _top(quantity: str) -> float:
     return 102.0 if quantity == "test_top1" else 1.02
+
+
+def _whole(quantity: str) -> tuple[float, float]:
+    """Limits that cut no marker at either end."""
+    return (-3.0, 103.0) if quantity == "test_top1" else (-0.03, 1.03)
 
 
 def _color(index: int, count: int) -> Any:

@@ -95,7 +95,7 @@ def draw(
             continue
         for (dataset, setting), series in own_series(runs).items():
             title = f"{dataset}, {setting}"
-            stem = re.sub(r"[^\w]+", "_", f"figure{name}{spec.panel}_{dataset}_{setting}")
+            stem = re.sub(r"[^\w]+", "_", f"figure{name}_{dataset}_{setting}")
             made += _draw(spec, series, _classes(series), title, folder / stem)
         break
     if not made:
@@ -147,7 +147,7 @@ def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tupl
 
 def _draw(spec: Spec, series: Sequence[Series], classes: int, title: str, path: Path) -> list[Path]:
     if spec.kind == "bars":
-        figure = pictures.bars(series, classes, title)
+        figure = pictures.bars(series, pictures.groups(classes), title)
     elif spec.kind == "curves":
         figure = pictures.curves(series, classes, title, spec.shown)
     elif spec.kind == "scatter":

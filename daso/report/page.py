@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,9 +20,13 @@ from daso.report.mine import own_table
 from daso.report.paper import paper_table
 from daso.report.table import Options, Table
 from daso.rundir import run_name
+from daso.track.console import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+MOST_BARS = 20  # classes that a bar each can be told apart of
 
 
 class Picture(NamedTuple):
@@ -35,23 +40,37 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
     """The whole report: the table of own runs, every table of the paper that has some, and their pictures.
 
     Raises:
-        UserError: no run is finished.
+        UserError: no run is finished, or no table has the baseline.
     """
     done = [run for run in runs if run.done]
     if not done:
         raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
-    tables = [own_table(runs, options._replace(baseline=""))]
-    filled = (paper_table(name, runs, options._replace(baseline=""), configure) for name in TABLES)
-    tables += [table for table in filled if table.own]
     return _fill(
         title="Report of a sweep",
         facts=[f"{len(done)} of {len(runs)} runs finished; own numbers are {options.select} of test {options.metric}."],
-        tables=tables,
+        tables=_tables(runs, options, configure),
         sections=[
             (f"{dataset}: {setting}", _pictures(series)) for (dataset, setting), series in own_series(runs).items()
         ],
         runs=[_line(run) for run in runs],
     )
+
+
+def _tables(runs: Sequence[Run], options: Options, configure: Configure) -> list[Table]:
+    """The tables with own numbers, each compared with the baseline if it has it."""
+    makers = [partial(own_table, runs), *(partial(paper_table, name, runs, configure=configure) for name in TABLES)]
+    tables, refusals = [], []
+    for make in makers:
+        try:
+            table = make(options=options)
+        except UserError as refusal:
+            refusals.append(refusal)
+            table = make(options=options._replace(baseline=""))
+        if table.own:
+            tables.append(table)
+    if len(refusals) == len(makers):
+        raise refusals[0]
+    return tables
 
 
 def table_page(table: Table) -> str:
@@ -75,10 +94,13 @@ def _fill(**content: Any) -> str:
 def _pictures(series: Sequence[Series]) -> list[Picture]:
     classes = int(series[0].runs[0].config["dataset"]["num_classes"])
     curves = pictures.curves(series, classes, "Over training", ("overall", "minority"))
-    final = pictures.scatter(series, classes, "Each class at the end")
-    bars = pictures.bars(series, classes, "Head, middle and tail classes at the end")
+    if classes <= MOST_BARS:
+        final = pictures.bars(series, [[k] for k in range(classes)], "Each class at the end")
+    else:
+        final = pictures.scatter(series, classes, "Each class at the end")
+    groups = pictures.bars(series, pictures.groups(classes), "Head, middle and tail classes at the end")
     names = ("curves of pseudo-label recall and test accuracy", "recall, precision and accuracy of each class", "bars")
-    return [_picture(figure, alt) for figure, alt in zip((curves, final, bars), names)]
+    return [_picture(figure, alt) for figure, alt in zip((curves, final, groups), names)]
 
 
 def _picture(figure: "Figure", alt: str) -> Picture:
@@ -94,7 +116,7 @@ def _line(run: Run) -> list[str]:
         run.folder.state().value,
         run_name(run.config),
         str(run.steps),
-        "" if seconds is None else f"{seconds / 3600:.2f}",
+        "" if seconds is None else duration(seconds),
         str(run.summary.get("device", "")),
         str(run.summary.get("code", "")),
     ]

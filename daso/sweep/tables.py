@@ -14,6 +14,7 @@ from daso.rundir import RunState
 from daso.sweep.grid import labels
 from daso.sweep.plan import Item, Job, Speed, disk_bytes, kind_of, speeds, survey
 from daso.sweep.session import FINISHED, STOPPED, End
+from daso.track.console import duration
 
 HOUR = 3600
 STATES = (RunState.done, RunState.partial, RunState.running, RunState.failed, RunState.new)
@@ -91,9 +92,13 @@ def _time(items: Sequence[Item], at_once: int) -> list[str]:
 
 def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_once: int) -> str:
     samples = sum(rate.runs for rate in rates)
-    text = f"{seconds / HOUR:.1f} h on {device} for {_count(runs, 'run')}, one after another"
-    text += f", {seconds / HOUR / at_once:.1f} h with {at_once} at once" if at_once > 1 else ""
+    text = f"{_span(seconds)} on {device} for {_count(runs, 'run')}, one after another"
+    text += f", {_span(seconds / at_once)} with {at_once} at once" if at_once > 1 else ""
     return f"{text} (by {_count(samples, 'run')} that took {min(r.seconds_per_step for r in rates):.3g} s a step)"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / HOUR:,.1f} h" if seconds >= HOUR else duration(seconds)
 
 
 def _disk(new: Sequence[Item]) -> str:
@@ -102,7 +107,11 @@ def _disk(new: Sequence[Item]) -> str:
         return "no more than is taken already"
     root = Path(new[0].config.out_root).absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
-    return f"about {needed / 1e9:.2g} GB more in {root}, where {shutil.disk_usage(there).free / 1e9:.2g} GB are free"
+    return f"about {_size(needed)} more in {root}, where {_size(shutil.disk_usage(there).free)} are free"
+
+
+def _size(octets: float) -> str:
+    return f"{octets / 1e9:,.1f} GB" if octets >= 1e9 else f"{octets / 1e6:.0f} MB"
 
 
 def _count(number: int, noun: str) -> str:
@@ -112,6 +121,11 @@ def _count(number: int, noun: str) -> str:
 def _print(table: Table) -> None:
     """Print a table, unbroken where the output is not a terminal."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, Console(width=WIDE).measure(table).maximum))
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=max(console.width, Console(width=WIDE).measure(table).maximum))
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())

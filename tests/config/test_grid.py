@@ -142,6 +142,9 @@ def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
     run.mark_done()
     _, out, _, _ = sweep("experiment=quickstart", "seed=0,1,2", "plan=true", "hydra/launcher=joblib")
     assert "4.0 h on cpu for 2 runs, one after another" in out
+    assert not re.search(r" $", out, re.MULTILINE)
+    _, out, _, _ = sweep("experiment=quickstart", "train.steps=20", "seed=0", "plan=true")
+    assert "2m24s on cpu for 1 run, one after another" in out
     _, out, _, _ = sweep("experiment=quickstart", "seed=1", "train.batch_size=8", "plan=true")
     assert "unknown for fixmatch" in out
     (command,) = re.findall(r"this does: python (train.py .*)", out)

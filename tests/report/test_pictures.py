@@ -6,15 +6,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from daso.errors import UserError
 from daso.report.__main__ import configure, main
 from daso.report.collect import collect
-from daso.report.draw import Series, curve, groups, parts, per_class
+from daso.report.draw import Series, bars, curve, groups, parts, per_class
 from daso.report.figures import SPECS, draw, own_series, published
 from daso.report.page import page
 from daso.report.table import Options
 from tests.report.fake import C10, journal, record
 
 FIXMATCH, DASO = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso"))
+SETTING = "N1=500 gl=100 gu=100"
 METRICS = ("test/class", "pl/final/recall/class", "pl/final/precision/class")
 
 
@@ -113,6 +115,32 @@ def test_the_page_holds_everything_itself(runs):
     assert "Table 1:" in text  # with own cells
     assert "Table 2:" not in text  # without
     assert "80.5 ± 0.71" in text
+
+
+def test_the_page_compares_with_the_baseline_in_every_table_that_has_it(runs, tmp_path):
+    record(tmp_path / "runs", DASO, 2, 79.0)
+    record(tmp_path / "runs", FIXMATCH, 2, 75.0)
+    text = page(collect([tmp_path / "runs"]), Options(baseline="fixmatch"), configure)
+    compared = {section.partition("<")[0] for section in text.split("<h2>")[1:] if "p=0.057" in section}
+    # differences 10, 10, 4: t = 8 / 2 at 2 degrees of freedom, so p = 1 - 4 / sqrt(18)
+    assert {"Own runs", "Table 1: labeled and unlabeled data equally imbalanced"} <= compared
+    assert "Table 6: ablation of the blending weight v" in text  # which has no FixMatch
+    assert not any(title.startswith("Table 6:") for title in compared)
+
+
+def test_a_baseline_that_no_table_of_the_page_has_is_refused(runs):
+    with pytest.raises(UserError, match="baseline=fixmatsch is not possible"):
+        page(runs, Options(baseline="fixmatsch"), configure)
+
+
+def test_the_bars_of_a_page_are_one_a_class_where_there_are_few(runs):
+    def names(chosen):
+        return [
+            tick.get_text() for tick in bars(own_series(runs)["cifar10", SETTING], chosen, "").axes[0].get_xticklabels()
+        ]
+
+    assert names([[k] for k in range(10)]) == [f"C{k}" for k in range(10)]
+    assert names(groups(10)) == ["C0-C2", "C3-C6", "C7-C9"]
 
 
 def test_the_page_of_a_table_escapes_what_it_shows(tmp_path):

@@ -277,6 +277,9 @@ def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
         (["table=1", "baseline=supervized"], "this table has supervised"),
         (["table=1", "imb.n1=10"], "the table itself sets"),
         (["figure=1"], "figure=1 is not possible"),
+        (["figure=2", "select=last"], "select= has no effect on figure=: it is for table, html=."),
+        (["table=1", "own=true"], "own= has no effect on table=: it is for figure=."),
+        (["html=report.html", "format=latex"], "format= has no effect on html=: it is for table=."),
     ],
 )
 def test_a_wrong_argument_ends_in_one_sentence_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):

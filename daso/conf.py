@@ -330,7 +330,8 @@ def _flags(arguments: list[str]) -> Namespace:
         if not end.code:  # --version
             return Namespace(cfg=None)
         reason = said.getvalue().strip().rpartition("error: ")[2]
-        raise UserError(f"The command line is not possible: {reason}; python train.py --help says what is.") from None
+        right = "flags stand before key=value, and python train.py --hydra-help lists them"
+        raise UserError(f"The command line is not possible: {reason}; {right}.") from None
 
 
 def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:

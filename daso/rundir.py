@@ -65,7 +65,8 @@ class RunDir:
         """
         lock = self._acquire(patience)
         try:
-            write_json(self._holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
+            with suppress(OSError):  # a full disk; the lock holds all the same
+                write_json(self._holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
             yield
         finally:
             self._holder.unlink(missing_ok=True)
@@ -88,8 +89,9 @@ class RunDir:
         write_json(self.done, {"time": time.time()})
 
     def mark_failed(self, reason: str) -> None:
-        """Record the sentence that says why the run stopped."""
-        write_json(self._failed, {"reason": reason, "time": time.time()})
+        """Record the sentence that says why the run stopped, unless the disk has no room for it."""
+        with suppress(OSError):
+            write_json(self._failed, {"reason": reason, "time": time.time()})
 
     def reason(self) -> str | None:
         """Why the run failed, or None."""

@@ -48,8 +48,12 @@ def load(path: Path, run_key: str, device: torch.device) -> dict[str, Any]:
     return state
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return "the disk is full" if full else os.strerror(error.errno).lower()
+def _reason(error: BaseException) -> str:
+    """In words; torch puts an error of its own in front of the operating system's."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno is not None:
+            full = link.errno in (errno.ENOSPC, errno.EDQUOT)
+            return "the disk is full" if full else os.strerror(link.errno).lower()
+        link = link.__context__
     return str(error).splitlines()[0].lower()

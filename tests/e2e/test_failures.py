@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from daso.app import run
 from daso.errors import RunFailed, UserError
 from daso.rundir import RunDir, RunState, read_json
 from daso.schema import Compile
+from daso.train import checkpoint
 from daso.train.step import TrainStep
 from tests.compose import NOWHERE, tiny
 
@@ -78,6 +80,24 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_run(tmp_path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(RunFailed, match=r"checkpoint.pt could not be written: the disk is full"):
+        run(short(tmp_path), NOWHERE)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_disk_that_is_full_for_torch_is_called_so(tmp_path):
+    (tmp_path / "checkpoint.tmp").symlink_to("/dev/full")
+    with pytest.raises(RunFailed, match=r"checkpoint.pt could not be written: the disk is full"):
+        checkpoint.save(tmp_path / "checkpoint.pt", {"weights": torch.zeros(100_000)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_for_a_single_file_is_a_sentence(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    for module in ("daso.rundir", "daso.app", "daso.track.jsonl"):
+        monkeypatch.setattr(f"{module}.replace_file", full)
+    with pytest.raises(RunFailed, match="The disk is full: free some space"):
         run(short(tmp_path), NOWHERE)
 
 

@@ -20,6 +20,8 @@ from daso.schema import DatasetConfig, ImbalanceConfig
 
 Rows = npt.NDArray[np.int64]
 
+REMEDY = "bring back the right file, or start that run afresh with force=true"
+
 
 class Split(NamedTuple):
     """Row numbers in stored order (class by class; the order of training comes from the index streams)."""
@@ -138,9 +140,9 @@ def load(path: str | Path) -> Split:
             split = Split(*(stored[name] for name in Split._fields))
             intact = checksum(split) == str(stored["checksum"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as the split of a run: {_first_line(error)}.") from error
+        raise UserError(f"{path} is unreadable ({type(error).__name__}); {REMEDY}.") from error
     if not intact:
-        raise UserError(f"{path} is damaged: its row numbers do not fit their checksum; start the run with force=true.")
+        raise UserError(f"{path} is damaged: its row numbers do not fit their checksum; {REMEDY}.")
     return split
 
 
@@ -157,7 +159,3 @@ def _deal(
         for pile, part in zip(dealt, parts):
             pile.append(part)
     return [np.concatenate(parts) for parts in dealt]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from daso.schema import TrackConfig
-from daso.track.mlflow import METRICS_PER_CALL, connect, experiment_named, resolve_uri, sentences
+from daso.track.jsonl import TIME
+from daso.track.mlflow import connect, experiment_named, points, resolve_uri, sentences
 from daso.track.sweeps import SWEEP, SWEEP_NAME, parent_run
 
 if TYPE_CHECKING:
@@ -80,22 +81,19 @@ def log(study: "optuna.Study", files: Sequence[Path], track: TrackConfig, key: s
     """
     uri = resolve_uri(track.uri)
     with sentences(uri):
-        from mlflow.entities import Metric
-
         client = connect(uri)
         name = f"study {study.study_name}"
         parent = parent_run(client, experiment_named(client, uri, track.experiment), {SWEEP: key, SWEEP_NAME: name})
         known = {point.step for point in client.get_metric_history(parent, VALUE)}
-        points = []
+        rows = []
         for trial in study.trials:
             if trial.value is None or trial.number in known:
                 continue
-            stamp = int(trial.datetime_complete.timestamp() * 1000) if trial.datetime_complete else 0
-            numbers = {k: float(v) for k, v in trial.params.items() if isinstance(v, int | float)}
-            values = {VALUE: trial.value} | {f"tune/{k}": v for k, v in numbers.items()}
-            points += [Metric(name, value, stamp, trial.number) for name, value in values.items()]
-        for start in range(0, len(points), METRICS_PER_CALL):
-            client.log_batch(parent, metrics=points[start : start + METRICS_PER_CALL])
+            stamp = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
+            numbers = {f"tune/{k}": float(v) for k, v in trial.params.items() if isinstance(v, int | float)}
+            rows.append({"step": trial.number, TIME: stamp, VALUE: trial.value} | numbers)
+        for part in points(rows):
+            client.log_batch(parent, metrics=part)
         for file in files:
             client.log_artifact(parent, str(file), "study")
         client.set_tag(parent, "runs", str(sum(len(trial.user_attrs.get("runs", ())) for trial in study.trials)))

@@ -22,6 +22,7 @@ METRICS_PER_CALL = 1000  # the limits of MLflow's servers
 PARAMS_PER_CALL = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # or its page opens on traces of language models
 
 
 def resolve_uri(configured: str) -> str:
@@ -80,7 +81,7 @@ def experiment_named(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=_artifact_location(uri, name)))
+            return str(client.create_experiment(name, _artifact_location(uri, name), KIND))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
@@ -123,14 +124,14 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def points(rows: Sequence[Row]) -> Iterator[list[Any]]:
-    """The numbers of rows of a journal as MLflow's points, as many at a time as a call takes."""
+    """The numbers of rows of a journal as MLflow's points, stamped with their time, as many at once as a call takes."""
     from mlflow.entities import Metric
 
     found = [
         Metric(name, value, milliseconds(row[TIME]), row["step"])
         for row in rows
         for name, value in row.items()
-        if name not in ("event", "step") and value is not None
+        if name not in ("event", "step", TIME) and value is not None
     ]
     return _parts(found, METRICS_PER_CALL)
 

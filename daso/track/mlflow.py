@@ -22,7 +22,6 @@ METRICS_PER_CALL = 1000  # the limits of MLflow's servers
 PARAMS_PER_CALL = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # or its page opens on traces of language models
 
 
 def resolve_uri(configured: str) -> str:
@@ -81,7 +80,7 @@ def experiment_named(client: Any, uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, _artifact_location(uri, name), KIND))
+            return str(client.create_experiment(name, _artifact_location(uri, name)))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":

@@ -313,13 +313,6 @@ def test_a_store_that_comes_back_gets_everything(run, uri, client, monkeypatch):
     assert len(said) == 1
 
 
-def test_an_experiment_opens_on_its_runs(run, uri, client):
-    train(run, 0, 1)
-    live(run, uri, experiment="new")
-    kind = client.get_experiment_by_name("new").tags["mlflow.experimentKind"]
-    assert kind == "custom_model_development"  # what MLflow's page calls model training
-
-
 def test_a_deleted_experiment_is_named(run, uri, client):
     client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(UserError, match=r"track\.experiment=gone was deleted"):

@@ -93,6 +93,8 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
         if values[key] != DEFAULTS[key] and key not in USES[product] | {product}:
             has = ", ".join(other for other in USES if key in USES[other])
             raise UserError(f"{key}= has no effect on {product}=: it is for {has}=.")
+    if overrides and (values["own"] or values["table"] == "mine"):
+        raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown.")
     if values["format"] not in FORMATS:
         raise UserError(f"format={values['format']} is not possible: one of {', '.join(FORMATS)}.")
     return values, tuple(overrides)

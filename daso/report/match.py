@@ -58,6 +58,9 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
         runs: any runs.
         extra: overrides that the runs share and the paper does not have, such as `train.steps=50000`.
         configure: composes a configuration, which is slow; asked about no more cells than needed.
+
+    Raises:
+        UserError: an override of `extra` is not possible.
     """
     for override in extra:
         if override.partition("=")[0].partition(".")[0] in FIXED:
@@ -67,6 +70,9 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
         wanted.setdefault(_place(cell.dataset, cell.setting, cell.learner), {})[cell.overrides] = None
     found = Matched({}, {}, [], Counter())
     configs: dict[Overrides, Config] = {}
+    if extra:  # a mistake in it is one without any run as well
+        first = next(overrides for options in wanted.values() for overrides in options)
+        configs[first] = configure((*first, *extra))
     for run in runs:
         tried: list[Config] = []
         for overrides in sorted(wanted.get(_place_of(run), ()), key=lambda options: _unlike(options, run)):

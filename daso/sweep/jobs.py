@@ -11,7 +11,7 @@ from daso.errors import Interrupted, RunFailed, UserError
 from daso.rundir import RunDir
 from daso.schema import Config
 from daso.sweep.lines import Named
-from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session
+from daso.sweep.session import FAIL_FAST, FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session
 from daso.sweep.supervise import Killed, is_worker, isolated, watch
 
 Go = Callable[[], float]
@@ -53,9 +53,9 @@ def _forked(config: Config, go: Go, session: Session) -> JobResult:
 
     def attempt() -> JobResult:
         if session.owned():
-            return _attempt(config, go)
+            return _attempt(config, go, session)
         with redirect_stdout(Named(sys.stdout, session.label(config.run_key))):  # others are under way as well
-            return _attempt(config, go)
+            return _attempt(config, go, session)
 
     try:
         result = isolated(attempt, lambda: session.stopping() is not None)
@@ -77,7 +77,7 @@ def _direct(config: Config, go: Go, session: Session) -> JobResult:
         over.set()
 
 
-def _attempt(config: Config, go: Go) -> JobResult:
+def _attempt(config: Config, go: Go, session: Session | None = None) -> JobResult:
     key = config.run_key
     try:
         return JobResult(go(), FINISHED, key)
@@ -89,7 +89,9 @@ def _attempt(config: Config, go: Go) -> JobResult:
         if not is_worker():
             raise
         number = error.signum if isinstance(error, Interrupted) else signal.SIGINT
-        return JobResult(nan, STOPPED, key, f"stopped by {signal.Signals(number).name}; the same command continues it")
+        asked = None if session is None else session.stopping()
+        cause = "another job's failure" if asked == FAIL_FAST else signal.Signals(asked or number).name
+        return JobResult(nan, STOPPED, key, f"stopped by {cause}; the same command continues it")
     except Exception as error:
         traceback.print_exc()
         return JobResult(nan, FAILED, key, f"{type(error).__name__}: {error}")

@@ -94,6 +94,7 @@ def test_a_signal_to_the_sweep_stops_the_running_job_and_starts_no_other(sweep, 
     code, out, err, jobs = sweep("experiment=quickstart", "seed=0,1,2", run=run)
     assert (code, len(jobs)) == (128 + signum, 1)
     assert out.count("STOPPED") == 3
+    assert f"stopped by {signum.name}" in " ".join(out.split())
     assert "each job writes a checkpoint" in err
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from daso.rundir import RunDir
 from daso.track.jsonl import TIME, read
@@ -23,11 +24,12 @@ TINY += ["train.steps=2000", "train.eval_every=400", "daso.warmup_steps=100", "d
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     script = str(ROOT / "tests/slurm/one_node.sh")
-    try:
-        subprocess.run([script, "start"], check=True)
-        yield
-    finally:
-        subprocess.run([script, "stop"], check=True)
+    with FileLock("/var/tmp/daso-slurm.lock"):  # a machine has one cluster: another test of it comes first or after
+        try:
+            subprocess.run([script, "start"], check=True)
+            yield
+        finally:
+            subprocess.run([script, "stop"], check=True)
 
 
 @pytest.fixture

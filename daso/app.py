@@ -4,9 +4,10 @@ import errno
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +70,10 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         folder.clear()
         try:
             with sentences(device):
-                return _train_somehow(config, provenance, folder, device, environment, console, stop)
+                attempt = partial(
+                    _train, provenance=provenance, folder=folder, device=device, console=console, stop=stop
+                )
+                return _compiled_or_not(attempt, config, environment, device, folder, console)
         except RunFailed as failure:
             folder.mark_failed(str(failure))
             raise
@@ -98,32 +102,31 @@ def finished(config: Config, folder: RunDir, console: Console) -> bool:
     return True
 
 
-def _train_somehow(
+def _compiled_or_not(
+    attempt: Callable[[Config, dict[str, Any]], float],
     config: Config,
-    provenance: Provenance,
-    folder: RunDir,
-    device: torch.device,
     environment: dict[str, Any],
+    device: torch.device,
+    folder: RunDir,
     console: Console,
-    stop: StopRequest,
 ) -> float:
-    """`_train`; where the compiler fails that nobody asked for, without it."""
+    """What `attempt` returns; where the compiler fails that nobody asked for, without it, from the start."""
     try:
-        return _train(config, provenance, folder, device, environment, console, stop)
+        return attempt(config, environment)
     except CannotCompile as failure:
         if config.train.compile is not Compile.auto or folder.checkpoint.exists():
             raise
         console.warn(f"{failure} So this run starts again with that.")
     plain = replace(config, train=replace(config.train, compile=Compile.none))
-    return _train(plain, provenance, folder, device, configure_torch(own(plain), device), console, stop)
+    return attempt(plain, configure_torch(own(plain), device))
 
 
 def _train(
     config: Config,
+    environment: dict[str, Any],
     provenance: Provenance,
     folder: RunDir,
     device: torch.device,
-    environment: dict[str, Any],
     console: Console,
     stop: StopRequest,
 ) -> float:

@@ -106,7 +106,7 @@ def explained(mode: Compile) -> Iterator[None]:
     except RuntimeError as error:
         if mode is Compile.none:
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CannotCompile(
             f"train.compile={mode.value} does not work here ({reason}): train.compile=none would run."
         ) from error

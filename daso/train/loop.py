@@ -156,8 +156,8 @@ def train(
         state.confusion = test.confusion
         report.row("eval", step, state.last)
         for text in collapse(state.last["test/bacc"], state.confusion, progress):
-            if text not in state.warned:
-                state.warned.append(text)
+            if not any(said.endswith(text) for said in state.warned):
+                state.warned.append(f"Step {step}: {text}")
                 report.warn(step, text)
 
     def save() -> None:

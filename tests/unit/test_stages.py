@@ -1,7 +1,6 @@
 """Runs that are built on other runs: what a second stage takes over, trains and keeps to itself."""
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
@@ -10,23 +9,10 @@ from daso import stages
 from daso.app import run
 from daso.errors import UserError
 from daso.rundir import RunDir
-from daso.schema import Config, FrozenBn
+from daso.schema import FrozenBn
 from daso.track.jsonl import TIME, read
-from tests.compose import NOWHERE, config_of
-
-
-@cache
-def composed(*overrides: str) -> Config:
-    return config_of(
-        "experiment=quickstart",
-        "track=none",
-        "train.steps=12",
-        "train.batch_size=4",
-        "train.eval_every=3",
-        "train.log_every=3",
-        "train.checkpoint_every=100",
-        *overrides,
-    )
+from tests.compose import NOWHERE
+from tests.training import composed
 
 
 @pytest.fixture(autouse=True)

@@ -210,3 +210,11 @@ def test_where_a_compiler_fails_that_was_asked_for_the_run_fails(tmp_path, witho
     with pytest.raises(RunFailed, match=r"train.compile=none would run"):
         run(config, NOWHERE)
     assert folder_of(config).state() is RunState.failed
+
+
+def test_a_collapse_is_told_with_its_step_in_the_summary_too(tmp_path):
+    config = short(tmp_path, "optim.lr=1e-9")  # a network that learns nothing stays at chance
+    run(config, NOWHERE)
+    told = read_json(folder_of(config).summary)["warnings"]
+    assert len(told) > 0
+    assert all(sentence.startswith("Step 20: ") for sentence in told)

@@ -5,7 +5,9 @@ import sys
 from importlib import import_module
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while the rest is imported ends without a traceback
+    # Until a run or a sweep listens, a Ctrl-C ends the process at once: an exception would strike amid an import,
+    # where torch swallows it and goes on with half a NumPy.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import hydra
 from omegaconf import DictConfig

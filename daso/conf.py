@@ -2,7 +2,6 @@
 
 import copy
 import os
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -290,8 +289,6 @@ def guard(main: Callable[[], object]) -> int:
         0; 1 a run failed; 2 a user's mistake; 128 + signal number after a signal. With HYDRA_FULL_ERROR=1 in the
         environment, errors keep their tracebacks.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as train.py leaves it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = sys.argv[1:]
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting

@@ -15,6 +15,7 @@ import torch
 from daso import devices
 from daso.build import build, data_of
 from daso.checks import check
+from daso.data import index_files
 from daso.data import split as splits
 from daso.errors import CannotCompile, RunFailed, UserError
 from daso.execution import configure_torch, resolve_device
@@ -133,6 +134,8 @@ def _train(
     for sentence in [*provenance.warnings, *remarks(own(config))]:
         console.warn(sentence)
     parts = prepare(own(config), folder, device)
+    for sentence in index_files.remarks(config, splits.load(folder.splits), parts.counts):
+        console.warn(sentence)
     state = State()
     code = str(code_version())
     if folder.checkpoint.exists():

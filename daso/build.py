@@ -246,6 +246,7 @@ def build_stream(seed: int, name: str, rows: int) -> Stream:
 
 def data_of(config: Config) -> tuple[Arrays, Split]:
     """Load the data set and split it; nothing here depends on torch's random state."""
+    from daso.data import index_files
     from daso.data.sources import load
     from daso.data.split import hold_out, make_split
 
@@ -254,7 +255,10 @@ def data_of(config: Config) -> tuple[Arrays, Split]:
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
     with_unlabeled = estimates or not isinstance(config.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
     labels = np.asarray(arrays.train_y)
-    split = make_split(labels, config.dataset, config.imb, config.seed, with_unlabeled, extra)
+    if config.dataset.splits:
+        split = index_files.fitting(index_files.imported(config), config, labels, with_unlabeled, extra)
+    else:
+        split = make_split(labels, config.dataset, config.imb, config.seed, with_unlabeled, extra)
     if estimates:
         split = hold_out(split, labels, config.dataset.num_classes, config.protocol.holdout)
     return arrays, split

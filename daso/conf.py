@@ -26,7 +26,7 @@ from daso.callbacks import SweepReport
 from daso.checks import check
 from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
-from daso.identity import knobs, plain, run_key, to_yaml
+from daso.identity import identified, knobs, plain, to_yaml
 from daso.mistakes import CONF, explain, no_such_key, refuse_no_choice
 from daso.rundir import run_name
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
@@ -44,7 +44,6 @@ __all__ = [
     "refuse_unknown_hydra_keys",
     "register",
     "resolve",
-    "run_key",
     "to_yaml",
 ]
 
@@ -111,7 +110,9 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
     _register_resolvers()
     arguments = sys.argv[1:] if arguments is None else arguments
     _refuse_unknown_keys(cfg, arguments)
-    require(not cfg.run_key, "run_key", cfg.run_key, "it follows from the configuration and is never set")
+    for key in ("run_key", "dataset.splits_checksum"):
+        value = OmegaConf.select(cfg, key)
+        require(not value, key, value, "it follows from the configuration and is never set")
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
@@ -121,8 +122,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
     check(config)
-    config.run_key = run_key(config)
-    return config
+    return identified(config)
 
 
 def configuration(overrides: Sequence[str], composed: Compose | None = None) -> Config:
@@ -159,10 +159,9 @@ def reseeded(config: Config, seed: int) -> Config:
     Raises:
         UserError: as `resolve`.
     """
-    config = replace(config, seed=seed, run_key="")
+    config = replace(config, seed=seed)
     check(config)
-    config.run_key = run_key(config)
-    return config
+    return identified(config)
 
 
 _knobs = cache(knobs)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple, get_type_hints
 
@@ -51,6 +51,21 @@ def run_key(config: Config) -> str:
     """The run's name: 12 hex digits of a hash over `science(config)`; the order of fields plays no part."""
     text = json.dumps(science(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def identified(config: Config) -> Config:
+    """`config` with what follows from it filled in: the checksum of imported splits, and the run's key.
+
+    Raises:
+        UserError: the index files that `dataset.splits` names are not there, or cannot be used.
+    """
+    checksum = ""
+    if config.dataset.splits:
+        from daso.data import index_files, split
+
+        checksum = split.checksum(index_files.imported(config))
+    config = replace(config, dataset=replace(config.dataset, splits_checksum=checksum), run_key="")
+    return replace(config, run_key=run_key(config))
 
 
 def to_yaml(config: Config) -> str:

@@ -4,10 +4,10 @@
   python -m daso.splits check=splits/cifar10_n500_m4000_g100      are files intact, and is it still the same split?
 
 One folder a setting, one a seed in it: labeled.txt, unlabeled.txt and valid.txt (a row number a line), split.npz (the
-same with labels), and manifest.json with class counts and SHA-256 checksums.
+same with labels), and manifest.json with class counts and SHA-256 checksums. Other code's files of that kind are used
+by `python train.py dataset.splits=splits ...`.
 """
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from daso.data.index_files import MANIFEST, PARTS, read, setting_name, sha256
 from daso.data.split import Split, checksum
 from daso.errors import UserError
 from daso.rundir import read_json, replace_file, write_json
-from daso.schema import Config
+from daso.schema import Config, require
 
-MANIFEST = "manifest.json"
-PARTS = ("labeled", "unlabeled", "valid")
 ORDER = {
     "cifar10": "the 50,000 training images in the order of data_batch_1 to 5, as torchvision's CIFAR10(train=True)",
     "cifar100": "the 50,000 training images in the order of the file train, as torchvision's CIFAR100(train=True)",
@@ -75,28 +74,14 @@ def make(config: Config) -> tuple[Split, dict[str, np.ndarray[Any, Any]]]:
     from daso.data.sources import load
     from daso.data.split import make_split
 
+    value = config.dataset.splits
+    require(not value, "dataset.splits", value, "these index files exist already, and only drawn splits are written")
     arrays = load(config.dataset)
     train_y = np.asarray(arrays.train_y)
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
     split = make_split(train_y, config.dataset, config.imb, config.seed, with_unlabeled=True, n_extra=extra)
     known = [name for name in PARTS if name != "unlabeled" or not config.dataset.unknown_unlabeled]
     return split, {name: train_y[getattr(split, name)] for name in known}
-
-
-def read(folder: Path) -> Split:
-    """Read back a written split.
-
-    Raises:
-        UserError: a file is missing or does not fit its checksum.
-    """
-    manifest = read_json(folder / MANIFEST)
-    if manifest is None:
-        raise UserError(f"check={folder} is not possible: there is no readable {MANIFEST} in it.")
-    for name, expected in manifest["sha256"].items():
-        if not (folder / name).is_file() or _sha256(folder / name) != expected:
-            raise UserError(f"{folder / name} is missing or damaged: it does not fit the checksum in {MANIFEST}.")
-    with np.load(folder / "split.npz", allow_pickle=False) as stored:
-        return Split(*(stored[name] for name in Split._fields))
 
 
 def _act(arguments: Sequence[str]) -> None:
@@ -128,6 +113,8 @@ def _act(arguments: Sequence[str]) -> None:
 
 def _check(folder: Path) -> None:
     split, manifest = read(folder), read_json(folder / MANIFEST) or {}
+    if not {"overrides", "seed"} <= manifest.keys():
+        raise UserError(f"{folder} is intact, but {MANIFEST} does not say which setting and seed it is.")
     now, _ = make(_configure([*manifest["overrides"], f"seed={manifest['seed']}"]))
     if checksum(now) != checksum(split):
         raise UserError(f"{folder} is intact, but this version, or other data, gives another split for its setting.")
@@ -138,13 +125,6 @@ def _configure(overrides: Sequence[str]) -> Config:
     from daso.conf import configuration
 
     return configuration(overrides)
-
-
-def setting_name(config: Config) -> str:
-    """A setting as a folder's name, such as `cifar10_n500_m4000_gl100_gu0.01`."""
-    imb = config.imb
-    gamma_u = imb.gamma_u if isinstance(imb.gamma_u, str) else f"{imb.gamma_u:g}"
-    return f"{config.dataset.name}_n{imb.n1}_m{imb.m1}_gl{imb.gamma_l:g}_gu{gamma_u}"
 
 
 def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, Any]], folder: Path) -> dict[str, Any]:
@@ -160,12 +140,8 @@ def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, An
         "sizes": {name: len(getattr(split, name)) for name in PARTS},
         "class_counts": {name: np.bincount(y, minlength=classes).tolist() for name, y in labels.items()},
         "checksum": checksum(split),
-        "sha256": {name: _sha256(folder / name) for name in files},
+        "sha256": {name: sha256(folder / name) for name in files},
     }
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

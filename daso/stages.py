@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daso import schema
-from daso.identity import plain, run_key
+from daso.identity import identified, plain
 from daso.rundir import RunDir, read_json
 from daso.schema import (
     UNKNOWN,
@@ -64,8 +64,7 @@ def estimation(config: Config) -> Config:
         "optim": replace(config.optim, **LABEL_ONLY),
         "train": replace(config.train, mu=learner.unlabeled_ratio),
     }
-    run = replace(config, **stage, force=False, run_key="")
-    return replace(run, run_key=run_key(run))
+    return identified(replace(config, **stage, force=False))
 
 
 def assumed_counts(config: Config, rows: int) -> list[float]:
@@ -163,8 +162,7 @@ def _empty_slots(config: Config) -> dict[str, Any]:
 
 def _first_stage(config: Config) -> Config:
     protocol = replace(config.protocol, name=config.protocol.first)
-    first = replace(config, protocol=protocol, force=False, run_key="")
-    return replace(first, run_key=run_key(first))
+    return identified(replace(config, protocol=protocol, force=False))
 
 
 def _source(config: Config) -> RunDir:

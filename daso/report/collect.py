@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from daso.errors import UserError
+from daso.identity import science
 from daso.rundir import RunDir, read_json
 from daso.schema import ALGORITHMS, AlgorithmConfig, Config
 from daso.track.jsonl import Row, read
@@ -97,6 +98,14 @@ def flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     for key, value in node.items():
         found |= flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
     return found
+
+
+def decisive(config: Config) -> dict[str, Any]:
+    """The knobs that decide a run's numbers, by dotted keys; imported splits by the folder that a person named."""
+    knobs = flat(science(config))
+    if knobs.pop("dataset.splits_checksum", None):
+        knobs["dataset.splits"] = config.dataset.splits
+    return knobs
 
 
 def restore(config: dict[str, Any]) -> Config:

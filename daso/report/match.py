@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from daso.errors import UserError
-from daso.identity import plain, run_key, science
+from daso.identity import plain, run_key
 from daso.report.cells import Overrides, Setting
-from daso.report.collect import Run, flat
+from daso.report.collect import Run, decisive, flat
 from daso.rundir import method_name
 from daso.schema import Config, parse_gamma_u
 
@@ -62,8 +62,11 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     Raises:
         UserError: an override of `extra` is not possible.
     """
+    splits = "".join(item.partition("=")[2] for item in extra if item.startswith("dataset.splits="))
+    extra = tuple(item for item in extra if not item.startswith("dataset.splits="))  # its files need not be here
     for override in extra:
-        if override.partition("=")[0].partition(".")[0] in FIXED:
+        key = override.partition("=")[0]
+        if key.partition(".")[0] in FIXED and key != "dataset.num_valid":
             raise UserError(f"{override} is not possible: the table itself sets data, imbalance, algorithm and seeds.")
     wanted: dict[Any, dict[Overrides, None]] = {}
     for cell in cells:
@@ -79,8 +82,11 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
             if overrides not in configs:
                 configs[overrides] = configure((*overrides, *extra))
             config = configs[overrides]
-            tried.append(replace(config, seed=run.seed, train=replace(config.train, steps=run.steps)))
-            if run_key(tried[-1]) == run.key:
+            theirs = run.settings.dataset
+            dataset = replace(config.dataset, splits=splits, splits_checksum=theirs.splits_checksum)
+            train = replace(config.train, steps=run.steps)
+            tried.append(replace(config, dataset=dataset, seed=run.seed, train=train))
+            if splits == theirs.splits and run_key(tried[-1]) == run.key:
                 found.goals[overrides] = config.train.steps
                 if run.done:
                     found.runs.setdefault(overrides, []).append(run)
@@ -114,6 +120,6 @@ def _place_of(run: Run) -> tuple[Any, ...]:
 def _difference(config: Config, run: Run) -> str:
     """What a run has that the configuration has not, e.g. `train.precision=bf16 model.width=8`."""
     known, have = flat(plain(config)), flat(run.config)
-    decisive = flat(science(config)).keys()
-    differing = [k for k in have if (k in decisive or k.endswith(".name")) and have[k] != known.get(k, have[k])]
+    deciding = decisive(config).keys() | decisive(run.settings).keys()
+    differing = [k for k in have if (k in deciding or k.endswith(".name")) and have[k] != known.get(k, have[k])]
     return " ".join(f"{key}={have[key]}" for key in differing) or "settings of an older version"

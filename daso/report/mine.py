@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from daso.identity import plain, science
+from daso.identity import plain
 from daso.report.cells import LEARNERS
-from daso.report.collect import Run, flat
+from daso.report.collect import Run, decisive, flat
 from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric, sample_of
 from daso.rundir import imbalance_name, method_name
@@ -67,7 +67,7 @@ def _varying(runs: Sequence[Run]) -> set[str]:
 
 def _decisive(run: Run) -> dict[str, Any]:
     """The knobs that decide a run's numbers, the seed aside."""
-    return {key: value for key, value in flat(science(run.settings)).items() if key != "seed"}
+    return {key: value for key, value in decisive(run.settings).items() if key != "seed"}
 
 
 def ordered(cells: Mapping[tuple[str, Column], Sequence[Run]]) -> tuple[list[str], list[Column]]:

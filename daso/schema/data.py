@@ -27,6 +27,9 @@ class DatasetConfig:
     crop_pad: int = 4
     cutout: int = 16
     unknown_unlabeled: bool = False  # the unlabeled set comes with the data set, labels unknown (STL-10)
+    # a folder of index files that say which images are used (daso/data/index_files.py); imb.* then only describes them
+    splits: str = field(default="", metadata=NOT_SCIENCE)
+    splits_checksum: str = field(default="", metadata={"neutral": ""})  # filled by resolve(); never set by hand
 
     def __post_init__(self) -> None:
         require(self.root != "", "dataset.root", self.root, "a folder")

@@ -79,6 +79,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_run_on_an_exported_split_has_the_numbers_of_the_run_that_draws_it(tmp_path):
+    split = [sys.executable, "-m", "daso.splits", "experiment=quickstart", "out=splits"]
+    subprocess.run(split, cwd=tmp_path, check=True, capture_output=True)
+    jobs = [start(tmp_path, *TINY, *SHORT, *extra) for extra in ([], ["dataset.splits=splits"])]
+    assert [finish(job)[0] for job in jobs] == [0, 0]
+    one, other = (measured(tmp_path / "outputs", path.name) for path in (tmp_path / "outputs").iterdir())
+    assert one == other
+
+
 def test_a_failed_run_is_one_sentence_and_exit_code_1(tmp_path):
     code, _, err = finish(start(tmp_path, *TINY, *SHORT, "optim.lr=1e12"))
     assert code == 1

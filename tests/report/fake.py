@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from daso.conf import configuration
-from daso.identity import run_key, to_yaml
+from daso.identity import identified, to_yaml
 
 C10 = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100")
 
@@ -14,7 +14,7 @@ def record(root, overrides, seed, top1=None, steps=None, **more):
     config = replace(configuration(overrides), seed=seed)
     if steps is not None:
         config = replace(config, train=replace(config.train, steps=steps))
-    config = replace(config, run_key=run_key(config))
+    config = identified(config)
     folder = root / config.run_key
     folder.mkdir(parents=True)
     (folder / "resolved.yaml").write_text(to_yaml(config))

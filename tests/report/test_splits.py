@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
+from daso.data.index_files import read
 from daso.data.sizes import class_counts
 from daso.errors import UserError
-from daso.splits import main, read
+from daso.splits import main
 
 SETTING = ["dataset=digits", "imbalance=digits_n20_m100_g10_reversed"]
 

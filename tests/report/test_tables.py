@@ -112,6 +112,26 @@ def test_a_run_of_other_settings_is_left_out_with_the_difference(tmp_path):
     assert entry(table(tmp_path, "15", overrides=("train.precision=bf16",)), "FixMatch").sample.n == 3
 
 
+def test_runs_on_imported_splits_are_counted_where_their_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        folder = tmp_path / "theirs" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "labeled.txt").write_text(f"{seed}\n")
+    imported = (*FIXMATCH, "dataset.splits=theirs", "dataset.num_valid=0")
+    three(tmp_path / "runs", imported, (70.0, 72.0, 74.0))
+    three(tmp_path / "runs", (*FIXMATCH, "dataset.num_valid=0"), (60.0, 61.0, 62.0))
+    left_out = table(tmp_path / "runs")
+    assert entry(left_out, "FixMatch").sample is None
+    assert any("dataset.splits=theirs" in note for note in left_out.notes)
+    (tmp_path / "theirs").rename(tmp_path / "gone")  # a report needs no files but the runs'
+    options = Options(overrides=("dataset.splits=theirs", "dataset.num_valid=0"))
+    assert entry(make_table("1", collect([tmp_path / "runs"]), options), "FixMatch").sample.mean == 72.0
+    assert entry(table(tmp_path / "runs", overrides=("dataset.num_valid=0",)), "FixMatch").sample.mean == 61.0
+    mine = make_table("mine", collect([tmp_path / "runs"]), Options())
+    assert sorted(mine.rows) == ["fixmatch, dataset.splits=", "fixmatch, dataset.splits=theirs"]
+
+
 def test_a_run_of_another_method_is_no_concern_of_the_table(tmp_path):
     three(tmp_path, (*C10, "algorithm=fixmatch_da"), (70.0, 72.0, 74.0))
     assert not any("Not counted" in note for note in table(tmp_path, "15").notes)

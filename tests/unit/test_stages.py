@@ -8,6 +8,7 @@ import torch
 from daso import stages
 from daso.app import run
 from daso.errors import UserError
+from daso.identity import identified
 from daso.rundir import RunDir
 from daso.schema import FrozenBn
 from daso.track.jsonl import TIME, read
@@ -34,8 +35,7 @@ def crt(out_root, *overrides):
 
 
 def keyed(config, **protocol):
-    changed = replace(config, protocol=replace(config.protocol, **protocol), run_key="")
-    return replace(changed, run_key=stages.run_key(changed))
+    return identified(replace(config, protocol=replace(config.protocol, **protocol)))
 
 
 @pytest.fixture(scope="module")

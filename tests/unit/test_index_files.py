@@ -1,0 +1,144 @@
+"""Runs on index files that another program wrote."""
+
+import json
+
+import numpy as np
+import pytest
+
+from daso.build import data_of
+from daso.conf import configuration
+from daso.data.index_files import remarks
+from daso.data.sources import load
+from daso.errors import UserError
+from daso.splits import main
+
+DIGITS = ("dataset=digits", "imbalance=digits_n20_m100_g10_uniform", "algorithm=fixmatch")
+
+
+def write(folder, **rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, numbers in rows.items():
+        (folder / f"{name}.txt").write_text("\n".join(map(str, numbers)) + "\n")
+    return f"dataset.splits={folder}"
+
+
+def rows_of(labels, start, sizes):
+    """The rows from number `start` on of each class, as many as `sizes` says."""
+    return [int(row) for k, n in enumerate(sizes) for row in np.flatnonzero(labels == k)[start : start + n]]
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.asarray(load(configuration(DIGITS).dataset).train_y)
+
+
+@pytest.fixture
+def theirs(tmp_path, labels):
+    """Someone's split: ten labeled and thirty unlabeled images of each class, in an order of their own."""
+    labeled, unlabeled = rows_of(labels, 0, [10] * 10)[::-1], rows_of(labels, 10, [30] * 10)
+    return write(tmp_path / "theirs", labeled=labeled, unlabeled=unlabeled), labeled, unlabeled
+
+
+def test_a_run_trains_on_the_rows_in_the_files_in_their_order(theirs):
+    splits, labeled, unlabeled = theirs
+    _, split = data_of(configuration([*DIGITS, splits]))
+    assert split.labeled.tolist() == labeled
+    assert split.unlabeled.tolist() == unlabeled
+    assert split.valid.size == 0
+
+
+def test_a_learner_of_labeled_images_leaves_the_others_alone(theirs):
+    splits, labeled, _ = theirs
+    _, split = data_of(configuration([*DIGITS[:2], "algorithm=supervised", splits]))
+    assert split.labeled.tolist() == labeled
+    assert split.unlabeled.size == 0
+
+
+def test_exported_files_give_back_the_split_of_every_seed(tmp_path):
+    setting = (*DIGITS, "dataset.num_valid=40", "imb.m1=90")
+    assert main([*setting, "seed=0,3", f"out={tmp_path}"]) == 0
+    for seed in (0, 3):
+        _, own = data_of(configuration([*setting, f"seed={seed}"]))
+        _, again = data_of(configuration([*setting, f"seed={seed}", f"dataset.splits={tmp_path}"]))
+        assert all(np.array_equal(a, b) for a, b in zip(own, again, strict=True))
+
+
+def test_the_files_may_lie_in_the_folder_or_in_one_of_their_seed(tmp_path, theirs, labels):
+    splits, labeled, unlabeled = theirs
+    of_seed = write(tmp_path / "many" / "seed2", labeled=labeled, unlabeled=unlabeled)
+    keys = [configuration([*DIGITS, "seed=2", place]).run_key for place in (splits, of_seed, of_seed[: -len("/seed2")])]
+    assert len(set(keys)) == 1
+
+
+def test_the_rows_and_not_the_place_decide_the_run(tmp_path, theirs):
+    splits, labeled, unlabeled = theirs
+    moved = write(tmp_path / "moved", labeled=labeled, unlabeled=unlabeled)
+    other = write(tmp_path / "other", labeled=labeled[::-1], unlabeled=unlabeled)
+    keys = [configuration([*DIGITS, *place]).run_key for place in ([splits], [moved], [other], [])]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"labeled": [1, 2, "three"]}, "labeled.txt is not possible: three is no row number"),
+        ({"labeled": [1, -2]}, "labeled.txt is not possible: -2 is no row number"),
+        ({"unlabeled": [7, 8, 7]}, "unlabeled.txt is not possible: row 7 stands in it twice"),
+        ({"valid": [4, 5, 6]}, "dataset.num_valid=0 is not possible: the validation set is the 3 rows"),
+        ({"labeled": [5000]}, "labeled.txt holds row 5000, and digits ends with row 1296"),
+        ({"labeled": [0, 1, 2]}, "labeled.txt holds no image of class"),
+        ({"unlabeled": []}, "algorithm=fixmatch needs unlabeled images, and unlabeled.txt holds none"),
+    ],
+)
+def test_files_that_cannot_be_used_end_in_one_sentence(tmp_path, theirs, changes, says):
+    write(tmp_path / "theirs", **changes)
+    with pytest.raises(UserError, match=says):
+        data_of(configuration([*DIGITS, theirs[0]]))
+
+
+def test_a_validation_image_is_never_trained_on(tmp_path, theirs):
+    splits, labeled, _ = theirs
+    write(tmp_path / "theirs", valid=labeled[:10])
+    with pytest.raises(UserError, match=rf"row {min(labeled[:10])} stands in labeled.txt and in valid.txt"):
+        configuration([*DIGITS, splits, "dataset.num_valid=10"])
+
+
+def test_files_of_another_data_set_are_refused(tmp_path, theirs):
+    (tmp_path / "theirs" / "manifest.json").write_text(json.dumps({"dataset": "cifar10"}))
+    with pytest.raises(UserError, match="its rows are those of dataset=cifar10"):
+        configuration([*DIGITS, theirs[0]])
+
+
+@pytest.mark.parametrize("place", ["nowhere", "theirs/labeled.txt"])
+def test_a_folder_without_files_is_refused_before_anything_runs(tmp_path, theirs, place):
+    with pytest.raises(
+        UserError, match=r"there is no labeled\.txt in it, in seed0 or in digits_n20_m100_gl10_gu1/seed0"
+    ):
+        configuration([*DIGITS, f"dataset.splits={tmp_path / place}"])
+
+
+def test_the_checksum_is_never_set_by_hand():
+    with pytest.raises(UserError, match=r"dataset\.splits_checksum=abc is not possible"):
+        configuration([*DIGITS, "dataset.splits_checksum=abc"])
+
+
+def test_sizes_that_the_setting_does_not_describe_and_common_images_are_said(tmp_path, theirs, labels):
+    splits, labeled, _ = theirs
+    config = configuration([*DIGITS, splits])
+    _, split = data_of(config)
+    counts = np.bincount(labels[labeled]).tolist()
+    (sentence,) = remarks(config, split, counts)
+    assert sentence.startswith(
+        f"The labeled images of dataset.splits are {', '.join(['10'] * 10)} per class, not the 20"
+    )
+    exact = configuration([*DIGITS, "imb.n1=10", "imb.gamma_l=1", write(tmp_path / "theirs", unlabeled=labeled)])
+    _, split = data_of(exact)
+    assert remarks(exact, split, counts) == ["100 labeled images of dataset.splits are unlabeled ones as well."]
+    assert remarks(configuration(DIGITS), split, counts) == []
+
+
+def test_rows_of_the_data_sets_own_unlabeled_set_are_counted_apart(tmp_path):
+    stl = ("dataset=stl10", "imbalance=stl10_n150_g10", "algorithm=fixmatch", "dataset.num_valid=0")
+    splits = write(tmp_path / "stl", labeled=range(3000), unlabeled=range(100, 200))
+    assert configuration([*stl, splits]).dataset.splits_checksum

@@ -47,6 +47,9 @@ __all__ = [
     "to_yaml",
 ]
 
+if str(CONF.parent) not in sys.path:  # as for python -m daso.report elsewhere: Hydra finds hydra_plugins through it
+    sys.path.append(str(CONF.parent))
+
 Run = Callable[[Config, Provenance], float]
 Compose = Callable[[tuple[str, ...]], DictConfig]
 

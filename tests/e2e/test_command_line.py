@@ -79,6 +79,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_the_modules_run_in_any_folder(tmp_path):
+    command = [sys.executable, "-m", "daso.splits", "dataset=digits", "seed=0", "out=splits"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert len(list(tmp_path.rglob("labeled.txt"))) == 1
+
+
 def test_a_run_on_an_exported_split_has_the_numbers_of_the_run_that_draws_it(tmp_path):
     split = [sys.executable, "-m", "daso.splits", "experiment=quickstart", "out=splits"]
     subprocess.run(split, cwd=tmp_path, check=True, capture_output=True)

@@ -18,7 +18,7 @@ from daso.checks import check
 from daso.data import index_files
 from daso.data import split as splits
 from daso.errors import CannotCompile, RunFailed, UserError
-from daso.execution import configure_torch, resolve_device
+from daso.execution import configure_torch, hardware, resolve_device
 from daso.identity import plain, to_yaml
 from daso.rundir import RunDir, method_name, objective, ratio, read_json, replace_file, run_name, write_json
 from daso.schema import Compile, Config, Provenance
@@ -54,11 +54,10 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         Interrupted: a signal ended it; a checkpoint is written.
     """
     device = resolve_device(config.device)
-    environment = configure_torch(own(config), device)
     folder, console = RunDir(config.out_root, config.run_key), Console()
     if config.eval_only:
         with _place(config, device, console) as device:
-            return evaluate_only(config, folder, device, environment, console)
+            return evaluate_only(config, folder, device, console)
     if finished(config, folder, console):
         return objective(read_json(folder.summary) or {})
     if config.force or not folder.checkpoint.exists():
@@ -74,7 +73,7 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
                 attempt = partial(
                     _train, provenance=provenance, folder=folder, device=device, console=console, stop=stop
                 )
-                return _compiled_or_not(attempt, config, environment, device, folder, console)
+                return _compiled_or_not(attempt, config, device, folder, console)
         except RunFailed as failure:
             folder.mark_failed(str(failure))
             raise
@@ -106,20 +105,41 @@ def finished(config: Config, folder: RunDir, console: Console) -> bool:
 def _compiled_or_not(
     attempt: Callable[[Config, dict[str, Any]], float],
     config: Config,
-    environment: dict[str, Any],
     device: torch.device,
     folder: RunDir,
     console: Console,
 ) -> float:
-    """What `attempt` returns; where the compiler fails that nobody asked for, without it, from the start."""
+    """What `attempt` returns; where the compiler fails that nobody asked for, without it, from the start.
+
+    Raises:
+        CannotCompile: it was asked for, or the run has come a long way with it.
+    """
+    begun = folder.checkpoint.exists()
+    config = _as_begun(config, device, folder)
     try:
-        return attempt(config, environment)
+        return attempt(config, configure_torch(own(config), device))
     except CannotCompile as failure:
-        if config.train.compile is not Compile.auto or folder.checkpoint.exists():
+        if config.train.compile is not Compile.auto:
             raise
+        if begun:
+            remedy = "with resume_across=true, for this run was begun compiled; force=true starts afresh"
+            raise CannotCompile(f"{str(failure).rstrip('.')} {remedy}.") from failure
         console.warn(f"{failure} So this run starts again with that.")
-    plain = replace(config, train=replace(config.train, compile=Compile.none))
-    return attempt(plain, configure_torch(own(plain), device))
+    folder.reset()
+    config = _without_compiler(config)
+    return attempt(config, configure_torch(own(config), device))
+
+
+def _as_begun(config: Config, device: torch.device, folder: RunDir) -> Config:
+    """`config`, without the compiler if a run that leaves it to the device was begun without one on such a device."""
+    card = read_json(folder.card) or {}
+    was = (card.get("device"), card.get("compile"))
+    same = folder.checkpoint.exists() and was == (hardware(device), Compile.none.value)
+    return _without_compiler(config) if same and config.train.compile is Compile.auto else config
+
+
+def _without_compiler(config: Config) -> Config:
+    return replace(config, train=replace(config.train, compile=Compile.none))
 
 
 def _train(
@@ -145,8 +165,8 @@ def _train(
         state.unpack(parts, saved)
     replace_file(folder.resolved, to_yaml(config).encode())
     name, steps = provenance.name or run_name(plain(config)), parts.config.train.steps
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    write_json(folder.card, {"name": name, "tags": _tags(config, provenance), "steps": steps, "device": hardware})
+    card = {"name": name, "tags": _tags(config, provenance), "steps": steps}
+    write_json(folder.card, card | {"device": hardware(device), "compile": environment["compile"]})
     journal = Journal(folder.metrics)
     journal.truncate(state.step)
     mirror = None
@@ -231,9 +251,7 @@ def draw_figures(folder: RunDir, state: State) -> None:
         pseudo_label_figure(recall, precision, folder.figures / "pseudo_labels.png")
 
 
-def evaluate_only(
-    config: Config, folder: RunDir, device: torch.device, environment: dict[str, Any], console: Console
-) -> float:
+def evaluate_only(config: Config, folder: RunDir, device: torch.device, console: Console) -> float:
     """Evaluate the checkpoint of a finished or partial run again and print its table; changes nothing.
 
     Raises:
@@ -241,7 +259,9 @@ def evaluate_only(
     """
     if not folder.checkpoint.exists():
         raise UserError(f"eval_only=true found no checkpoint at {folder.checkpoint}: train the run first.")
-    parts, state = prepare(own(config), folder, device), State()
+    used = own(_as_begun(config, device, folder))
+    environment = configure_torch(used, device)
+    parts, state = prepare(used, folder, device), State()
     state.unpack(parts, checkpoint.load(folder.checkpoint, config.run_key, device))
     console.header(_facts(run_name(plain(config)), parts, environment, state))
     measured = evaluate.measure(tallies(parts, predictor(parts, evaluated(parts))), parts.counts).get().metrics

@@ -19,6 +19,11 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt: bytes
 WORTH_COMPILING = 20_000  # steps: compiling takes a minute or two and saves some 7 ms a step
 
 
+def hardware(device: torch.device) -> str:
+    """What a device is called: the name of a GPU, else `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def resolve_device(name: str) -> torch.device:
     """`auto` is CUDA where there is one; anything else is taken at its word.
 
@@ -57,10 +62,15 @@ def configure_torch(config: Config, device: torch.device) -> dict[str, Any]:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(config.out_root, COMPILED).absolute()))
     precision = effective_precision(train.precision, device)
     mode = effective_compile(train, device)
+    if mode is not Compile.none:
+        import torch._inductor.config as inductor
+
+        if hasattr(inductor, "deterministic"):  # else kernels, and with them the order of sums, are chosen by timing
+            inductor.deterministic = train.deterministic
     if device.type == "cpu":
         keep_freed_memory()
     torch.set_num_threads(train.threads)
-    torch.backends.cuda.matmul.allow_tf32 = precision is Precision.tf32
+    torch.backends.cuda.matmul.allow_tf32 = False  # the few small products are exact; the convolutions count
     torch.backends.cudnn.allow_tf32 = precision is Precision.tf32
     torch.backends.cudnn.benchmark = not train.deterministic
     torch.backends.cudnn.deterministic = train.deterministic
@@ -117,5 +127,7 @@ def can_compile(device: torch.device) -> bool:
 def build_autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
     """The context of a forward pass."""
     if precision is Precision.bf16:
-        return partial(torch.autocast, device.type, dtype=torch.bfloat16)
+        # without the cache of cast weights, which some versions of torch fill in a pass without gradient and then use
+        # in the pass with one: those weights would learn nothing
+        return partial(torch.autocast, device.type, dtype=torch.bfloat16, cache_enabled=False)
     return nullcontext

@@ -181,11 +181,20 @@ def test_no_unlabeled_truth_reaches_training(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def without_a_compiler(monkeypatch):
-    """`auto` compiles, as on a GPU, and the compiler fails."""
+def compiles(monkeypatch):
+    """`auto` compiles, as on a GPU, with a compiler that leaves functions as they are and fails at a given call."""
 
-    def fail(*args, **kwargs):
-        raise RuntimeError("no C compiler")
+    def arm(fails_at):
+        def compiled(function, **kwargs):
+            def call(*args):
+                if next(calls) >= fails_at:
+                    raise RuntimeError("no C compiler")
+                return function(*args)
+
+            return call
+
+        calls = iter(range(1, 1000))
+        monkeypatch.setattr(torch, "compile", compiled)
 
     real = execution.effective_compile
     for module in (execution, build):
@@ -194,7 +203,12 @@ def without_a_compiler(monkeypatch):
             "effective_compile",
             lambda train, device: Compile.default if train.compile is Compile.auto else real(train, device),
         )
-    monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: fail)
+    return arm
+
+
+@pytest.fixture
+def without_a_compiler(compiles):
+    compiles(fails_at=1)
 
 
 def test_where_a_compiler_fails_that_nobody_asked_for_the_run_does_without(tmp_path, without_a_compiler, capsys):
@@ -203,6 +217,46 @@ def test_where_a_compiler_fails_that_nobody_asked_for_the_run_does_without(tmp_p
     said = " ".join(capsys.readouterr().out.split())
     assert "train.compile=default does not work here (no C compiler): train.compile=none would run" in said
     assert read_json(folder_of(config).summary)["compile"] == "none"
+
+
+def test_a_run_that_does_without_the_compiler_goes_on_without_it(
+    tmp_path, without_a_compiler, breaks_at_step_12, capsys
+):
+    config = short(tmp_path)
+    breaks_at_step_12(OSError(errno.ENOSPC, ""))
+    with pytest.raises(RunFailed, match="disk is full"):
+        run(config, NOWHERE)
+    capsys.readouterr()
+    run(config, NOWHERE)
+    assert "train.compile" not in capsys.readouterr().out
+    assert read_json(folder_of(config).summary)["compile"] == "none"
+    run(short(tmp_path, "eval_only=true"), NOWHERE)
+
+
+def test_a_compiler_that_fails_late_leaves_the_numbers_of_a_run_without_one(tmp_path, compiles, capsys):
+    plain = short(tmp_path / "plain", "train.compile=none")
+    run(plain, NOWHERE)
+    config = short(tmp_path / "late")
+    compiles(fails_at=12)
+    run(config, NOWHERE)
+    assert "So this run starts again with that" in " ".join(capsys.readouterr().out.split())
+    states = [torch.load(folder_of(c).checkpoint, weights_only=True)["student"] for c in (plain, config)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_compiler_that_fails_on_a_partial_run_costs_nothing_of_it(tmp_path, compiles, breaks_at_step_12, monkeypatch):
+    config = short(tmp_path)
+    compiles(fails_at=100)
+    with monkeypatch.context():
+        breaks_at_step_12(OSError(errno.ENOSPC, ""))
+        with pytest.raises(RunFailed, match="disk is full"):
+            run(config, NOWHERE)
+    compiles(fails_at=1)
+    with pytest.raises(RunFailed, match=r"train\.compile=none would run with resume_across=true"):
+        run(config, NOWHERE)
+    assert torch.load(folder_of(config).checkpoint, weights_only=True)["step"] == 10
+    run(short(tmp_path, "train.compile=none", "resume_across=true"), NOWHERE)
+    assert folder_of(config).state() is RunState.done
 
 
 def test_where_a_compiler_fails_that_was_asked_for_the_run_fails(tmp_path, without_a_compiler):

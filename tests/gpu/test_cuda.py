@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from daso.app import run
 from daso.build import build, data_of
 from daso.execution import configure_torch
 from daso.schema import Compile
+from daso.stages import own, prerequisites
 from daso.train.loop import State, train
-from tests.compose import tiny
+from tests.compose import NOWHERE, tiny
 from tests.graph.test_captured_steps import PRESETS
 from tests.training import Rows
 
@@ -24,6 +26,9 @@ def fresh():
 
 def parts_of(*overrides: str):
     config = tiny("device=cuda", *overrides)
+    for stage in prerequisites(config):
+        run(stage, NOWHERE)
+    config = own(config)
     configure_torch(config, CUDA)
     return build(config, CUDA, *data_of(config))
 
@@ -56,7 +61,7 @@ def test_recorded_steps_give_the_plain_loop_s_losses(preset, tmp_path):
         parts = parts_of(
             f"algorithm={preset}", f"train.compile={mode}", "train.precision=fp32", "train.steps=20",
             "train.eval_every=10", "train.log_every=1", "daso.warmup_steps=8", "daso.update_every=4", "darp.every=2",
-            "darp.goal=labeled", "protocol.generations=2", "imb.gamma_u=10",
+            "darp.goal=labeled", "protocol.generations=2", "imb.gamma_u=10", f"out_root={tmp_path}",
         )  # fmt: skip
         report = Losses()
         train(parts, State(), report, tmp_path / f"{mode}.pt", {})

@@ -36,7 +36,8 @@ def load(cfg: DatasetConfig) -> Arrays:
         raise UserError(f"dataset.root={cfg.root}: the files of {cfg.name} cannot be read ({error}).") from error
     _, channels, size, _ = arrays.train_x.shape
     classes = int(arrays.train_y.max()) + 1
-    facts = {"num_classes": classes, "channels": channels, "source_size": size}
+    own = arrays.unlabeled_x is not None
+    facts = {"num_classes": classes, "channels": channels, "source_size": size, "unknown_unlabeled": own}
     for key, fact in facts.items():
         value = getattr(cfg, key)
         require(value == fact, f"dataset.{key}", value, f"{cfg.name} has {fact}")

@@ -16,6 +16,9 @@ import json
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from gpu_run import (
@@ -128,15 +131,26 @@ def main() -> None:
             continue
         if device.type == "cpu":
             variant = variant._replace(compile=Compile.none, recorded=False, precision="fp32")
-        rows[variant.name] = measured(variant, device, size, data, reference)
-    best = next(iter(rows), "")
-    if device.type == "cuda" and not args.only and time.perf_counter() - began < args.seconds:
-        alone = rows[best]["steps_per_second"]
+        with going_on(variant.name):
+            rows[variant.name] = measured(variant, device, size, data, reference)
+    alone = rows.get(VARIANTS[0].name, {}).get("steps_per_second")
+    if alone and device.type == "cuda" and not args.only and time.perf_counter() - began < args.seconds:
         for k in (2, 4):
-            times = together(k, VARIANTS[0], 8.0) / alone
-            rows[f"together {k}"] = {"throughput": times}
-            print(f"{k} runs at once: {times:.2f}x one run's throughput (required: 1.3x at 2)")
+            with going_on(f"{k} runs at once"):
+                times = together(k, VARIANTS[0], 8.0) / alone
+                rows[f"together {k}"] = {"throughput": times}
+                print(f"{k} runs at once: {times:.2f}x one run's throughput (required: 1.3x at 2)")
     print(json.dumps(record | {"rows": rows, "seconds": time.perf_counter() - began}))
+
+
+@contextmanager
+def going_on(name: str) -> Iterator[None]:
+    """What goes wrong in one row is printed in its place, and the rest of the table comes all the same."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{name:44}failed: {type(error).__name__}: {str(error).strip().splitlines()[:1]}", flush=True)
 
 
 def measured(
@@ -149,11 +163,11 @@ def measured(
     """Measure one variant and print its row, then what its steps are made of."""
     torch.compiler.reset()
     config, began = config_of(variant, size, device), time.perf_counter()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
     run = Run(config, device, data, CudaGraphs(device) if variant.recorded else None)
     far = agree(run, variant, reference, size, data)
+    if device.type == "cuda":  # the peak is that of this run alone, without the one that it was compared with
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
     run.take(WARMUP_STEPS)
     first = time.perf_counter() - began
     if far > TOLERANCE[variant.precision]:

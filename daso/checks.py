@@ -155,6 +155,8 @@ def _check_protocol(config: Config) -> None:
             protocol.phases,
             "its generations differ in the goal of distribution alignment, so align=da, or crest for none",
         )
+        right = "each generation of crest_plus has a temperature of its own (protocol.t_min), so 1"
+        require(config.align.temperature == 1, "align.temperature", config.align.temperature, right)
     if protocol.name == "crt":
         require(
             round(protocol.retrain * steps) >= 1,
@@ -186,6 +188,11 @@ def _warnings(config: Config) -> list[str]:
                 f"DARP never refines in this run: its warm-up ends after {begins} of {phase} steps and "
                 f"darp.every={darp.every}, so that pseudo-labels are uniform from there on."
             )
+    if config.abc.name != "none" and config.abc.every >= phase:
+        found.append(
+            f"ABC never balances the unlabeled images in this run, but keeps them all: abc.every={config.abc.every} is "
+            f"not below {phase} steps."
+        )
     loss, optim = config.supervised, config.optim
     undiminished = loss.margins_at_once or optim.schedule is Schedule.constant  # when the margins begin
     if loss.name == "ldam_drw" and undiminished and loss.scale * optim.lr > STEEPEST:

@@ -27,6 +27,7 @@ from daso.checks import check
 from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.identity import identified, knobs, plain, to_yaml
+from daso.inert import inert
 from daso.mistakes import CONF, explain, no_such_key, refuse_no_choice
 from daso.rundir import run_name
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
@@ -231,7 +232,8 @@ def provenance(config: Config, session: Session | None = None) -> Provenance:
     overrides = [str(item) for item in hydra.overrides.task]
     shared = session.shared() if session else {}
     name = shared.get("labels", {}).get(config.run_key, "")
-    return Provenance(overrides, choices, in_sweep(), check(config), name, shared.get("tags", {}))
+    warnings = [*check(config), *inert(config, overrides)]
+    return Provenance(overrides, choices, in_sweep(), warnings, name, shared.get("tags", {}))
 
 
 def in_sweep() -> bool:

@@ -69,6 +69,8 @@ class OptimConfig:
     milestones: list[float] = field(default_factory=list)
     gamma: float = 0.2
     cosine_ratio: float = 7.0
+    # whether weight decay acts on normalisation and biases too, as in the reference (Q20)
+    decay_norm_bias: bool = field(default=True, metadata={"neutral": True})
 
     def __post_init__(self) -> None:
         require_one_of("optim.name", self.name, ("sgd",))

@@ -106,10 +106,17 @@ def explained(mode: Compile) -> Iterator[None]:
     except RuntimeError as error:
         if mode is Compile.none:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        root: BaseException = error  # where recording breaks off, what is raised is that it has broken off
+        while root.__cause__ or root.__context__:
+            root = root.__cause__ or root.__context__ or root
+        reason = _first_line(error) + ("" if root is error else f"; because of {_first_line(root)}")
         raise CannotCompile(
             f"train.compile={mode.value} does not work here ({reason}): train.compile=none would run."
         ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def make_clock(step: int, steps: int) -> Clock:

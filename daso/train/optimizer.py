@@ -15,7 +15,7 @@ class Sgd(torch.optim.SGD):
 
     So nothing recompiles when the rate changes, `load_state_dict` leaves every captured address valid, and the
     momentum keeps the memory format of its parameter, on which the fused CPU kernel relies unchecked.
-    Weight decay acts on all parameters, normalisation and biases included, as in the reference.
+    Weight decay acts on all parameters, normalisation and biases included, as in the reference, unless told otherwise.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], optim: OptimConfig) -> None:
@@ -23,8 +23,12 @@ class Sgd(torch.optim.SGD):
         device = params[0].device
         # The fused CUDA kernel reads a float32 rate; on the CPU a float64 one keeps float64 training exact.
         dtype = torch.float64 if device.type == "cpu" else torch.float32
+        groups: list[dict[str, Any]] = [{"params": params}]
+        if not optim.decay_norm_bias:
+            groups = [{"params": [p for p in params if p.ndim > 1]}]
+            groups.append({"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0})
         super().__init__(
-            params,
+            groups,
             lr=torch.tensor(optim.lr, dtype=dtype, device=device),
             momentum=optim.momentum,
             nesterov=optim.nesterov,

@@ -8,7 +8,7 @@ import torch
 from daso import execution
 from daso.errors import UserError
 from daso.execution import WORTH_COMPILING, effective_compile
-from daso.schema import Compile
+from daso.schema import Compile, Precision
 from tests.compose import config_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -32,6 +32,12 @@ def test_a_short_run_never_waits_for_a_compiler():
 def test_a_cpu_run_is_not_compiled_unless_it_is_asked_for():
     assert effective_compile(LONG, CPU) is Compile.none
     assert effective_compile(replace(LONG, compile=Compile.default), CPU) is Compile.default
+
+
+def test_no_cast_weight_is_kept_from_a_pass_without_gradient():
+    with execution.build_autocast(Precision.bf16, CPU)():
+        assert torch.is_autocast_enabled("cpu")
+        assert not torch.is_autocast_cache_enabled()
 
 
 @pytest.mark.parametrize("missing", ["can_compile", "find_spec"])

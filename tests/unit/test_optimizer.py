@@ -1,5 +1,6 @@
 import copy
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,6 +49,20 @@ def test_steps_equal_the_textbook(layout: torch.memory_format, dtype: torch.dtyp
         optimizer.step()
     for p, expected in zip(student.parameters(), weights, strict=True):
         torch.testing.assert_close(p.detach().double(), expected, rtol=rel, atol=rel * float(expected.abs().max()))
+
+
+def test_weight_decay_may_leave_normalisation_and_biases_alone() -> None:
+    student = net()
+    optimizer = build_optimizer(student, replace(OPTIM, decay_norm_bias=False, momentum=0.0, nesterov=False))
+    before = {name: p.detach().clone() for name, p in student.named_parameters()}
+    for p in student.parameters():
+        p.grad = torch.zeros_like(p)
+    set_lr(optimizer, 0.1)
+    optimizer.step()
+    for name, p in student.named_parameters():
+        kept = "bn" in name or "norm" in name or name.endswith("bias")
+        torch.testing.assert_close(p.detach(), before[name] * (1 if kept else 1 - 0.1 * 5e-4))
+        assert kept == (p.ndim == 1)
 
 
 def test_a_first_step_at_rate_zero_moves_nothing_but_fills_the_momentum() -> None:

@@ -48,6 +48,7 @@ def config(name, root, **changes):
         mean=[0.5] * channels,
         std=[0.5] * channels,
         crop_pad=1,
+        unknown_unlabeled=changes.get("unknown_unlabeled", name == "stl10"),
     )
 
 
@@ -374,7 +375,10 @@ def test_an_unknown_name_lists_the_known_ones():
         load(config("svhn", "unused"))
 
 
-@pytest.mark.parametrize(("key", "value"), [("num_classes", 9), ("channels", 3), ("source_size", 9)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("num_classes", 9), ("channels", 3), ("source_size", 9), ("unknown_unlabeled", True)],
+)
 def test_images_that_are_not_what_the_configuration_says_are_refused(key, value):
     with pytest.raises(UserError, match=f"dataset.{key}={value}"):
         load(config("digits", "unused", **{key: value}))

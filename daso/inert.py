@@ -1,0 +1,57 @@
+"""Knobs that a person sets and that the chosen options do not read: nothing is silently without effect."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from daso.schema import DIST, Config, Schedule, SupervisedAlgorithm
+
+# What no single node can tell: key -> who reads it, or nobody reads it here (empty)
+READ_BY: dict[str, Callable[[Config], str]] = {
+    "optim.milestones": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
+    "optim.gamma": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
+    "optim.cosine_ratio": lambda config: _unless(config.optim.schedule is Schedule.cosine, "optim.schedule=cosine"),
+    "optim.ema_decay": lambda config: _unless(not _labels_only(config), "a learner of unlabeled images"),
+    "train.mu": lambda config: _unless(not _labels_only(config), "a learner of unlabeled images"),
+    "daso.t_dist": lambda config: _unless(config.daso.blend == DIST, "daso.blend=dist"),
+}
+
+
+def inert(config: Config, overrides: Sequence[str]) -> list[str]:
+    """A sentence for every override that changes nothing.
+
+    Args:
+        config: what they gave.
+        overrides: as typed, such as `optim.gamma=0.1`.
+    """
+    found = []
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        reader = reader_of(config, key) if equals else ""
+        if reader:
+            found.append(f"{key}={value} has no effect in this run: only {reader} reads it.")
+    return found
+
+
+def reader_of(config: Config, key: str) -> str:
+    """Which option reads a knob that `config` does not read; empty where it does."""
+    name, _, field = key.partition(".")
+    node: Any = getattr(config, name, None)
+    known = {f.name: f for f in fields(node)} if is_dataclass(node) else {}
+    if field not in known:
+        return ""
+    option = getattr(node, "name", None)
+    only = known[field].metadata.get("only")
+    if only is None and field != "name" and option is not None and option == getattr(node, "absent", None):
+        return f"another option than {name}={option}"
+    if only is not None and option not in only:
+        return " or ".join(f"{name}={reader}" for reader in only)
+    return READ_BY[key](config) if key in READ_BY else ""
+
+
+def _labels_only(config: Config) -> bool:
+    return isinstance(config.algorithm, SupervisedAlgorithm) and config.protocol.name != "estimate"
+
+
+def _unless(is_read: bool, reader: str) -> str:
+    return "" if is_read else reader

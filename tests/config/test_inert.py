@@ -1,0 +1,43 @@
+"""A knob that a person typed and that nothing reads is spoken of."""
+
+from functools import cache
+
+import pytest
+
+from daso.inert import inert
+from tests.compose import config_of as composed
+
+config_of = cache(composed)
+
+
+@pytest.mark.parametrize(
+    ("choices", "override", "reader"),
+    [
+        (["algorithm=fixmatch"], "optim.gamma=0.5", "optim.schedule=multistep"),
+        (["algorithm=fixmatch"], "optim.milestones=[0.5]", "optim.schedule=multistep"),
+        (["algorithm=fixmatch"], "optim.cosine_ratio=2", "optim.schedule=cosine"),
+        (["algorithm=supervised"], "train.mu=3", "a learner of unlabeled images"),
+        (["algorithm=supervised_la"], "optim.ema_decay=0.9", "a learner of unlabeled images"),
+        (["algorithm=fixmatch"], "daso.t_proto=0.1", "another option than daso=none"),
+        (["algorithm=fixmatch_daso", "daso.blend=0.5"], "daso.t_dist=0.5", "daso.blend=dist"),
+        (["algorithm=fixmatch"], "supervised.tau=2", "supervised=la"),
+        (["algorithm=fixmatch_crest"], "protocol.t_min=0.3", "protocol=crest_plus or protocol=crt"),
+    ],
+)
+def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices, override, reader):
+    sentences = inert(config_of(*choices, override), [*choices, override])
+    assert sentences == [f"{override} has no effect in this run: only {reader} reads it."]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["algorithm=fixmatch_daso", "daso.t_dist=0.5", "daso.t_proto=0.1", "train.mu=3", "optim.ema_decay=0.9"],
+        ["algorithm=supervised", "optim.gamma=0.5", "optim.milestones=[0.5]", "optim.lr=0.2"],
+        ["algorithm=fixmatch_la", "supervised.tau=2", "seed=3", "out_root=elsewhere", "train.steps=100"],
+        ["algorithm=fixmatch", "optim.schedule=cosine", "optim.cosine_ratio=2"],
+        ["algorithm=fixmatch_crest_plus", "protocol.t_min=0.3", "protocol.generations=3"],
+    ],
+)
+def test_what_is_read_is_not_spoken_of(overrides):
+    assert inert(config_of(*overrides), overrides) == []

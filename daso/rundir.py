@@ -123,7 +123,7 @@ class RunDir:
         """
         with self.lock(patience=0):
             self.reset()
-        shutil.rmtree(self.path)
+            shutil.rmtree(self.path)  # with its lock: a waiter finds it gone, and makes a new one
 
     def _acquire(self, patience: float) -> FileLock:
         lock = FileLock(self._lock)

@@ -26,13 +26,13 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; returns the exit code: 0, or 2 for a mistake, which is one sentence on stderr."""
     args = _parser().parse_args(argv)
     try:
         return int(args.action(args))
     except UserError as error:
         print(f"daso.runs: {error}", file=sys.stderr)
-        return 1
+        return 2
 
 
 def all_runs(root: Path) -> list[RunDir]:

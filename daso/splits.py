@@ -1,7 +1,7 @@
 """`python -m daso.splits`: write the index files of a setting, so that other code can train on the same images.
 
   python -m daso.splits dataset=cifar10 imbalance=cifar10_n500_m4000_g100 seed=0,1,2 out=splits [key=value ...]
-  python -m daso.splits check=splits/cifar10_n500_m4000_g100      are files intact, and is it still the same split?
+  python -m daso.splits check=splits [dataset.root=...]      are files intact, and is it still the same split?
 
 One folder a setting, one a seed in it: labeled.txt, unlabeled.txt and valid.txt (a row number a line), split.npz (the
 same with labels), and manifest.json with class counts and SHA-256 checksums. Other code's files of that kind are used
@@ -99,7 +99,7 @@ def _act(arguments: Sequence[str]) -> None:
         if not folders:
             raise UserError(f"check={values['check']} is not possible: there is no {MANIFEST} in or below it.")
         for folder in folders:
-            _check(folder)
+            _check(folder, overrides)
         return
     if not all(seed.isdecimal() for seed in values["seed"].split(",")):
         raise UserError(f"seed={values['seed']} is not possible: whole numbers, such as 0 or 0,1,2.")
@@ -111,11 +111,11 @@ def _act(arguments: Sequence[str]) -> None:
         print(f"wrote {folder}: {sizes}, checksum {checksum(split)}")
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, overrides: Sequence[str]) -> None:
     split, manifest = read(folder), read_json(folder / MANIFEST) or {}
     if not {"overrides", "seed"} <= manifest.keys():
         raise UserError(f"{folder} is intact, but {MANIFEST} does not say which setting and seed it is.")
-    now, _ = make(_configure([*manifest["overrides"], f"seed={manifest['seed']}"]))
+    now, _ = make(_configure([*manifest["overrides"], f"seed={manifest['seed']}", *overrides]))
     if checksum(now) != checksum(split):
         raise UserError(f"{folder} is intact, but this version, or other data, gives another split for its setting.")
     print(f"{folder} is intact and the split of this version: checksum {checksum(split)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+CODE = ("daso", "conf", "hydra_plugins", "train.py")  # what a run's numbers can depend on
 
 
 class CodeVersion(NamedTuple):
@@ -24,15 +25,23 @@ class CodeVersion(NamedTuple):
 @cache
 def code_version() -> CodeVersion:
     """The version of the code of this process."""
-    commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD", "--", "daso", "conf", "train.py")
+    return version_of(ROOT)
+
+
+def version_of(root: Path) -> CodeVersion:
+    """The version of the code in a checkout; files that git does not know yet are local changes as well."""
+    commit = _git(root, "rev-parse", "HEAD").strip()
     if not commit:
         return CodeVersion("", "")
-    return CodeVersion(commit.strip(), hashlib.blake2b(diff.encode(), digest_size=4).hexdigest() if diff else "")
+    changes = [_git(root, "diff", "HEAD", "--", *CODE).encode()]
+    for name in _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *CODE).split("\0")[:-1]:
+        changes += [name.encode(), (root / name).read_bytes()]
+    return CodeVersion(commit, hashlib.blake2b(b"".join(changes), digest_size=4).hexdigest() if any(changes) else "")
 
 
-def _git(*arguments: str) -> str:
+def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

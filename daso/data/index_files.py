@@ -25,10 +25,11 @@ PARTS = Split._fields
 
 
 def setting_name(config: Config) -> str:
-    """A setting as a folder's name, such as `cifar10_n500_m4000_gl100_gu0.01`."""
-    imb = config.imb
+    """A setting as a folder's name, such as `cifar10_n500_m4000_gl100_gu0.01_v500`."""
+    imb, held_out = config.imb, config.dataset.num_valid
     gamma_u = imb.gamma_u if isinstance(imb.gamma_u, str) else f"{imb.gamma_u:g}"
-    return f"{config.dataset.name}_n{imb.n1}_m{imb.m1}_gl{imb.gamma_l:g}_gu{gamma_u}"
+    valid = f"_v{held_out}" if held_out else ""
+    return f"{config.dataset.name}_n{imb.n1}_m{imb.m1}_gl{imb.gamma_l:g}_gu{gamma_u}{valid}"
 
 
 def folder_of(config: Config) -> Path:

@@ -21,7 +21,8 @@ from daso.track import mlflow
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds for a store that answers slowly
-SWEEP, SWEEP_NAME, PARENT = "sweep", "sweep_name", "mlflow.parentRunId"
+SWEEP, SWEEP_NAME, COMMAND, RUNS = "sweep", "sweep_name", "sweep_command", "sweep_runs"
+PARENT = "mlflow.parentRunId"
 
 
 @dataclass
@@ -45,8 +46,9 @@ class Sweep:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What its runs say about it."""
-        return {SWEEP: self.key, SWEEP_NAME: self.name} if self.key else {}
+        """What its runs say about it, enough to show it again in another store."""
+        about = {SWEEP: self.key, SWEEP_NAME: self.name, COMMAND: self.command, RUNS: str(len(self.runs))}
+        return about if self.key else {}
 
 
 def start(sweep: Sweep) -> None:
@@ -67,7 +69,7 @@ def finish(sweep: Sweep, out_root: str, ends: Mapping[str, mlflow.Status]) -> No
 
 def parent_run(client: Any, experiment_id: str, tags: dict[str, str]) -> str:
     """The id of the parent run that the tags of a run name; it is created if need be."""
-    own = {"sweep_parent": tags[SWEEP]}
+    own = {"sweep_parent": tags[SWEEP], "command": tags.get(COMMAND, ""), "runs": tags.get(RUNS, "")}
     found = client.search_runs([experiment_id], f"tags.sweep_parent = '{tags[SWEEP]}'", max_results=1)
     if found:
         return str(found[0].info.run_id)
@@ -103,10 +105,16 @@ def _start(sweep: Sweep) -> None:
 
 def _finish(sweep: Sweep, root: str, ends: dict[str, mlflow.Status]) -> None:
     client, parent = _parent(sweep)
+    elsewhere = 0  # runs finished before, tracked in another store or in none
     for key, status in ends.items():
         run = RunDir(root, key)
         card, note = read_json(run.card), read_json(run.mirror) or {}
-        if card is None or (note.get("uri"), note.get("experiment")) != (sweep.uri, sweep.experiment):
+        if card is None:
+            continue
+        if (note.get("uri"), note.get("experiment")) != (sweep.uri, sweep.experiment):
+            if status == "FINISHED":
+                elsewhere += 1
+                write_json(run.card, card | {"name": sweep.runs[key], "tags": card["tags"] | sweep.tags})
             continue
         if status != "FINISHED" and client.get_run(note["run_id"]).info.status == "RUNNING":
             client.set_terminated(note["run_id"], status)
@@ -114,6 +122,9 @@ def _finish(sweep: Sweep, root: str, ends: dict[str, mlflow.Status]) -> None:
             _adopt(client, parent, sweep, run, card, note["run_id"])
     worst = next((status for status in ("KILLED", "FAILED") if status in ends.values()), "FINISHED")
     client.set_terminated(parent, worst)
+    if elsewhere:
+        mirror = f"python -m daso.runs --root {root} mirror all --uri {sweep.uri} --experiment {sweep.experiment}"
+        print(f"Not in {sweep.uri}: {elsewhere} of this sweep's runs; {mirror} shows them there.", file=sys.stderr)
 
 
 def _adopt(client: Any, parent: str, sweep: Sweep, run: RunDir, card: dict[str, Any], run_id: str) -> None:

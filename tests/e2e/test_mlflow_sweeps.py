@@ -119,6 +119,37 @@ def test_a_rebuilt_store_shows_the_sweep_again(tmp_path, uri, train, tell):
     assert family(MlflowClient(fresh)) == {"grid FINISHED": ["seed=0 FINISHED", "seed=1 FINISHED"]}
 
 
+def test_runs_finished_without_this_store_are_counted_and_stand_under_the_sweep_once_they_are_mirrored(
+    tmp_path, uri, client, train, tell, resolved, capsys
+):
+    sweep = Sweep(uri, "daso", "k1", "grid", "python train.py -m x", {"a": "seed=0", "b": "seed=1"})
+    tell("start", sweep)
+    train(sweep, "a")
+    untracked = RunDir(tmp_path / "out", "b")
+    untracked.path.mkdir()
+    untracked.resolved.write_text(resolved)
+    write_json(untracked.card, {"name": "digits s1", "tags": {}})
+    untracked.mark_done()
+    tell("finish", sweep, {"a": "FINISHED", "b": "FINISHED"})
+    assert ": 1 of this sweep's runs; python -m daso.runs" in capsys.readouterr().err
+    assert family(client) == {"grid FINISHED": ["seed=0 FINISHED"]}
+    rebuild(untracked, uri, "daso")
+    assert family(client) == {"grid FINISHED": ["seed=0 FINISHED", "seed=1 FINISHED"]}
+
+
+def test_a_rebuilt_sweep_knows_its_command(tmp_path, uri, train, tell):
+    from mlflow.tracking import MlflowClient
+
+    sweep = Sweep(uri, "daso", "k1", "grid", "python train.py -m x", {"a": "seed=0"})
+    tell("start", sweep)
+    run = train(sweep, "a")
+    fresh = f"sqlite:///{tmp_path}/fresh.db"
+    rebuild(run, fresh, "daso")
+    client = MlflowClient(fresh)
+    (parent,) = client.search_runs(["1"], "tags.sweep_parent = 'k1'")
+    assert (parent.data.tags["command"], parent.data.tags["runs"]) == ("python train.py -m x", "1")
+
+
 def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path, monkeypatch, capsys):
     order = {"action": "start", "sweep": vars(Sweep("sqlite:////proc/none/mlflow.db", "daso", "k", "grid"))}
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))

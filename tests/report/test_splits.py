@@ -18,7 +18,7 @@ SETTING = ["dataset=digits", "imbalance=digits_n20_m100_g10_reversed"]
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("splits")
     assert main([*SETTING, "dataset.num_valid=40", "imb.m1=90", "seed=0,1", f"out={out}"]) == 0
-    return out / "digits_n20_m90_gl10_gu0.1"
+    return out / "digits_n20_m90_gl10_gu0.1_v40"
 
 
 def rows(folder, name):
@@ -62,6 +62,17 @@ def test_a_run_of_the_setting_trains_on_the_exported_rows(written):
 def test_check_finds_intact_files(written, capsys):
     assert main([f"check={written}"]) == 0
     assert capsys.readouterr().out.count("is intact") == 2
+
+
+def test_a_check_takes_overrides_such_as_the_place_of_the_data(written, capsys):
+    assert main([f"check={written}", "dataset.root=/elsewhere"]) == 0  # digits lie nowhere
+    assert main([f"check={written}", "dataset.rood=/elsewhere"]) == 2
+    assert "did you mean dataset.root" in capsys.readouterr().err
+
+
+def test_settings_with_other_validation_sets_lie_apart(written):
+    assert main([*SETTING, "imb.m1=90", f"out={written.parent}"]) == 0
+    assert sorted(path.name for path in written.parent.iterdir()) == [written.name.removesuffix("_v40"), written.name]
 
 
 def test_a_changed_file_is_found(written, tmp_path, capsys):

@@ -126,7 +126,7 @@ def test_show_takes_the_beginning_of_a_key(root, capsys):
 @pytest.mark.parametrize(("key", "fits"), [("aa", "aa11, aa22"), ("zz", "none")])
 def test_a_key_must_fit_one_run(root, capsys, key, fits):
     code, _, err = call(capsys, "show", key, "--root", root)
-    assert code == 1
+    assert code == 2
     assert f"Run key {key} must fit one run" in err
     assert fits in err
 
@@ -163,7 +163,7 @@ def test_prune_takes_conditions_together(root, capsys):
 
 def test_prune_wants_to_be_told_what(root, capsys):
     code, _, err = call(capsys, "prune", "--yes", "--root", root)
-    assert code == 1
+    assert code == 2
     assert "needs to be told what to remove" in err
     assert keys(root) == ["aa11", "aa22", "bb33"]
 
@@ -176,7 +176,7 @@ def test_prune_never_removes_a_run_that_is_worked_on(root, capsys):
 
 def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
     code, _, err = call(capsys, "--root", tmp_path / "none")
-    assert code == 1
+    assert code == 2
     assert "none is not a folder" in err
 
 

@@ -32,10 +32,19 @@ def supervised(run, it, x, y, u, idx):
     return {"loss_cls": labeled_loss(run.cfg, it, z, y, run.counts)}, z
 
 
+def retrain(run, it, x, y, u, idx):
+    """cRT's second stage: the encoder is frozen but stays in train mode."""
+    z = run.model.classifier(run.model.encode(x).detach())
+    return {"loss_cls": hard(z, y).mean()}, z
+
+
 def pseudolabel(run, it, x, y, u, idx):
     z_l, z_u = run.model(torch.cat([x, u[0]])).split([len(x), len(u[0])])
     cons = masked_consistency(run, z_u.detach().softmax(1), z_u)
-    return {"loss_cls": hard(z_l, y).mean(), "loss_cons": ramp_up(run.cfg, it, run.period) * cons}, z_l
+    return {
+        "loss_cls": labeled_loss(run.cfg, it, z_l, y, run.counts),
+        "loss_cons": ramp_up(run.cfg, it, run.period) * cons,
+    }, z_l
 
 
 def meanteacher(run, it, x, y, u, idx):
@@ -53,7 +62,7 @@ def meanteacher(run, it, x, y, u, idx):
             run.semantics.tick(p.argmax(1), it, run.steps)
     square = ((z_u.softmax(1) - p) ** 2).mean()
     weight = run.cfg["MODEL.LOSS.UNLABELED_LOSS_WEIGHT"] * ramp_up(run.cfg, it, run.period)
-    return {"loss_cls": hard(z_l, y).mean(), "loss_cons": weight * square}, z_l
+    return {"loss_cls": labeled_loss(run.cfg, it, z_l, y, run.counts), "loss_cons": weight * square}, z_l
 
 
 def mixmatch(run, it, x, y, u, idx):
@@ -130,7 +139,7 @@ def fixmatch(run, it, x, y, u, idx):
         p = run.alignment(p, run.alignment_temperature(it))
     if run.darp is not None:
         p = run.darp(p, idx)
-    losses = {"loss_cls": hard(z_l, y).mean(), "loss_cons": masked_consistency(run, p, z_s)}
+    losses = {"loss_cls": labeled_loss(run.cfg, it, z_l, y, run.counts), "loss_cons": masked_consistency(run, p, z_s)}
     if run.with_abc:
         losses["loss_abc"] = abc_loss(run, it, f.split(sizes), y, None)
     return losses, z_l
@@ -151,7 +160,7 @@ def daso(run, it, x, y, u, idx):
     if q is not None:
         p = run.semantics.blend(p, q)
     run.note(log_pseudo_labels=p.argmax(1), log_pl_confidence=p.max(1).values)
-    losses["loss_cls"] = hard(adjusted(run, run.model.classifier(f_l)), y).mean()
+    losses["loss_cls"] = labeled_loss(run.cfg, it, adjusted(run, run.model.classifier(f_l)), y, run.counts)
     losses["loss_cons"] = masked_consistency(run, p, run.model.classifier(f_s))
     if run.with_abc:
         losses["loss_abc"] = abc_loss(run, it, (f_l, f_w, f_s), y, q)
@@ -182,7 +191,10 @@ def usadtm(run, it, x, y, u, idx):
     run.queues.push(f_l, y)
     pairs = ((z_i, z_w), (z_i, z_s), (z_w, z_s))
     clustering = sum(negative_information(a, b) for a, b in pairs) / 3
-    losses = {"loss_cls": hard(z_l, y).mean(), "uc_loss": run.cfg["ALGORITHM.USADTM.UC_LOSS_WEIGHT"] * clustering}
+    losses = {
+        "loss_cls": labeled_loss(run.cfg, it, z_l, y, run.counts),
+        "uc_loss": run.cfg["ALGORITHM.USADTM.UC_LOSS_WEIGHT"] * clustering,
+    }
     if it < run.cfg["ALGORITHM.USADTM.PRETRAIN_STEPS"]:
         return {**losses, "loss_cons": torch.zeros((), dtype=torch.float64)}, None
     centres = run.queues.prototypes()
@@ -195,6 +207,7 @@ def usadtm(run, it, x, y, u, idx):
 
 STEPS = {
     "Supervised": supervised,
+    "cRT": retrain,
     "PseudoLabel": pseudolabel,
     "MeanTeacher": meanteacher,
     "MixMatch": mixmatch,
@@ -210,6 +223,7 @@ STEPS = {
 
 VIEWS = {
     "Supervised": (),
+    "cRT": (),
     "PseudoLabel": (1,),
     "MeanTeacher": (1, 0),
     "MixMatch": (1, 0),

@@ -8,7 +8,7 @@ from .network import parameters, statistics
 
 
 class Sgd:
-    """Nesterov SGD with weight decay on every parameter."""
+    """Nesterov SGD with weight decay on every parameter that has a gradient."""
 
     def __init__(self, net, momentum=0.9, decay=5e-4):
         self.parameters, self.momentum, self.decay = parameters(net), momentum, decay
@@ -17,6 +17,8 @@ class Sgd:
     @torch.no_grad()
     def step(self, lr):
         for i, p in enumerate(self.parameters):
+            if p.grad is None:
+                continue
             g = p.grad + self.decay * p
             self.velocity[i] = g.clone() if self.velocity[i] is None else self.momentum * self.velocity[i] + g
             p -= lr * (g + self.momentum * self.velocity[i])

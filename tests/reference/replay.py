@@ -43,6 +43,7 @@ class Run:
         self.initial_counts = torch.from_numpy(np.bincount(pool["labeled_y"], minlength=classes)).double()
         self.counts, self.p_data = self.initial_counts, self.initial_counts / self.initial_counts.sum()
         self.prior = self.p_data
+        self.averaged = name not in ("Supervised", "cRT")
         self.with_abc = name == "FixMatchABC" or cfg["ALGORITHM.ABC.APPLY"]
         self.crest = name.endswith("CReST")
         self.period = cfg["ALGORITHM.CREST.GEN_PERIOD_STEPS"] if self.crest else steps
@@ -95,11 +96,11 @@ class Run:
         self.labels = np.concatenate([self.pool["labeled_y"], np.asarray(labels, np.int64)])
         self.counts = torch.from_numpy(np.bincount(self.labels, minlength=self.classes)).double()
         self.prior = self.counts / self.counts.sum()
-        tag = f"gen{self.generation}"
+        tag, added = f"gen{self.generation}", np.array(rows, int)
         self.log |= {
             f"{tag}_n": len(self.labels),
             f"{tag}_labels": self.labels,
-            f"{tag}_added_unlabeled_idx": np.array(rows, int),
+            f"{tag}_added_unlabeled_idx": added,
         }
         self.generation += 1
         self.begin()
@@ -107,7 +108,7 @@ class Run:
 
 def evaluation(run):
     """Logits of the pool's evaluation images, and their metrics before and after subtracting the log prior."""
-    net = run.model if run.cfg["ALGORITHM.NAME"] == "Supervised" else run.ema
+    net = run.ema if run.averaged else run.model
     net.eval()
     with torch.no_grad():
         f = net.encode(tensors(run.pool["eval"]))
@@ -138,7 +139,7 @@ def replay(run, labeled_idx, unlabeled_idx, first=0):
         parts, z = run.step(run, it, x, y, views, torch.from_numpy(unlabeled_idx[t]))
         sum(parts.values()).backward()
         run.optimizer.step(learning_rate(run.cfg, run.since(it), run.period))
-        if run.cfg["ALGORITHM.NAME"] != "Supervised":
+        if run.averaged:
             update_ema(run.ema, run.model, run.since(it))
         row = {key: float(value.detach()) for key, value in parts.items()}
         if z is not None:
@@ -159,17 +160,19 @@ def record(run, losses):
     }
     out["loss_names"] = np.array(names)
     out["losses"] = np.array([[row.get(key, np.nan) for key in names] for row in losses])
-    nets = {"model": run.model} | ({} if run.cfg["ALGORITHM.NAME"] == "Supervised" else {"ema": run.ema})
+    nets = {"model": run.model} | ({"ema": run.ema} if run.averaged else {})
     for tag, net in nets.items():
         weights, moments = parameters(net), statistics(net)
         out[f"{tag}_norm"] = np.array([float(p.detach().norm()) for p in weights])
         out[f"{tag}_samples"] = sampled(weights, 64)
         out[f"{tag}_buffer_norm"] = np.array([float(b.norm()) for b in moments])
         out[f"{tag}_buffer_samples"] = sampled(moments, 16)
-    out["mom_norm"] = np.array([float(v.norm()) for v in run.optimizer.velocity])
+    out["mom_norm"] = np.array([0.0 if v is None else float(v.norm()) for v in run.optimizer.velocity])
     queues = run.semantics.queues if run.semantics else run.queues
     if queues is not None:
         out["prototypes"] = queues.prototypes().numpy()
+    if run.darp is not None:
+        out["darp_store"], out["darp_refined"] = run.darp.store.numpy(), run.darp.refined.numpy()
     z, metrics = evaluation(run)
     out["eval_logits"] = z.numpy()
     out["eval_metric_names"] = np.array(sorted(metrics))

@@ -91,8 +91,9 @@ FILES = {
     "fixmatch_crest": {"ALGORITHM.NAME": "FixMatchCReST", **_CREST},
     "fixmatch_daso": {"ALGORITHM.NAME": "DASO", "ALGORITHM.DASO.DIST_TEMP": 1.5},
     "usadtm": {"ALGORITHM.NAME": "USADTM"},
+    "crt": {"ALGORITHM.NAME": "cRT"},
 }
-"""What each shipped CIFAR-10 file sets; `usadtm` is none of them but a name."""
+"""What each shipped CIFAR-10 file sets; `usadtm` and `crt` are none of them but names."""
 
 
 def settings(file, overrides):

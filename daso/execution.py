@@ -12,11 +12,10 @@ from typing import Any
 import torch
 
 from daso.errors import UserError
-from daso.schema import Compile, Config, Precision, TrainConfig
+from daso.schema import WORTH_COMPILING, Compile, Config, Precision, TrainConfig
 
 COMPILED = ".compiled"  # folder in out_root: what torch.compile has made
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt: bytes
-WORTH_COMPILING = 20_000  # steps: compiling takes a minute or two and saves some 7 ms a step
 
 
 def hardware(device: torch.device) -> str:

@@ -39,7 +39,16 @@ from daso.schema.slots import (
     parse_blend,
 )
 from daso.schema.sweep import SweepConfig
-from daso.schema.training import Compile, ModelConfig, OptimConfig, Precision, Schedule, TrackConfig, TrainConfig
+from daso.schema.training import (
+    WORTH_COMPILING,
+    Compile,
+    ModelConfig,
+    OptimConfig,
+    Precision,
+    Schedule,
+    TrackConfig,
+    TrainConfig,
+)
 from daso.schema.tuning import TuneConfig
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "DIST",
     "NOT_SCIENCE",
     "UNKNOWN",
+    "WORTH_COMPILING",
     "AbcConfig",
     "AlgorithmConfig",
     "AlignConfig",

@@ -27,6 +27,9 @@ class Compile(Enum):
     graph = "graph"
 
 
+WORTH_COMPILING = 20_000  # steps: compiling takes a minute or two and saves some 7 ms a step
+
+
 class Schedule(Enum):
     """How the learning rate moves with the step."""
 

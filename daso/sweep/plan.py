@@ -13,7 +13,7 @@ import yaml
 from daso.identity import plain
 from daso.rundir import RunDir, RunState, read_json
 from daso.runs import LOADER
-from daso.schema import Config
+from daso.schema import WORTH_COMPILING, Config
 from daso.stages import own, prerequisites
 from daso.track.jsonl import tail
 
@@ -64,6 +64,7 @@ class Kind(NamedTuple):
     resolution: int
     batch: str
     precision: str
+    compile: tuple[str, str]  # what train.compile comes to on a CPU, and on a GPU
 
 
 class Speed(NamedTuple):
@@ -96,12 +97,15 @@ def speeds(items: Sequence[Item]) -> dict[Kind, list[Speed]]:
     wanted = {kind_of(item.config): item.config.device.partition(":")[0] for item in items if item.left}
     found: dict[Kind, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in _newest(items) if wanted else []:
-        kind, device, seconds = _sample(run)
-        if kind is None or kind not in wanted or not math.isfinite(seconds):
+        sample, device, seconds = _sample(run)
+        if sample is None or not math.isfinite(seconds):
             continue
-        fits = wanted[kind] == "auto" or (wanted[kind] == "cpu") == (device == "cpu")
-        if fits and len(found[kind][device]) < SAMPLES:
-            found[kind][device].append(seconds)
+        on_gpu = device != "cpu"
+        for kind, asked in wanted.items():
+            same = sample._replace(compile=kind.compile) == kind and sample.compile[on_gpu] == kind.compile[on_gpu]
+            fits = asked == "auto" or (asked != "cpu") == on_gpu
+            if same and fits and len(found[kind][device]) < SAMPLES:
+                found[kind][device].append(seconds)
     return {
         kind: [Speed(device, statistics.median(rates), len(rates)) for device, rates in sorted(found[kind].items())]
         for kind in wanted
@@ -157,11 +161,17 @@ def _sample(run: RunDir) -> tuple[Kind | None, str, float]:
 def _kind(config: dict[str, object]) -> Kind:
     nodes: dict[str, dict[str, object]] = {key: node for key, node in config.items() if isinstance(node, dict)}
     model, train = nodes["model"], nodes["train"]
+    word, long = str(train["compile"]), int(str(train["steps"])) >= WORTH_COMPILING
+
+    def compiled(on_gpu: bool) -> str:
+        return word if word != "auto" else "graph" if on_gpu and long else "none"
+
     second = nodes["protocol"]["name"] == "crt"  # trains a classifier on frozen features
     return Kind(
         learner=str(nodes["algorithm"]["name"]) + " with crt" * second,
         model=f"{model['name']}{model['depth']}_{model['width']} stride {model['stem_stride']}",
         resolution=int(str(nodes["dataset"]["resolution"])),
         batch=f"{train['batch_size']} x (1+{train['mu']})",
-        precision=f"{train['precision']}, compile={train['compile']}, {train['threads']} threads",
+        precision=f"{train['precision']}, {train['threads']} threads",
+        compile=(compiled(False), compiled(True)),
     )

@@ -85,7 +85,9 @@ def _time(items: Sequence[Item], at_once: int) -> list[str]:
         if not found:
             item = next(item for item in items if item.left and kind_of(item.config) == kind)
             given = dict(override.split("=", 1) for override in item.overrides if not override.startswith("plan="))
-            command = shlex.join(["python", "train.py", *map("=".join, (given | MEASURE).items())])
+            gpu = item.config.device != "cpu" and shutil.which("nvidia-smi") is not None
+            measure = MEASURE | ({"train.compile": kind.compile[1]} if gpu and kind.compile[1] != "none" else {})
+            command = shlex.join(["python", "train.py", *map("=".join, (given | measure).items())])
             facts.append(f"unknown for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
     return facts
 

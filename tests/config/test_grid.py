@@ -152,6 +152,29 @@ def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
     assert "plan=" not in command
 
 
+def test_a_short_run_on_a_gpu_does_not_tell_how_fast_a_compiled_one_is(sweep, tmp_path, monkeypatch):
+    from daso.identity import to_yaml
+
+    def finished(steps_per_second, *overrides):
+        config = config_of("experiment=quickstart", "track=none", *overrides)
+        run = RunDir(tmp_path / "out", config.run_key)
+        run.path.mkdir(parents=True)
+        run.resolved.write_text(to_yaml(config))
+        write_json(run.card, {"name": "", "tags": {}, "device": "NVIDIA H200"})
+        write_json(run.summary, {"steps": 200, "seconds": 200 / steps_per_second})
+        run.mark_done()
+
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    plan = ("experiment=quickstart", "train.steps=36000", "seed=1", "plan=true")
+    finished(10, "train.steps=200")
+    _, out, _, _ = sweep(*plan)
+    (command,) = re.findall(r"this does: python (train.py .*)", out)
+    assert "train.compile=graph" in command
+    finished(100, "train.steps=200", "train.compile=graph")
+    _, out, _, _ = sweep(*plan)
+    assert "6m00s on NVIDIA H200 for 1 run" in out
+
+
 def test_a_plan_counts_the_runs_that_others_are_built_on(sweep):
     _, out, _, _ = sweep("experiment=quickstart", "algorithm=supervised_crt", "daso=none", "seed=0", "plan=true")
     assert "2: 2 new" in out

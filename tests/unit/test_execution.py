@@ -7,8 +7,8 @@ import torch
 
 from daso import execution
 from daso.errors import UserError
-from daso.execution import WORTH_COMPILING, effective_compile
-from daso.schema import Compile, Precision
+from daso.execution import effective_compile
+from daso.schema import WORTH_COMPILING, Compile, Precision
 from tests.compose import config_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

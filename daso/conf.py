@@ -48,9 +48,6 @@ __all__ = [
     "to_yaml",
 ]
 
-if str(CONF.parent) not in sys.path:  # as for python -m daso.report elsewhere: Hydra finds hydra_plugins through it
-    sys.path.append(str(CONF.parent))
-
 Run = Callable[[Config, Provenance], float]
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
@@ -84,7 +81,9 @@ def paper_mu(algorithm: str) -> int:
 
 
 def register() -> None:
-    """Make schemas and resolvers known to Hydra; may be called again, as worker processes do."""
+    """Make schemas, resolvers and sweepers known to Hydra; may be called again, as worker processes do."""
+    if (root := str(CONF.parent)) not in sys.path:  # hydra_plugins lies beside conf, outside the installed package
+        sys.path.append(root)
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config)
     for name, node in ALGORITHMS.items():

@@ -79,14 +79,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_the_modules_run_in_any_folder(tmp_path):
-    command = [sys.executable, "-m", "daso.splits", "dataset=digits", "seed=0", "out=splits"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.returncode == 0
-    assert len(list(tmp_path.rglob("labeled.txt"))) == 1
-
-
 def test_a_run_on_an_exported_split_has_the_numbers_of_the_run_that_draws_it(tmp_path):
     split = [sys.executable, "-m", "daso.splits", "experiment=quickstart", "out=splits"]
     subprocess.run(split, cwd=tmp_path, check=True, capture_output=True)
@@ -101,3 +93,15 @@ def test_a_failed_run_is_one_sentence_and_exit_code_1(tmp_path):
     assert code == 1
     assert "The loss is not finite at step" in err
     assert "Traceback" not in err
+
+
+def test_the_report_finds_the_sweepers_from_any_folder(tmp_path):
+    # an editable installation puts the package on the path, not the checkout around it
+    (tmp_path / "daso").symlink_to(Path(TRAIN).parent / "daso")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, "-m", "daso.report", "table=5", "train.steps=50000"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    found = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "train.steps=50000" in found.stdout

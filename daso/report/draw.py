@@ -12,11 +12,13 @@ import numpy as np
 
 from daso.errors import UserError
 from daso.report.collect import Run
-from daso.report.stats import counted
+from daso.report.stats import spans
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#000000")
 PAPER_STEPS = 250_000
@@ -26,6 +28,8 @@ QUANTITIES = {
     "pl_precision": ("pl/final/precision/class", "pseudo-label precision"),
     "test_top1": ("test/class", "test accuracy (%)"),
 }
+SPREAD = "± standard deviation over seeds"
+CLASSES = "class (0 has most labeled images)"
 STYLES: dict[str, Literal["-", "-.", "--"]] = {"overall": "-", "majority": "-.", "minority": "--"}
 Array = np.ndarray[Any, Any]
 Item = TypeVar("Item")
@@ -61,6 +65,7 @@ def bars(series: Sequence[Series], chosen: Sequence[list[int]], title: str) -> "
     More than six groups have a line of the picture for each quantity.
     """
     long = len(chosen) > 2 * ACROSS
+    title = _titled(title, series)
     figure, axes = _axes(title, 3, across=1, size=(12.9, 2.5)) if long else _axes(title, 3)
     names = [f"C{ks[0]}-C{ks[-1]}" if len(ks) > 1 else f"C{ks[0]}" for ks in chosen]
     for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
@@ -83,13 +88,16 @@ def bars(series: Sequence[Series], chosen: Sequence[list[int]], title: str) -> "
                 place = place + width
         ax.set(ylabel=label, xticks=range(len(chosen)), ylim=(0, _top(quantity)))
         ax.set_xticklabels(names)
-    _key(figure, series, {"hatch": "///"})
+        if not long or ax is axes[-1]:
+            ax.set_xlabel(CLASSES)
+    bar = _line(SPREAD, linestyle="", marker="|", markersize=12)
+    _key(figure, series, published=_patch("published", fill=False, edgecolor="black", hatch="///"), spread=bar)
     return figure
 
 
 def curves(series: Sequence[Series], classes: int, title: str, shown: Sequence[str]) -> "Figure":
     """Pseudo-label recall and test accuracy over training (Figures 3 and 10); `shown` are keys of `parts`."""
-    figure, axes = _axes(title, 2)
+    figure, axes = _axes(_titled(title, series), 2)
     steps = {run.steps for one in series for run in one.runs}
     share = (bool(steps - {PAPER_STEPS}) and any(one.published for one in series)) or len(steps) > 1
     for ax, quantity in zip(axes, ("pl_recall", "test_top1")):
@@ -98,21 +106,23 @@ def curves(series: Sequence[Series], classes: int, title: str, shown: Sequence[s
             for part in shown:
                 classes_of = parts(classes)[part]
                 x, y, spread = curve(one.runs, metric, classes_of)
-                x = x / max(run.steps for run in one.runs) * 100 if share and len(x) else x
-                ax.plot(x, y, STYLES[part], color=color, linewidth=1.8)
-                ax.fill_between(x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
-                known = one.published.get((quantity, part), {})
-                at = np.array([float(step) for step in known]) * (100 / PAPER_STEPS if share else 1)
-                ax.plot(at, list(known.values()), STYLES[part], color=color, linewidth=0.8, alpha=0.55)
+                if len(x):
+                    x = x / max(run.steps for run in one.runs) * 100 if share else x
+                    ax.plot(x, y, STYLES[part], color=color, linewidth=1.8)
+                    ax.fill_between(x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
+                if known := one.published.get((quantity, part)):
+                    at = np.array([float(step) for step in known]) * (100 / PAPER_STEPS if share else 1)
+                    ax.plot(at, list(known.values()), STYLES[part], color=color, linewidth=0.8, alpha=0.55)
         ax.set(ylabel=label, xlabel="% of training" if share else "steps", ylim=(0, _top(quantity)))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}")
-    _key(figure, series, {"linewidth": 0.8, "alpha": 0.55}, shown)
+    band, thin = _patch(SPREAD, facecolor="black", alpha=0.15), _line("published", linewidth=0.8, alpha=0.55)
+    _key(figure, series, *[_line(part, linestyle=STYLES[part]) for part in shown], published=thin, spread=band)
     return figure
 
 
 def scatter(series: Sequence[Series], classes: int, title: str) -> "Figure":
-    """Recall, precision and accuracy of each class, with least-squares lines over the classes (Figures 5 to 8)."""
-    figure, axes = _axes(title, 3)
+    """Recall, precision and accuracy of each class, means over seeds, with least-squares lines (Figures 5 to 8)."""
+    figure, axes = _axes(_titled(title, series), 3)
     for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
         for one, color in zip(series, COLORS):
             if (own := per_class(one.runs, metric)) is not None:
@@ -121,30 +131,31 @@ def scatter(series: Sequence[Series], classes: int, title: str) -> "Figure":
             if known := one.published.get((quantity, "")):
                 at = np.array([int(name[1:]) for name in known])
                 _points(ax, at, np.array(list(known.values())), color, own=False)
-        ax.set(ylabel=label, xlabel="class (0 has most labeled images)", ylim=_whole(quantity))
-    _key(figure, series, {"linestyle": ":", "linewidth": 1.2, "marker": "o", "markerfacecolor": "none"})
+        ax.set(ylabel=label, xlabel=CLASSES, ylim=_whole(quantity))
+    hollow = _line("published", linestyle=":", linewidth=1.2, marker="o", markerfacecolor="none")
+    _key(figure, series, _line("least-squares line", linewidth=1.6), published=hollow)
     return figure
 
 
 def matrices(rows: Mapping[str, Mapping[str, Array]], title: str) -> "Figure":
-    """Confusion matrices [C,C] (rows = truth, normalised to 1) by origin and method (Figure 9)."""
-    lines = [(origin, line) for origin, row in rows.items() for line in _lines(list(row.items()))]
-    columns = max(len(line) for _, line in lines)
-    figure = _figure(3.6 * columns, 3.7 * len(lines) + 0.4)
+    """Confusion matrices [C,C] (rows = truth, normalised to 1) by origin and method (Figure 9).
+
+    The matrices of a method stand below each other.
+    """
+    labels = list(dict.fromkeys(label for row in rows.values() for label in row))
+    lines = [
+        (origin, line) for line in _lines(labels) for origin, row in rows.items() if any(label in row for label in line)
+    ]
+    columns = min(len(labels), ACROSS)
+    figure = _figure(3.6 * columns, 3.7 * len(lines) + 0.6)
     grid = figure.subplots(len(lines), columns, squeeze=False)
+    for ax in grid.flat:
+        ax.set_axis_off()
     for axes, (origin, line) in zip(grid, lines):
-        for ax, (label, matrix) in zip(axes, line):
-            ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-            ax.set(xlabel="predicted class", ylabel="true class")
-            ax.set_title(f"{label}, {origin}: {100 * np.diag(matrix).mean():.1f} %", fontsize=9)
-            if len(matrix) <= 20:
-                for (i, j), value in np.ndenumerate(matrix):
-                    if value >= 0.005:
-                        ink = "white" if value > 0.6 else "black"
-                        ax.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=ink)
-        for ax in axes[len(line) :]:
-            ax.set_axis_off()
-    figure.suptitle(title)
+        for ax, label in zip(axes, line):
+            if (matrix := rows[origin].get(label)) is not None:
+                _matrix(ax, matrix, f"{label}, {origin}: {100 * np.diag(matrix).mean():.1f} %")
+    figure.suptitle(f"{title}\n(share of each true class; in percent: mean of the diagonal)")
     return figure
 
 
@@ -223,11 +234,25 @@ def _points(ax: "Axes", x: Array, y: Array, color: str, own: bool) -> None:
         ax.plot(x, slope * x + offset, "-" if own else ":", color=color, linewidth=1.6 if own else 1.2)
 
 
+def _matrix(ax: "Axes", matrix: Array, title: str) -> None:
+    ax.set_axis_on()
+    ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    ax.set_title(title, fontsize=9)
+    if len(matrix) <= 20:
+        for (i, j), value in np.ndenumerate(matrix):
+            if value >= 0.005:
+                ink = "white" if value > 0.6 else "black"
+                ax.text(j, i, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=6, color=ink)
+
+
 def _figure(width: float, height: float) -> "Figure":
     """An empty figure outside of matplotlib's global state."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)  # inches: no label touches the next panel
+    return figure
 
 
 def _axes(
@@ -250,26 +275,45 @@ def _lines(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     return (items[start : start + ACROSS] for start in range(0, len(items), ACROSS))
 
 
-def _key(figure: "Figure", series: Sequence[Series], published: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
-    """The legend; `published` is how a published value is drawn, as a line, or as a patch if it is hatched."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
+def _key(figure: "Figure", series: Sequence[Series], *others: Any, published: Any, spread: Any = None) -> None:
+    """The legend: methods, `others`, and how deviation and published values are drawn, where they are.
 
+    A panel that stayed empty says so.
+    """
+    for ax in figure.axes:
+        if ax.axison and not ax.has_data():
+            ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#6b6b6b")
     handles: list[Any] = [
-        Patch(facecolor=color if one.runs else "none", edgecolor=color, label=_named(one))
+        _patch(_named(one), facecolor=color if one.runs else "none", edgecolor=color)
         for one, color in zip(series, COLORS)
     ]
-    handles += [Line2D([], [], color="black", linestyle=STYLES[part], label=part) for part in shown]
-    if any(one.published for one in series):
-        drawn = {"color": "black", "label": "published", **published}
-        handles.append(Patch(fill=False, **drawn) if "hatch" in published else Line2D([], [], **drawn))
+    handles += others
+    handles += [spread] * (spread is not None and any(len(one.runs) > 1 for one in series))
+    handles += [published] * any(one.published for one in series)
     rows = math.ceil(len(handles) / (figure.get_figwidth() / 2.2))
     columns = math.ceil(len(handles) / rows)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
+def _line(label: str, **style: Any) -> "Line2D":
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color="black", label=label, **style)
+
+
+def _patch(label: str, **style: Any) -> "Patch":
+    from matplotlib.patches import Patch
+
+    return Patch(label=label, **style)
+
+
 def _named(one: Series) -> str:
-    return f"{one.label} ({counted(len(one.runs), 'seed')})" if one.runs else f"{one.label} (published only)"
+    return f"{one.label} ({spans([run.seed for run in one.runs])})" if one.runs else f"{one.label} (published only)"
+
+
+def _titled(title: str, series: Sequence[Series]) -> str:
+    shown = len(COLORS)
+    return f"{title}\n(the first {shown} of {len(series)} methods)" if len(series) > shown else title
 
 
 def _top(quantity: str) -> float:

@@ -36,6 +36,7 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
     """
     import torch
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     from daso.app import prepare
     from daso.train.evaluate import BATCH
@@ -55,7 +56,8 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
         ]
     features = torch.cat(chunks).numpy()
     perplexity = min(30.0, (len(features) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
+    with threadpool_limits(1):  # more wait for each other, for minutes on a machine with other work
+        points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
     return points, pool.unlabeled_y[torch.from_numpy(np.sort(rows))].numpy()
 
 

@@ -15,12 +15,12 @@ from daso.report.draw import Series
 from daso.report.match import Configure, match
 from daso.report.mine import group, ordered
 from daso.report.published import Published, points
+from daso.report.stats import spans
 from daso.report.table import Options
 
 C10 = ("cifar10-lt", "500", "4000", "100", "100")
 C100 = ("cifar100-lt", "50", "400", "10", "10")
 UNIFORM = ("cifar10-lt", "1500", "3000", "100", "1")
-MOST = len(pictures.COLORS)  # methods in one picture
 CLASSES = {"cifar10-lt": 10, "cifar100-lt": 100}
 DASO, BASE = ("fixmatch", "daso"), ("fixmatch", "none")
 
@@ -94,7 +94,7 @@ def draw(
             made += _paper_figure(name, spec, runs, options, configure, folder)
             continue
         for (dataset, setting), series in own_series(runs).items():
-            title = f"{dataset}, {setting}"
+            title = f"Figure {name} of own runs: {dataset} {_greek(setting)}"
             stem = re.sub(r"[^\w]+", "_", f"figure{name}_{dataset}_{setting}")
             made += _draw(spec, series, _classes(series), title, folder / stem)
         break
@@ -106,11 +106,11 @@ def draw(
 
 
 def own_series(runs: Sequence[Run]) -> dict[tuple[str, str], list[Series]]:
-    """The finished runs of each setting (data set, imbalance), one series a method, in the colours' number at most."""
+    """The finished runs of each setting (data set, imbalance), one series a method."""
     cells = group(run for run in runs if run.done)
     rows, columns = ordered(cells)
     return {
-        (column.group, column.label): [Series(row, cells[row, column]) for row in rows if (row, column) in cells][:MOST]
+        (column.group, column.label): [Series(row, cells[row, column]) for row in rows if (row, column) in cells]
         for column in columns
     }
 
@@ -129,7 +129,7 @@ def _paper_figure(
     for number, place in zip(numbers, wanted):
         known = {} if spec.kind == "clouds" else published(name, spec.panel, number.learner, number.rebalancer)
         series.append(Series(row_label(number.learner, number.rebalancer), found.get(place.overrides, []), known))
-    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {column_label(setting)}"
+    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {_greek(column_label(setting))}"
     title += f"\n({spec.remark})" if spec.remark else ""
     return _draw(spec, series, CLASSES[spec.setting[0]], title, folder / f"figure{name}{spec.panel}")
 
@@ -156,7 +156,7 @@ def _draw(spec: Spec, series: Sequence[Series], classes: int, title: str, path: 
         rows = _confusions(series, classes)
         if not rows:
             return []
-        figure = pictures.matrices(rows, title)
+        figure = pictures.matrices(rows, f"{title}, {_seeds(series)}" if "own" in rows else title)
     else:
         from daso.report.features import embed
 
@@ -164,13 +164,13 @@ def _draw(spec: Spec, series: Sequence[Series], classes: int, title: str, path: 
         embedded = {label: points for label, run in chosen.items() if (points := embed(run)) is not None}
         if not embedded:
             return []
-        seeds = ", ".join(map(str, sorted({chosen[label].seed for label in embedded})))
-        figure = pictures.clouds(embedded, f"{title}, seed {seeds}")
+        title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
+        figure = pictures.clouds(embedded, title)
     return pictures.save(figure, path)
 
 
 def _confusions(series: Sequence[Series], classes: int) -> dict[str, dict[str, np.ndarray]]:
-    """Own matrices of the smallest seed, and the printed ones."""
+    """Own matrices of the smallest seed, and the printed ones, by origin and method."""
     rows: dict[str, dict[str, np.ndarray]] = {"own": {}, "published": {}}
     for one in series:
         if one.runs:
@@ -186,8 +186,18 @@ def _confusions(series: Sequence[Series], classes: int) -> dict[str, dict[str, n
     return {origin: row for origin, row in rows.items() if row}
 
 
+def _seeds(series: Sequence[Series]) -> str:
+    """Which seeds a picture of one run a method shows."""
+    return spans({_first(one.runs).seed for one in series if one.runs})
+
+
 def _first(runs: Sequence[Run]) -> Run:
     return min(runs, key=lambda run: run.seed)
+
+
+def _greek(setting: str) -> str:
+    """A setting with γ as tables print it."""
+    return setting.replace("gl=", "γl=").replace("gu=", "γu=")
 
 
 def _classes(series: Sequence[Series]) -> int:

@@ -1,7 +1,7 @@
 """From the numbers of single seeds to a cell: mean, deviation, rank, significance."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
@@ -101,3 +101,15 @@ def listed(items: Sequence[object]) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def spans(seeds: Iterable[int]) -> str:
+    """`seed 0`, `seeds 0-2`, `seeds 0, 2-4`."""
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    return f"seed{'s' * (len(runs) > 1 or len(runs[0]) > 1)} {', '.join(words)}"

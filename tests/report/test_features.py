@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_info
 
 from daso.app import run
 from daso.report.collect import collect
@@ -29,6 +31,18 @@ def test_an_embedding_has_a_point_and_the_true_class_of_each_drawn_unlabeled_ima
     assert np.isfinite(points).all()
     assert set(classes.tolist()) <= set(range(10))
     assert len(set(classes.tolist())) > 5
+
+
+def test_an_embedding_takes_one_thread_of_a_machine_with_other_work(trained, monkeypatch):
+    threads = []
+
+    def fit(self, features):
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return features[:, :2]
+
+    monkeypatch.setattr(TSNE, "fit_transform", fit)
+    embed(trained, samples=60)
+    assert set(threads) == {1}
 
 
 def test_the_settings_of_a_run_are_those_that_it_was_made_with(trained):

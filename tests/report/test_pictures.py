@@ -9,7 +9,7 @@ import pytest
 from daso.errors import UserError
 from daso.report.__main__ import configure, main
 from daso.report.collect import collect
-from daso.report.draw import Series, bars, curve, groups, parts, per_class
+from daso.report.draw import COLORS, Series, bars, curve, curves, groups, matrices, parts, per_class, scatter
 from daso.report.figures import SPECS, draw, own_series, published
 from daso.report.page import page
 from daso.report.table import Options
@@ -105,6 +105,57 @@ def test_figures_of_features_need_runs(tmp_path, monkeypatch, capsys):
 def test_series_of_own_runs_are_one_a_method(runs):
     (series,) = own_series(runs).values()
     assert [(one.label, len(one.runs)) for one in series] == [("fixmatch", 2), ("fixmatch_daso", 2)]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_legend_names_seeds_and_what_the_signs_mean(runs):
+    series = [
+        Series("a", of(runs, "fixmatch")),
+        Series("b", runs[:1], {("test_top1", ""): {"C0": 1.0}}),
+        Series("c", []),
+    ]
+    spread = "± standard deviation over seeds"
+    only = f"b (seed {runs[0].seed})"
+    named = ["a (seeds 0-1)", only, "c (published only)"]
+    assert legend(bars(series, groups(10), "")) == [*named, spread, "published"]
+    assert legend(curves(series, 10, "", ("overall",))) == [*named, "overall", spread, "published"]
+    assert legend(scatter(series, 10, "")) == [*named, "least-squares line", "published"]
+    assert spread not in legend(bars(series[1:], groups(10), ""))  # of one seed there is none
+
+
+def test_a_picture_says_how_many_methods_it_leaves_out(runs):
+    series = [Series(str(number), runs) for number in range(len(COLORS) + 3)]
+    figure = scatter(series, 10, "title")
+    assert figure.get_suptitle() == "title\n(the first 8 of 11 methods)"
+    assert "8 (seeds 0-1)" not in legend(figure)
+
+
+def test_a_panel_of_values_that_no_run_has_says_so(runs, tmp_path):
+    record(tmp_path / "more", FIXMATCH, 0, 70.0, **classes(1, ["test/class"]))
+    figure = bars([Series("a", collect([tmp_path / "more"]))], groups(10), "")
+    assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [["no values"], ["no values"], []]
+
+
+def test_matrices_of_a_method_stand_below_each_other():
+    one = np.eye(3)
+    figure = matrices({"own": {"b": one, "d": one}, "published": {"a": one, "b": one, "c": one, "d": one}}, "")
+    figure.draw_without_rendering()
+    columns = {}
+    for ax in figure.axes:
+        if ax.axison:
+            columns.setdefault(ax.get_title()[0], set()).add(round(ax.get_position().x0, 3))
+    assert {label: len(places) for label, places in columns.items()} == {"a": 1, "b": 1, "c": 1, "d": 1}
+    assert columns["a"] != columns["b"]
+
+
+def test_a_label_of_a_panel_does_not_touch_the_panel_beside_it(runs):
+    figure = bars([Series("a", runs)], groups(10), "")
+    figure.draw_without_rendering()
+    for left, right in zip(figure.axes, figure.axes[1:]):
+        assert right.yaxis.label.get_window_extent().x0 - left.get_window_extent().x1 > 5
 
 
 def test_the_page_holds_everything_itself(runs):

@@ -9,6 +9,7 @@ import pytest
 from daso.report.__main__ import main, make_table
 from daso.report.collect import collect
 from daso.report.render import as_csv, latex, markdown
+from daso.report.stats import spans
 from daso.report.table import Options
 from tests.report.fake import C10, record
 
@@ -312,3 +313,10 @@ def test_a_wrong_argument_ends_in_one_sentence_and_exit_code_2(arguments, says, 
     errors = capsys.readouterr().err
     assert says in errors
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [([3], "seed 3"), ([1, 0, 2], "seeds 0-2"), ([0, 2], "seeds 0, 2"), ([4, 0, 3], "seeds 0, 3-4")]
+)
+def test_seeds_in_words(seeds, words):
+    assert spans(seeds) == words

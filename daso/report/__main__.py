@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from daso.errors import UserError
@@ -130,11 +131,12 @@ def _act(values: dict[str, Any], overrides: tuple[str, ...]) -> None:
 
         write(Path(values["html"]), page(runs, options, configure))
         return
-    text = FORMATTERS[values["format"]](make_table(values["table"], runs, options))
+    table = make_table(values["table"], runs, options)
     if values["out"]:
-        write(Path(values["out"]), text)
+        write(Path(values["out"]), FORMATTERS[values["format"]](table, None))
     else:
-        print(text, end="")
+        width = get_terminal_size().columns if sys.stdout.isatty() else None
+        print(FORMATTERS[values["format"]](table, width), end="")
 
 
 def make_table(name: str, runs: Sequence[Run], options: Options) -> Table:
@@ -170,31 +172,36 @@ def write(path: Path, text: str) -> None:
     print(f"wrote {path}")
 
 
-def _markdown(table: Table) -> str:
+def _markdown(table: Table, width: int | None) -> str:
     from daso.report.render import markdown
 
-    return markdown(table)
+    return markdown(table, width)
 
 
-def _latex(table: Table) -> str:
+def _latex(table: Table, _: int | None) -> str:
     from daso.report.render import latex
 
     return latex(table)
 
 
-def _csv(table: Table) -> str:
+def _csv(table: Table, _: int | None) -> str:
     from daso.report.render import as_csv
 
     return as_csv(table)
 
 
-def _html(table: Table) -> str:
+def _html(table: Table, _: int | None) -> str:
     from daso.report.page import table_page
 
     return table_page(table)
 
 
-FORMATTERS: dict[str, Callable[[Table], str]] = {"markdown": _markdown, "latex": _latex, "csv": _csv, "html": _html}
+FORMATTERS: dict[str, Callable[[Table, int | None], str]] = {
+    "markdown": _markdown,  # the only one that minds the width of a terminal
+    "latex": _latex,
+    "csv": _csv,
+    "html": _html,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

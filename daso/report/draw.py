@@ -290,9 +290,17 @@ def _key(figure: "Figure", series: Sequence[Series], *others: Any, published: An
     handles += others
     handles += [spread] * (spread is not None and any(len(one.runs) > 1 for one in series))
     handles += [published] * any(one.published for one in series)
-    rows = math.ceil(len(handles) / (figure.get_figwidth() / 2.2))
-    columns = math.ceil(len(handles) / rows)
+    columns = _columns([len(handle.get_label()) for handle in handles], figure.get_figwidth())
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+def _columns(lengths: Sequence[int], width: float) -> int:
+    """How many columns of a legend stand beside each other in `width` inches, for labels of so many letters."""
+    for columns in range(len(lengths), 1, -1):
+        widest = [max(part) for part in np.array_split(lengths, columns)]
+        if sum(0.6 + 0.075 * letters for letters in widest) <= width:
+            return columns
+    return 1
 
 
 def _line(label: str, **style: Any) -> "Line2D":

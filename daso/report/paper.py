@@ -52,14 +52,14 @@ def paper_table(name: str | int, runs: Sequence[Run], options: Options, configur
     )
     shorter: list[Run] = []
     for cell in content:
-        entry = _entry(cell, table)
+        entry, column = _entry(cell, table), _column(cell)
         runs_of_cell = found.runs.get(cell.overrides, [])
         entry.sample, left = sample_of(runs_of_cell, entry.metric, found.goals.get(cell.overrides))
         shorter += left
-        table.entries[cell.row, _column(cell)] = entry
-        if entry.sample is not None and entry.sample.troubles:
-            where = f"{cell.row} on {TITLES[cell.dataset]} {cell.column}"
-            table.warnings += [f"{where}: {text}." for text in entry.sample.troubles]
+        table.entries[cell.row, column] = entry
+        for text in entry.sample.troubles if entry.sample else ():
+            table.warnings.append(f"{cell.row} on {column.group} {column.label}: {text}.")
+    table.number_footnotes({(cell.row, _column(cell)): cell.footnotes for cell in content})
     rows = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
     table.judge(baseline_row(options.baseline, {row: rows[row] for row in table.rows}))
     _remark(table, found, shorter)
@@ -80,9 +80,6 @@ def setting_label(setting: Setting) -> str:
 
 
 def _entry(cell: Cell, table: Table) -> Entry:
-    for text in cell.footnotes:
-        if text not in table.footnotes:
-            table.footnotes.append(text)
     after_la = cell.metric == METRIC_AFTER_LA
     return Entry(
         metric=own_metric(table.options, after_la),
@@ -90,7 +87,6 @@ def _entry(cell: Cell, table: Table) -> Entry:
         published=Number(cell.mean, cell.std),
         usb=_usb().get((cell.overrides, cell.metric)) if table.options.usb else None,
         source=cell.source,
-        footnotes=[table.footnotes.index(text) + 1 for text in cell.footnotes],
         comparable=after_la or not table.options.la,
     )
 

@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from textwrap import fill
 
 from daso.report.stats import Sample
 from daso.report.table import Column, Entry, Number, Table
 
 MISSING = "—"
-SINGLE = 4  # up to so many columns of several data sets stand in one table
 FIELDS = (
     *("table", "dataset", "setting", "method", "configuration", "metric"),
     *("mean", "std", "n", "seeds", "steps", "goal_steps", "marks", "rank", "p"),
@@ -23,6 +23,8 @@ TEX = {
     "γl": r"$\gamma_l$",
     "γu": r"$\gamma_u$",
     "γ": r"$\gamma$",
+    "N1": "$N_1$",
+    "M1": "$M_1$",
     "±": r"$\pm$",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
@@ -31,43 +33,51 @@ TEX = {
 }
 
 
-def markdown(table: Table) -> str:
-    """The table, readable in a terminal as it stands."""
+def markdown(table: Table, width: int | None = None) -> str:
+    """The table, readable in a terminal as it stands.
+
+    Args:
+        table: the table.
+        width: columns of the terminal: what is wider continues below. None: nothing is broken.
+    """
     parts = [f"## {table.title}"]
-    blocks = _blocks(table)
-    for heading, columns in blocks:
-        parts += [f"### {heading}"] * bool(heading and len(blocks) > 1)
-        head = ["method", *(_head(column, heading) for column in columns)]
-        body = [[row, *(_markdown_cell(table, row, column) for column in columns)] for row in table.rows]
-        parts.append(_grid([head, *body]))
+    for heading, columns in table.pieces:
+        parts += [f"### {heading}"] * bool(heading and len(table.pieces) > 1)
+        filled = [[_head(c, heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
+        parts += map(_grid, _fitting(["method", *table.rows], filled, width))
     if any(entry.published for entry in table.entries.values()):
         usb = " / USB" if table.options.usb else ""
         parts.append(f"Cells: own / published{usb} / own minus published.")
     lists = (("Warnings", table.warnings), ("Notes", table.notes))
-    parts += [f"{name}\n" + "\n".join(f"- {text}" for text in texts) for name, texts in lists if texts]
-    parts += ["\n".join(f"[{number}] {text}" for number, text in enumerate(table.footnotes, 1))] * bool(table.footnotes)
+    parts += [f"{name}\n" + "\n".join(_filled(f"- {text}", width) for text in texts) for name, texts in lists if texts]
+    footnotes = [_filled(f"[{number}] {text}", width) for number, text in enumerate(table.footnotes, 1)]
+    parts += ["\n".join(footnotes)] * bool(footnotes)
     return "\n\n".join(parts) + "\n"
 
 
 def latex(table: Table) -> str:
-    """The table for a paper; needs booktabs."""
-    out = [f"% {table.title}; needs \\usepackage{{booktabs}}"]
-    for heading, columns in _blocks(table):
+    """The table for a paper, at most as wide as its text; needs booktabs and graphicx."""
+    out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}"]
+    for heading, columns in table.pieces:
         printed = any(table.entries[row, c].published for row in table.rows for c in columns)
-        width = 3 if printed else 1
+        names = ["own", "paper", *["USB"] * table.options.usb, r"$\Delta$"] if printed else [""]
+        width = len(names)
+        out.append(r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")
         out.append(f"\\begin{{tabular}}{{l{'c' * (width * len(columns))}}}\n\\toprule")
         heads = [f"\\multicolumn{{{width}}}{{c}}{{{_tex(_head(c, heading))}}}" for c in columns]
         out.append(" & ".join([_tex(heading or "method"), *heads]) + r" \\")
         if printed:
-            out.append(" & ".join(["", *["own & paper & $\\Delta$"] * len(columns)]) + r" \\")
+            out.append(" & ".join(["", *names * len(columns)]) + r" \\")
         out.append(r"\midrule")
         for row in table.rows:
-            cells = [part for c in columns for part in _latex_cell(table, row, c)[:width]]
+            cells = [part for c in columns for part in _latex_cell(table, row, c, names)]
             out.append(" & ".join([_tex(row), *cells]) + r" \\")
-        out.append("\\bottomrule\n\\end{tabular}\n")
-    for kind, texts in (("Warning", table.warnings), ("Note", table.notes)):
-        out += [f"% {kind}: {text}" for text in texts]
-    out += [f"% [{number}] {text}" for number, text in enumerate(table.footnotes, 1)]
+        out.append("\\bottomrule\n\\end{tabular}}\n\n\\medskip")
+    texts = [*(f"Warning: {text}" for text in table.warnings), *table.notes]
+    lines = [_tex(text) for text in texts]
+    lines += [f"\\textsuperscript{{{number}}} {_tex(text)}" for number, text in enumerate(table.footnotes, 1)]
+    if lines:
+        out.append("{\\footnotesize\\noindent\n" + "\\newline\n".join(lines) + "\\par}")
     return "\n".join(out) + "\n"
 
 
@@ -131,16 +141,22 @@ def _markdown_cell(table: Table, row: str, column: Column) -> str:
     return " / ".join([own, published, *usb, difference_text(entry, table.decimals)])
 
 
-def _latex_cell(table: Table, row: str, column: Column) -> list[str]:
+def _latex_cell(table: Table, row: str, column: Column, names: Sequence[str]) -> list[str]:
     entry = table.entries.get((row, column))
     if entry is None:
-        return ["", "", ""]
+        return [""] * len(names)
     own = _tex(MISSING)
     if entry.sample is not None:
         value = _tex(own_text(entry.sample, table.decimals))
         value = {1: f"\\textbf{{{value}}}", 2: f"\\underline{{{value}}}"}.get(entry.rank, value)
         own = f"{value} {_tex(count_text(table, entry))}"
-    return [own, _tex(number_text(entry.published, table.decimals)), _tex(difference_text(entry, table.decimals))]
+    notes = ",".join(map(str, entry.footnotes))
+    cells = {
+        "paper": _tex(number_text(entry.published, table.decimals)) + f"\\textsuperscript{{{notes}}}" * bool(notes),
+        "USB": _tex(number_text(entry.usb, table.decimals)),
+        r"$\Delta$": _tex(difference_text(entry, table.decimals).replace("-", "$-$")),
+    }
+    return [own, *(cells[name] for name in names[1:])]
 
 
 def _fields(table: Table, entry: Entry) -> list[object]:
@@ -170,21 +186,36 @@ def _pair(number: Number | None) -> list[object]:
     return ["", ""] if number is None else [number.mean, "" if number.std is None else number.std]
 
 
-def _blocks(table: Table) -> list[tuple[str, list[Column]]]:
-    """The table in one piece, or one piece a data set where it would be too wide."""
-    groups = table.groups
-    if len(groups) == 1 or len(table.columns) > SINGLE:
-        return list(groups.items())
-    return [("", table.columns)]
+def _fitting(rows: Sequence[str], columns: Sequence[Sequence[str]], width: int | None) -> Iterator[list[Sequence[str]]]:
+    """The columns, behind those of the rows' names, in as many portions as the width makes necessary."""
+    portion: list[Sequence[str]] = [rows]
+    for column in columns:
+        if width is not None and len(portion) > 1 and _width([*portion, column]) > width:
+            yield portion
+            portion = [rows]
+        portion.append(column)
+    yield portion
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 3 for column in columns) + 1
+
+
+def _filled(text: str, width: int | None) -> str:
+    indent = " " * (text.index(" ") + 1)
+    return text if width is None else fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _head(column: Column, heading: str) -> str:
     return column.label if heading else f"{column.group} {column.label}"
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+def _grid(columns: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+        for row in zip(*columns, strict=True)
+    ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 

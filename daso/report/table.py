@@ -9,6 +9,7 @@ from daso.report.collect import Run
 from daso.report.stats import SELECTIONS, End, Sample, listed, metric_name, paired_p, ranks, troubles
 
 SIGNIFICANT = 0.05
+SINGLE = 4  # up to so many columns of several data sets stand in one piece
 FEW_SEEDS, FEW_STEPS, TROUBLED, DIFFERS = "†", "‡", "!", "*"
 
 
@@ -98,6 +99,27 @@ class Table:
         for column in self.columns:
             found.setdefault(column.group, []).append(column)
         return found
+
+    @property
+    def pieces(self) -> list[tuple[str, list[Column]]]:
+        """Heading and columns: the table in one piece, or one piece a data set where it would be too wide."""
+        groups = self.groups
+        if len(groups) == 1 or len(self.columns) > SINGLE:
+            return list(groups.items())
+        return [("", self.columns)]
+
+    def number_footnotes(self, texts: Mapping[tuple[str, Column], Iterable[str]]) -> None:
+        """Give the cells their footnotes, numbered as one reads.
+
+        Args:
+            texts: (row, column) -> footnotes of the cell.
+        """
+        for _, columns in self.pieces:
+            for place in ((row, column) for row in self.rows for column in columns):
+                for text in texts.get(place, ()):
+                    if text not in self.footnotes:
+                        self.footnotes.append(text)
+                    self.entries[place].footnotes.append(self.footnotes.index(text) + 1)
 
     @property
     def own(self) -> int:

@@ -151,6 +151,15 @@ def test_matrices_of_a_method_stand_below_each_other():
     assert columns["a"] != columns["b"]
 
 
+def test_a_legend_of_many_long_names_stays_in_the_picture(runs):
+    series = [Series(f"a rather long name, number {number}", runs) for number in range(8)]
+    figure = curves(series, 10, "", ("overall", "minority"))
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_a_label_of_a_panel_does_not_touch_the_panel_beside_it(runs):
     figure = bars([Series("a", runs)], groups(10), "")
     figure.draw_without_rendering()

@@ -156,7 +156,7 @@ def test_a_seed_at_chance_is_warned_about_and_marks_its_cell(tmp_path):
     made = table(tmp_path)
     assert entry(made, "FixMatch").marks(3) == "!"
     (text,) = made.warnings
-    assert "FixMatch on CIFAR10-LT N1=500 M1=4000 gl=100 gu=100: seed 2 ended at chance (10.0 %" in text
+    assert "FixMatch on CIFAR10-LT γ=100 N1=500 M1=4000: seed 2 ended at chance (10.0 %" in text
 
 
 def test_a_seed_far_below_the_others_is_warned_about(tmp_path):
@@ -233,8 +233,8 @@ def test_the_best_on_test_is_marked_as_selected_on_test(tmp_path):
 
 def test_a_cell_that_the_paper_prints_twice_bears_its_footnote():
     text = markdown(make_table("11", [], Options()))
-    assert "57.1 ± 0.65 [2]" in text
-    assert "[2] The paper prints this cell twice: 57.4 ± 0.18 in Table 1, 57.1 ± 0.65 in Table 11." in text
+    assert "57.1 ± 0.65 [1]" in text
+    assert "[1] The paper prints this cell twice: 57.4 ± 0.18 in Table 1, 57.1 ± 0.65 in Table 11." in text
 
 
 def test_independent_runs_stand_beside_the_paper_s(tmp_path):
@@ -262,6 +262,45 @@ def test_latex_is_balanced_and_escaped(tmp_path):
     assert not set(printed) & set("±γ—†")
     rows = [line for line in text.splitlines() if line.startswith("FixMatch ")]
     assert {row.count("&") for row in rows} == {12}
+
+
+def test_latex_prints_footnotes_signs_and_usb_as_the_other_formats_do(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, DASO, (70.5, 74.0, 75.0))  # differences 0.5, 2, 1: t = 2.65, p = 0.12
+    three(tmp_path, LA, (71.0, 73.1, 75.0))  # 1, 1.1, 1: p = 0.001
+    text = latex(table(tmp_path, baseline="fixmatch", usb=True))
+    printed = [line for line in text.splitlines() if not line.startswith("%")]
+    assert any(r"80.1 $\pm$ 1.16\textsuperscript{1}" in line for line in printed)
+    assert any(line.startswith(r"\textsuperscript{1} The text speaks of a gain of 13") for line in printed)
+    assert any(line.startswith("* differs from FixMatch at p $<$ 0.05") for line in printed)
+    assert "\\\\\n*" not in text  # which LaTeX takes for an argument of the line's end
+    row = next(line for line in printed if line.startswith("FixMatch + LA &"))
+    assert row.count("&") == 16
+    assert "$-$2.3" in row
+    own, paper, usb = (
+        cell.strip() for cell in next(li for li in printed if li.startswith("FixMatch &")).split("&")[1:4]
+    )
+    assert (own, paper, usb[:4]) == (r"72.0 $\pm$ 2.00 (3)", r"67.8 $\pm$ 1.13", "72.4")
+
+
+def test_footnotes_are_numbered_as_one_reads():
+    (ten, hundred) = (block for block in markdown(make_table("1", [], Options())).split("### ")[1:])
+    assert "80.1 ± 1.16 [1]" in ten
+    assert "57.4 ± 0.18 [2]" in hundred
+
+
+def test_a_table_too_wide_for_the_terminal_goes_on_below(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    made = table(tmp_path)
+    whole = markdown(made)
+    for width in (80, 100, 120):
+        text = markdown(made, width)
+        assert max(map(len, text.splitlines())) <= width
+        for cell in ("72.0 ± 2.00 (3) / 67.8 ± 1.13 / +4.2", "— / 55.3 ± 0.53 / —"):
+            assert text.count(cell) == whole.count(cell) == 1
+    assert whole.count("| method") == 2
+    assert [block.count("| method") for block in markdown(made, 120).split("### ")] == [0, 2, 1]
+    assert all(row.startswith("| FixMatch + DASO ") for row in whole.splitlines() if "76.0 ± 0.37" in row)
 
 
 def test_own_runs_are_grouped_by_method_and_setting(tmp_path):

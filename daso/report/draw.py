@@ -291,6 +291,8 @@ def _key(figure: "Figure", series: Sequence[Series], *others: Any, published: An
     handles += [spread] * (spread is not None and any(len(one.runs) > 1 for one in series))
     handles += [published] * any(one.published for one in series)
     columns = _columns([len(handle.get_label()) for handle in handles], figure.get_figwidth())
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(rows - 2, 0))  # the panels keep their height
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 

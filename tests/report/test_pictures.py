@@ -158,6 +158,10 @@ def test_a_legend_of_many_long_names_stays_in_the_picture(runs):
     box = figure.legends[0].get_window_extent()
     assert figure.bbox.x0 <= box.x0
     assert box.x1 <= figure.bbox.x1
+    short = curves(series[:1], 10, "", ("overall", "minority"))
+    short.draw_without_rendering()
+    tall, usual = (one.axes[0].get_window_extent().height for one in (figure, short))
+    assert tall > 0.85 * usual
 
 
 def test_a_label_of_a_panel_does_not_touch_the_panel_beside_it(runs):

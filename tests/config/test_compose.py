@@ -193,6 +193,15 @@ def test_resolved_yaml_reads_back_to_the_same_values():
     assert yaml.safe_load(to_yaml(config)) == plain(config)
 
 
+def test_help_names_every_option_of_ours():
+    done = subprocess.run([sys.executable, "train.py", "--help"], capture_output=True, text=True, cwd=Path(CONF).parent)
+    folders = {path.parent for path in Path(CONF).rglob("*.yaml")} - {Path(CONF)}
+    for folder in folders:
+        options = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+        group = folder.relative_to(CONF).as_posix()
+        assert f"{group}: {options}\n" in done.stdout or f"{group}={options}." in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [["--cfg", "job", "--resolve"], ["--help"]])
 def test_looking_at_the_configuration_imports_nothing_heavy(arguments):
     code = (

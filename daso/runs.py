@@ -26,7 +26,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 for a mistake, which is one sentence on stderr."""
+    """Run the command line; returns the exit code: 0, 1 where something failed, 2 for a mistake."""
     args = _parser().parse_args(argv)
     try:
         return int(args.action(args))
@@ -94,6 +94,9 @@ def _list(args: argparse.Namespace) -> int:
     described = [describe(run) for run in all_runs(args.root)]
     if args.json:
         print(json.dumps(described, indent=2))
+        return 0
+    if not described:
+        print(f"No run lies in {args.root}.")
         return 0
     table = Table("key", "state", "data set", "method", "imbalance", box=None, header_style="bold")
     for name in ("seed", "step", *RESULTS, "age"):

@@ -17,6 +17,7 @@ from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import duration
 
 HOUR = 3600
+RESULT = "result: top1_median20 in percent, on the validation set where there is one, else on the test set"
 STATES = (RunState.done, RunState.partial, RunState.running, RunState.failed, RunState.new)
 MEASURE = {"train.steps": "200", "train.eval_every": "200", "hydra.mode": "RUN"}  # whose speed the next plan finds
 WIDE = 10_000  # columns, for whoever reads a file
@@ -60,7 +61,8 @@ def print_ends(ends: Sequence[End]) -> None:
 def ends_table(ends: Sequence[End]) -> Table:
     """The jobs of a sweep, one a row; overrides that all share are left out."""
     done = sum(end.state == FINISHED for end in ends)
-    grid = Table(title=f"{done} of {_count(len(ends), 'job')} finished")
+    title = f"{done} of {_count(len(ends), 'job')} finished"
+    grid = Table(title=title, caption=RESULT if done else None, caption_justify="left")
     for column in ("run", "setting", "state", "result", "reason"):
         grid.add_column(column, overflow="fold")
     for end, label in zip(ends, labels([end.overrides for end in ends])):

@@ -137,6 +137,7 @@ def test_a_sweep_leaves_nothing_beside_the_runs(sweep, tmp_path):
 def test_the_table_shows_what_varies():
     grid = ends_table([End(["dataset=digits", f"seed={seed}"], FINISHED, "0" * 12, 1.0) for seed in (0, 1)])
     assert [str(cell) for cell in grid.columns[1].cells] == ["seed=0", "seed=1"]
+    assert "top1_median20 in percent" in grid.caption  # what the column of results holds
 
 
 def test_jobs_in_other_processes_report_as_well(tmp_path):

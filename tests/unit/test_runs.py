@@ -93,6 +93,10 @@ def test_the_list_says_state_setting_progress_and_result(root, capsys):
     assert len(lines) == 4
 
 
+def test_a_list_without_runs_says_so(tmp_path, capsys):
+    assert call(capsys, "--root", tmp_path) == (0, f"No run lies in {tmp_path}.\n", "")
+
+
 def test_the_list_as_json_is_for_programs(root, capsys):
     for arguments in (
         ("--root", root, "list", "--json"),

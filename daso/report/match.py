@@ -67,7 +67,10 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     for override in extra:
         key = override.partition("=")[0]
         if key.partition(".")[0] in FIXED and key != "dataset.num_valid":
-            raise UserError(f"{override} is not possible: the table itself sets data, imbalance, algorithm and seeds.")
+            raise UserError(
+                f"{override} is not possible: a table or figure of the paper sets data, imbalance, algorithm, seeds; "
+                "table=mine or own=true shows any runs."
+            )
     wanted: dict[Any, dict[Overrides, None]] = {}
     for cell in cells:
         wanted.setdefault(_place(cell.dataset, cell.setting, cell.learner), {})[cell.overrides] = None

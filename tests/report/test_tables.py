@@ -335,7 +335,7 @@ def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
         (["table=1", "la=maybe"], "true or false"),
         (["table=1", "runs=nowhere"], "runs=nowhere is not possible"),
         (["table=1", "baseline=supervized"], "this table has supervised"),
-        (["table=1", "imb.n1=10"], "the table itself sets"),
+        (["table=1", "imb.n1=10"], "a table or figure of the paper sets data"),
         (["table=1", "train.stepz=9"], "did you mean train.steps"),
         (["table=1", "daso=nope"], "Options are blend_only, none, paper"),
         (["figure=2", "train.steps=many"], "train.steps=many is not possible"),

@@ -39,13 +39,14 @@ configure() {
   host=$(hostname -s)
   mkdir -p "$state/ctld" "$state/spool" /run/munge
   chown munge: /run/munge
-  # cred_expire: a requeued job waits until its old credentials have expired, which takes two minutes by default.
+  # cred_expire: a requeued job waits until its old credentials have expired, two minutes by default; a step that takes
+  # longer than that to start, as on a busy machine, is refused, and its job fails.
   cat > "$config" <<CONF
 ClusterName=$cluster
 SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=cred_expire=5
+AuthInfo=cred_expire=20
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres

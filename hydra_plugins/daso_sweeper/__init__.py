@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import product
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,6 +30,7 @@ from daso.identity import plain
 from daso.rundir import RunDir, RunState, objective, read_json, run_name
 from daso.schema import Config
 from daso.sweep.grid import labels, table_runs, varying
+from daso.sweep.options import Options
 from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.sweep.tables import print_plan
@@ -62,6 +64,9 @@ class GridSweeper(Sweeper):
         """
         conf.refuse_unknown_hydra_keys(config.hydra, sys.argv[1:])
         self.context, self.config = hydra_context, config
+        loader = hydra_context.config_loader
+        assert isinstance(loader, ConfigLoaderImpl)
+        loader.repository = Options(loader.repository)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

@@ -14,7 +14,7 @@ from daso.errors import Interrupted, RunFailed, UserError
 from daso.signals import StopRequest
 from daso.sweep.session import FINISHED, End
 from daso.sweep.tables import ends_table
-from tests.compose import CONF
+from tests.compose import CONF, config_of
 
 
 def test_the_quickstart_comparison_is_every_learner_with_every_seed(sweep):
@@ -122,6 +122,15 @@ def test_what_occurs_twice_runs_once(sweep):
     code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch", "daso.t_dist=0.3,1.5", "daso=none")
     assert (code, len(jobs)) == (0, 1)
     assert "1 of 1 job finished" in out
+
+
+def test_the_jobs_of_a_sweep_are_the_single_runs_of_their_overrides(sweep):
+    _, _, _, jobs = sweep(
+        "experiment=quickstart", "algorithm=supervised,fixmatch_la,fixmatch_daso", "optim=ssl,supervised"
+    )
+    single = [config_of("experiment=quickstart", *provenance.overrides[-2:]) for _, provenance in jobs]
+    assert len(jobs) == 6
+    assert [config.run_key for config, _ in jobs] == [config.run_key for config in single]
 
 
 def test_jobs_are_named_by_what_varies(sweep):

@@ -4,6 +4,7 @@ import errno
 import math
 import platform
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from daso.checks import check
 from daso.data import index_files
 from daso.data import split as splits
 from daso.errors import CannotCompile, RunFailed, UserError
-from daso.execution import configure_torch, hardware, resolve_device
+from daso.execution import configure_torch, hardware, resolve_device, short_of_memory
 from daso.identity import plain, to_yaml
 from daso.rundir import RunDir, method_name, objective, ratio, read_json, replace_file, run_name, write_json
 from daso.schema import Compile, Config, Provenance
@@ -298,13 +299,14 @@ def sentences(device: torch.device) -> Iterator[None]:
     """Turn what can befall a run from outside into a `RunFailed`."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise RunFailed(
-            f"{device} is out of memory: a smaller train.batch_size or train.mu, train.precision=bf16, "
-            "or fewer jobs on this GPU would fit."
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (MemoryError, OSError, RuntimeError) as error:
+        if short_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # what they hold is needed to end in order
+            raise RunFailed(
+                f"{device} is out of memory: a smaller train.batch_size or train.mu, train.precision=bf16, "
+                f"or fewer jobs on this {'GPU' if device.type == 'cuda' else 'machine'} would fit."
+            ) from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed("The disk is full: free some space and start the same line again.") from error
         raise
 

@@ -1,6 +1,7 @@
 """How torch computes: device, precision, compiler; what `auto` means on a device."""
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,14 @@ from daso.schema import WORTH_COMPILING, Compile, Config, Precision, TrainConfig
 
 COMPILED = ".compiled"  # folder in out_root: what torch.compile has made
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt: bytes
+NO_MEMORY = ("out of memory", "[enforce fail", "bad_alloc", "ALLOC_FAILED")  # in torch's errors that have no type
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of a GPU or of this machine, has run out."""
+    if isinstance(error, RuntimeError):
+        return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def hardware(device: torch.device) -> str:

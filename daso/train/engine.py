@@ -8,6 +8,7 @@ from torch import Generator
 
 from daso.data.feed import Feed
 from daso.errors import CannotCompile
+from daso.execution import short_of_memory
 from daso.schema import Compile
 from daso.train.capture import Captured, Graphs
 from daso.train.meters import Meters
@@ -101,10 +102,8 @@ def explained(mode: Compile) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
-        if mode is Compile.none:
+        if mode is Compile.none or short_of_memory(error):
             raise
         root: BaseException = error  # where recording breaks off, what is raised is that it has broken off
         while root.__cause__ or root.__context__:

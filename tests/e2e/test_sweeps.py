@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -99,6 +100,20 @@ def test_a_job_killed_under_a_parallel_launcher_is_reported_and_retried(tmp_path
     assert "seed=0 | step 60/60" in output  # who said what, where two speak at once
     assert sweep.finish(sweep.start())[0] == 0
     assert {run.state() for run in sweep.runs().values()} == {RunState.done}
+
+
+def test_a_job_that_memory_does_not_suffice_for_is_reported_and_the_others_run(tmp_path):
+    sweep = Sweep(tmp_path, "track=none", "device=cpu", "train.mu=300000,2,3", "train.steps=10", *PARALLEL)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, before[1]))
+        parent = sweep.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    code, output = sweep.finish(parent)
+    assert (code, "2 of 3 jobs finished" in output) == (1, True), output
+    assert "cpu is out of memory: a smaller train.batch_size or train.mu" in sweep.runs()["mu=300000"].reason()
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def _train(
     card = {"name": name, "tags": _tags(config, provenance), "steps": steps}
     write_json(folder.card, card | {"device": hardware(device), "compile": environment["compile"]})
     journal = Journal(folder.metrics)
-    journal.truncate(state.step)
+    journal.truncate(state.step, state.rows)
     mirror = None
     if config.track.name == "mlflow":
         uri = resolve_uri(config.track.uri)
@@ -290,8 +290,8 @@ class _Report:
     def warn(self, step: int, text: str) -> None:
         self._console.warn(f"Step {step}: {text}")
 
-    def sync(self) -> None:
-        self._journal.sync()
+    def sync(self) -> int:
+        return self._journal.sync()
 
 
 @contextmanager

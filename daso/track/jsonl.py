@@ -65,13 +65,27 @@ class Journal:
         self._write(json.dumps(row, allow_nan=False).encode() + b"\n")
         self._seen.add((step, event))
 
-    def sync(self) -> None:
-        """Make every row so far survive a power cut."""
+    def sync(self) -> int:
+        """Make every row so far survive a power cut; returns how many there are."""
         os.fsync(self._open().fileno())
+        return len(self._seen)
 
-    def truncate(self, step: int) -> None:
-        """Drop the rows after `step`, the step of the checkpoint that a run goes on from. All or nothing."""
+    def truncate(self, step: int, rows: int | None = None) -> None:
+        """Drop the rows after `step`, the step of the checkpoint that a run goes on from. All or nothing.
+
+        Args:
+            step: of the checkpoint.
+            rows: how many there were when it was written; None if nobody knows.
+
+        Raises:
+            UserError: some of them are gone; the run would end without them.
+        """
         self._rewrite(lambda row: bool(row["step"] <= step))
+        if rows not in (None, len(self._seen)):
+            raise UserError(
+                f"{self.path} has lost rows: {len(self._seen)} of {rows} up to step {step} are left; "
+                "bring back the right file, or start that run afresh with force=true."
+            )
 
     def close(self) -> None:
         """Make all rows durable and let go of the file."""

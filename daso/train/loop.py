@@ -69,8 +69,8 @@ class Reporter(Interface):
     def warn(self, step: int, text: str) -> None:
         """Something a person should know."""
 
-    def sync(self) -> None:
-        """Make every row so far durable."""
+    def sync(self) -> int:
+        """Make every row so far durable; returns how many there are."""
 
 
 class State:
@@ -79,6 +79,7 @@ class State:
     def __init__(self) -> None:
         self.step = 0  # finished steps
         self.seconds = 0.0  # spent training, over all resumes
+        self.rows: int | None = 0  # reported, up to the last checkpoint; None: by a version that did not count
         self.history = evaluate.History()
         self.last: dict[str, float] = {}  # the newest evaluation
         self.confusion = torch.zeros(0, 0, dtype=torch.int64)  # [C,C] of it on the test set, rows = truth
@@ -90,6 +91,7 @@ class State:
             "run_key": parts.config.run_key,
             "step": self.step,
             "seconds": self.seconds,
+            "rows": self.rows,
             "history": self.history.values,
             "last": self.last,
             "confusion": self.confusion,
@@ -105,7 +107,7 @@ class State:
 
     def unpack(self, parts: Parts, saved: dict[str, Any]) -> None:
         """Take everything from `saved`, in place."""
-        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.step, self.seconds, self.rows = saved["step"], saved["seconds"], saved.get("rows")
         self.history = evaluate.History(saved["history"])
         self.last, self.confusion, self.warned = saved["last"], saved["confusion"].cpu(), saved["warned"]
         parts.nets.student.load_state_dict(saved["student"])
@@ -165,7 +167,7 @@ def train(
         if not parts.meters.finite():  # host read
             raise RunFailed(_not_finite(state.step))
         state.seconds = time.monotonic() - began
-        report.sync()
+        state.rows = report.sync()
         checkpoint.save(checkpoint_path, {**state.pack(parts), "environment": environment})
 
     while state.step < steps:

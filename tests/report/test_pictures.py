@@ -212,6 +212,7 @@ def test_the_page_of_a_table_escapes_what_it_shows(tmp_path):
     out = tmp_path / "table.html"
     assert main(["table=mine", f"runs={tmp_path}", "format=html", f"out={out}"]) == 0
     assert "<u>" not in out.read_text()
+    assert re.findall(r"<h\d>(.*?)</h\d>", out.read_text()) == ["Own runs"]  # once
     ElementTree.fromstring(re.sub(r"<(meta|!doctype)[^>]*>", "", out.read_text()))
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ METRICS_PER_CALL = 1000  # the limits of MLflow's servers
 PARAMS_PER_CALL = 100
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
+BROKEN = re.compile("database disk image is malformed|file is not a database")  # what SQLite says after a power cut
 
 
 def resolve_uri(configured: str) -> str:
@@ -141,7 +143,10 @@ def milliseconds(seconds: float) -> int:
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error, short enough for a sentence."""
+    """The first line of an error, short enough for a sentence; of a broken SQLite file, what to do with it."""
+    texts = [str(link) for link in (error, error.__cause__) if link is not None]
+    if broken := BROKEN.search(" ".join(texts)):
+        return f"{broken[0]}; remove that file, which the run folders can fill again"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")[:200]
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from daso import conf
@@ -26,7 +27,7 @@ from daso.identity import KEY_DIGITS, science
 from daso.schema import Config, require
 from daso.sweep.plan import Job
 from daso.sweep.session import FINISHED, STOPPED, End
-from daso.track.mlflow import resolve_uri
+from daso.track.mlflow import reason, resolve_uri
 from hydra_plugins.daso_study import StudySweeper
 from hydra_plugins.daso_sweeper import finished_before
 
@@ -74,7 +75,7 @@ class Search:
         Raises:
             UserError: the study is of another setting, another process searches it, or its storage cannot be used.
         """
-        with self._alone(), quiet():
+        with self._alone(), quiet(), self._stored():
             study = self._open()
             done = len(complete(study))
             print(f"Study {self.tune.study}: {done} of {self.tune.n_trials} trials are complete.", flush=True)
@@ -117,8 +118,7 @@ class Search:
                 storage=self.storage, study_name=self.tune.study, direction="maximize", load_if_exists=True
             )
         except Exception as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise UserError(f"tune.storage={public(self.storage)} cannot be used: {reason}.") from error
+            raise self._unusable(error) from error
         ours, theirs = self._setting(), study.user_attrs.get(SETTING)
         if theirs is None:
             study.set_user_attr(SETTING, ours)
@@ -128,6 +128,16 @@ class Search:
             right = f"in that study {key} is {before} and not {now}; choose another name for another search"
             require(before == now, "tune.study", self.tune.study, right)
         return study
+
+    @contextmanager
+    def _stored(self) -> Iterator[None]:
+        try:
+            yield
+        except StorageInternalError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> UserError:
+        return UserError(f"tune.storage={public(self.storage)} cannot be used: {reason(error)}.")
 
     def _setting(self) -> dict[str, str]:
         """What must not change while a study goes on, flat."""

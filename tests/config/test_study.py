@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -177,6 +179,28 @@ def test_a_storage_that_cannot_be_used_is_a_sentence_without_the_password(search
     assert "tune.storage=" in err
     assert "secret" not in err
     assert "Traceback" not in err
+
+
+PAGE = 4096  # bytes of SQLite's pages
+
+
+@pytest.mark.parametrize("table", ["sqlite_master", "studies", "trials"])
+def test_a_storage_that_a_power_cut_broke_is_a_sentence_and_its_runs_are_not_lost(search, trials, tmp_path, table):
+    _, _, _, before = search("tune.n_trials=2")
+    path = tmp_path / "out" / "studies.db"
+    with closing(sqlite3.connect(path)) as database:
+        roots = dict(database.execute("SELECT name, rootpage FROM sqlite_master"))
+    with path.open("r+b") as file:
+        file.seek(PAGE * (roots.get(table, 1) - 1))
+        file.write(bytes(PAGE))
+    code, _, err, jobs = search("tune.n_trials=3")
+    assert (code, jobs) == (2, [])
+    assert "remove that file, which the run folders can fill again" in err
+    path.unlink()
+    code, _, _, again = search("tune.n_trials=3")
+    assert code == 0
+    assert settings(again)[:2] == settings(before)
+    assert states(trials()) == ["COMPLETE"] * 3
 
 
 def test_mlflows_own_database_is_refused(search):

@@ -325,6 +325,12 @@ def test_a_store_that_cannot_be_used_is_a_sentence(run, tmp_path):
         init_store(f"sqlite:///{tmp_path}/file/mlflow.db")
 
 
+def test_a_store_that_a_power_cut_broke_is_a_sentence_with_the_remedy(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(bytes(8192))
+    with pytest.raises(UserError, match="file is not a database; remove that file, which the run folders can fill"):
+        init_store(f"sqlite:///{tmp_path}/mlflow.db")
+
+
 def test_the_store_is_the_configured_one_else_the_environments_else_the_working_directorys(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

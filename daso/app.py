@@ -38,8 +38,8 @@ from daso.version import code_version
 def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
     """Make the run that `config` describes exist, whatever is there of it already.
 
-    A finished run is reported and not repeated; a partial one goes on from its checkpoint; `force` starts afresh;
-    `eval_only` evaluates what there is. Runs that it is built on are made first.
+    A finished run is reported and not repeated; a partial one goes on from its checkpoint; `force` starts afresh, once
+    for each start of a sweep; `eval_only` evaluates what there is. Runs that it is built on are made first.
 
     Args:
         config, provenance: what to run, and where that came from.
@@ -59,14 +59,14 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
     if config.eval_only:
         with _place(config, device, console) as device:
             return evaluate_only(config, folder, device, console)
-    if finished(config, folder, console):
+    if finished(config, provenance, folder, console):
         return objective(read_json(folder.summary) or {})
-    if config.force or not folder.checkpoint.exists():
+    if afresh(config, provenance, folder) or not folder.checkpoint.exists():
         run_prerequisites(config, provenance, console)
     with _place(config, device, console) as device, folder.lock(patience), StopRequest() as stop:
-        if finished(config, folder, console):  # by the process that held the lock until now
+        if finished(config, provenance, folder, console):  # by the process that held the lock until now
             return objective(read_json(folder.summary) or {})
-        if config.force:
+        if afresh(config, provenance, folder):
             folder.reset()
         folder.clear()
         try:
@@ -92,10 +92,20 @@ def run_prerequisites(config: Config, provenance: Provenance, console: Console) 
         run(needed, provenance._replace(choices={}, warnings=check(needed), name=""), patience=math.inf)
 
 
-def finished(config: Config, folder: RunDir, console: Console) -> bool:
+def afresh(config: Config, provenance: Provenance, folder: RunDir) -> bool:
+    """Whether the run is to lose what there is of it: with `force`, unless this start of a sweep began it already."""
+    return config.force and not (provenance.start and provenance.start == _forced_by(folder))
+
+
+def _forced_by(folder: RunDir) -> str:
+    """The start of a sweep that `force` last began the run for; empty if none."""
+    return str((read_json(folder.card) or {}).get("forced", ""))
+
+
+def finished(config: Config, provenance: Provenance, folder: RunDir, console: Console) -> bool:
     """Whether the run is done already, and is to stay so; says so."""
     summary = read_json(folder.summary)
-    if config.force or not folder.done.exists() or summary is None:
+    if afresh(config, provenance, folder) or not folder.done.exists() or summary is None:
         return False
     console.note(f"Run {folder.key} is finished: nothing to train (force=true does it again).")
     _compare_code(str(summary.get("code")), console)
@@ -166,7 +176,8 @@ def _train(
         state.unpack(parts, saved)
     replace_file(folder.resolved, to_yaml(config).encode())
     name, steps = provenance.name or run_name(plain(config)), parts.config.train.steps
-    card = {"name": name, "tags": _tags(config, provenance), "steps": steps}
+    forced = provenance.start if config.force else _forced_by(folder)
+    card = {"name": name, "tags": _tags(config, provenance), "steps": steps, "forced": forced}
     write_json(folder.card, card | {"device": hardware(device), "compile": environment["compile"]})
     journal = Journal(folder.metrics)
     journal.truncate(state.step, state.rows)

@@ -232,7 +232,8 @@ def provenance(config: Config, session: Session | None = None) -> Provenance:
     shared = session.shared() if session else {}
     name = shared.get("labels", {}).get(config.run_key, "")
     warnings = [*check(config), *inert(config, overrides)]
-    return Provenance(overrides, choices, in_sweep(), warnings, name, shared.get("tags", {}))
+    tags, start = shared.get("tags", {}), session.token if session else ""
+    return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start)
 
 
 def in_sweep() -> bool:

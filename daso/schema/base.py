@@ -19,6 +19,7 @@ class Provenance(NamedTuple):
     warnings: list[str]  # sentences for the console
     name: str = ""  # what the sweep calls the run; empty where that is left to its settings
     tags: Mapping[str, str] = {}  # what the sweep says about its runs
+    start: str = ""  # which start of a sweep it is, however often its scheduler starts the job; empty outside sweeps
 
 
 def require(ok: bool, key: str, value: object, right: str) -> None:

@@ -92,6 +92,11 @@ class Session:
         if self._alive is not None:
             self._alive.release(force=True)
 
+    @property
+    def token(self) -> str:
+        """A name that no other start of a sweep has."""
+        return self.folder.name.removeprefix(PREFIX)
+
     def owned(self) -> bool:
         """Whether this process started the sweep."""
         return self.owner == (socket.gethostname(), os.getpid())

@@ -138,6 +138,13 @@ def test_jobs_are_named_by_what_varies(sweep):
     assert [provenance.name for _, provenance in jobs][1:3] == ["fixmatch seed=1", "fixmatch_daso seed=0"]
 
 
+def test_the_jobs_of_one_start_know_it_and_tell_it_from_another_one(sweep):
+    starts = [{provenance.start for _, provenance in sweep("experiment=quickstart", "seed=0,1")[3]} for _ in range(2)]
+    assert [len(tokens) for tokens in starts] == [1, 1]
+    assert starts[0] != starts[1]
+    assert "" not in starts[0] | starts[1]
+
+
 def test_a_sweep_leaves_nothing_beside_the_runs(sweep, tmp_path):
     sweep("experiment=quickstart", "seed=0,1")
     assert list((tmp_path / "out").iterdir()) == []

@@ -14,8 +14,10 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from daso.errors import Interrupted
+from daso.errors import Interrupted, UserError
 from daso.identity import KEY_DIGITS
+from daso.inert import refuse_unread
+from daso.schema import TuneConfig
 from daso.sweep.plan import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
@@ -24,6 +26,7 @@ from daso.track import sweeps
 from daso.track.mlflow import Status
 
 STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
+OWN = ("grid", "study")  # sweepers of this project: they plan, read `sweep` and `tune`, and say what the jobs are
 
 
 class SweepReport(Callback):
@@ -47,7 +50,17 @@ class SweepReport(Callback):
         return {"_session": self._session}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Open the session; a plan opens none."""
+        """Open the session; a plan opens none.
+
+        Raises:
+            SystemExit: the sweep is told what its sweeper does not read; the sentence is on stderr.
+        """
+        try:
+            sweeper = config.hydra.runtime.choices["hydra/sweeper"]
+            refuse_unread(sweeper, [*map(str, config.hydra.overrides.task), *_told(config, sweeper)])
+        except UserError as error:
+            print(error, file=sys.stderr)
+            sys.exit(2)
         if OmegaConf.select(config, "plan"):
             return
         try:
@@ -58,8 +71,7 @@ class SweepReport(Callback):
         if threading.current_thread() is threading.main_thread():
             heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
             self._handlers = {number: signal.signal(number, self._stop) for number in heard}
-        tells = config.hydra.runtime.choices["hydra/sweeper"] in ("grid", "study")  # more, in `expect`
-        if not tells and OmegaConf.select(config, "track.name") == "mlflow":
+        if sweeper not in OWN and OmegaConf.select(config, "track.name") == "mlflow":
             sweeps.start(sweeps.Sweep(str(config.track.uri), str(config.track.experiment)))
 
     def expect(self, jobs: Sequence[Job], before: Mapping[str, End], name: str, key: str = "") -> None:
@@ -168,3 +180,10 @@ class SweepReport(Callback):
             raise Interrupted(signum)
         self._session.ask_to_stop(signum)
         print("Stopping: each job writes a checkpoint. The same signal again ends them at once.", file=sys.stderr)
+
+
+def _told(config: DictConfig, sweeper: str) -> list[str]:
+    """What makes a sweep another one than its sweeper's, as overrides; a grid may have the settings of a study."""
+    usual = {"sweep.table": "", "plan": False} | ({} if sweeper == "grid" else {"tune.study": TuneConfig.study})
+    values = {key: OmegaConf.select(config, key) for key in usual}
+    return [f"{key}={str(value).lower()}" for key, value in values.items() if value not in (None, usual[key])]

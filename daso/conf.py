@@ -27,7 +27,7 @@ from daso.checks import check
 from daso.devices import gpus_asked, parallel_jobs
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.identity import identified, knobs, plain, to_yaml
-from daso.inert import inert
+from daso.inert import inert, refuse_unread
 from daso.mistakes import CONF, explain, no_such_key, refuse_no_choice
 from daso.rundir import run_name
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
@@ -259,10 +259,11 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
 def _single(cfg: DictConfig, run: Run) -> float:
     try:
         refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
+        overrides = [str(item) for item in HydraConfig.get().overrides.task]
+        refuse_unread("", overrides)
         config = resolve(cfg)
         if not config.plan:
             return run(config, provenance(config))
-        overrides = [str(item) for item in HydraConfig.get().overrides.task]
         print_plan([Job(overrides, config, label=run_name(plain(config)))])
         return nan
     except (UserError, RunFailed) as error:
@@ -274,6 +275,7 @@ def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
     session = SweepReport.session
     try:
         config = resolve(cfg)
+        require(not config.plan, "plan", "true", "a sweep has one plan; say it once, for all of its jobs")
     except UserError as error:
         result = JobResult(nan, REFUSED, "", str(error))
     else:

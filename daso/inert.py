@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from daso.errors import UserError
 from daso.schema import DIST, Config, Schedule, SupervisedAlgorithm
 
 # What no single node can tell: key -> who reads it, or nobody reads it here (empty)
@@ -15,6 +16,27 @@ READ_BY: dict[str, Callable[[Config], str]] = {
     "train.mu": lambda config: _unless(not _labels_only(config), "a learner of unlabeled images"),
     "daso.t_dist": lambda config: _unless(config.daso.blend == DIST, "daso.blend=dist"),
 }
+
+# What a sweep is told: key or node -> the options of hydra/sweeper that read it; empty: a single run reads it as well
+SWEEPERS = {"sweep": ("grid",), "tune": ("study",), "plan": ("grid", "study", "")}
+
+
+def refuse_unread(sweeper: str, overrides: Sequence[str]) -> None:
+    """Refuse what is told to a sweep that does not read it.
+
+    Args:
+        sweeper: the option of hydra/sweeper; empty for a single run.
+        overrides: as typed, such as `tune.n_trials=5`.
+
+    Raises:
+        UserError: one of them changes nothing.
+    """
+    for override in overrides:
+        readers = SWEEPERS.get(override.lstrip("+").partition("=")[0].partition(".")[0], (sweeper,))
+        if sweeper not in readers:
+            here = f"with hydra/sweeper={sweeper}" if sweeper else "in a single run"
+            known = " or ".join(f"hydra/sweeper={reader}" for reader in readers if reader)
+            raise UserError(f"{override} is not possible {here}: only a sweep (-m) with {known} reads it.")
 
 
 def inert(config: Config, overrides: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass
 class SweepConfig:
-    """The part of a paper table that a sweep trains; inert without a table."""
+    """The part of a paper table that a sweep trains; refused by name without a table."""
 
     table: str = ""
     dataset: str = ""  # an option of the group dataset; empty: all of the table

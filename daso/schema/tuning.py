@@ -7,7 +7,7 @@ from daso.schema.base import require
 
 @dataclass
 class TuneConfig:
-    """A study under `hydra/sweeper=study`; inert in other sweeps."""
+    """A study under `hydra/sweeper=study`; refused by name where nothing reads it."""
 
     study: str = "tune"  # its name in the storage: the same name continues it
     storage: str = ""  # an SQLAlchemy URL; empty: studies.db in out_root

@@ -54,6 +54,7 @@ class GridSweeper(Sweeper):
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         self.params = params or {}
+        self.of_table = False  # whether the jobs are those of a paper table
         self.seed_is_read = False  # whether an option makes anything depend on the seed
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -105,7 +106,12 @@ class GridSweeper(Sweeper):
             own = override.key_or_group.startswith("sweep.")
             (asked if own else given)[override.get_key_element()] = _values(override)
         products = [list(combination) for combination in product(*given.values())]
-        if not self.config.sweep.table and "sweep.table" not in asked:
+        if len(given.get("plan", [])) > 1:
+            raise UserError("plan=true,false is not possible: a sweep has one plan, of all its jobs.")
+        self.of_table = bool(self.config.sweep.table) or "sweep.table" in asked
+        if not self.of_table:
+            for key, values in asked.items():
+                raise UserError(f"{values[0]} is not possible: without sweep.table=... nothing reads {key}.")
             return products
         rows = [
             [item for item in row if item.partition("=")[0] not in given]
@@ -139,8 +145,17 @@ class GridSweeper(Sweeper):
         return list(jobs.values())
 
     def compose(self, overrides: tuple[str, ...]) -> DictConfig:
-        """The configuration of a job, without Hydra's part."""
+        """The configuration of a job, without Hydra's part.
+
+        Raises:
+            UserError: it is a sweep itself, of another kind than this one.
+        """
         composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        if (
+            composed.sweep.table and not self.of_table
+        ) or composed.hydra.sweeper._target_ != self.config.hydra.sweeper._target_:
+            experiment = composed.hydra.runtime.choices.experiment
+            raise UserError(f"experiment={experiment} is not possible as one of several: it is a sweep by itself.")
         with open_dict(composed):
             del composed["hydra"]
         self.seed_is_read = self.seed_is_read or bool(READS_SEED.search(OmegaConf.to_yaml(composed)))

@@ -118,6 +118,52 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(sweep):
     assert out.count("FAILED") == out.count("STOPPED") == 1
 
 
+BASIC = ["hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["experiment=quickstart", "hydra/sweeper=basic", "plan=true"], "plan=true is not possible with hydra/sweeper"),
+        (["experiment=tune_quickstart", "hydra/sweeper=optuna", "plan=true"], "hydra/sweeper=optuna"),
+        (["experiment=tune_quickstart", "hydra/sweeper=optuna"], "with hydra/sweeper=study reads it"),
+        (["experiment=quickstart", "hydra/sweeper=optuna", "tune.n_trials=5"], "tune.n_trials=5 is not possible"),
+        (["experiment=table1_cifar10", "hydra/sweeper=basic"], "sweep.table=1 is not possible"),
+        (["experiment=table1_cifar10", "hydra/sweeper=study"], "sweep.table=1 is not possible"),
+        (["experiment=tune_quickstart", "sweep.rows=fixmatch"], "sweep.rows=fixmatch is not possible"),
+        (["experiment=quickstart", "seed=0,1", "tune.n_trials=5"], "tune.n_trials=5 is not possible"),
+        (["experiment=quickstart", "sweep.rows=fixmach"], "without sweep.table"),
+        (["experiment=table1_cifar10,table8_cifar10"], "a sweep by itself"),
+        (["experiment=tune_quickstart,tune_daso"], "a sweep by itself"),
+        (["experiment=quickstart", "plan=true,false"], "a sweep has one plan"),
+    ],
+)
+def test_what_a_sweep_is_told_and_would_not_do_is_refused(sweep, typed, says):
+    code, out, err, jobs = sweep(*typed)
+    assert (code, out, jobs) == (2, "", [])
+    assert says in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("typed", ["sweep.table=8", "sweep.rows=fixmatch", "tune.n_trials=5"])
+def test_what_only_sweeps_read_is_refused_for_a_single_run(command, typed):
+    code, _, err, jobs = command("experiment=quickstart", typed)
+    assert (code, jobs) == (2, [])
+    assert err.startswith(f"{typed} is not possible in a single run: only a sweep (-m) with hydra/sweeper=")
+
+
+def test_no_sweeper_trains_what_is_to_be_planned(sweep):
+    _, _, err, jobs = sweep("experiment=quickstart", *BASIC, "+hydra.sweeper.max_batch_size=null", "plan=true")
+    assert jobs == []
+    assert "plan=true is not possible" in err
+
+
+def test_hydras_own_sweepers_stay_possible(sweep):
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "daso.t_dist=interval(0.1,1)"]
+    assert len(sweep("experiment=quickstart", "hydra/sweeper=basic", "seed=0,1")[3]) == 2
+    assert len(sweep("experiment=quickstart", *search)[3]) == 2
+
+
 def test_what_occurs_twice_runs_once(sweep):
     code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch", "daso.t_dist=0.3,1.5", "daso=none")
     assert (code, len(jobs)) == (0, 1)

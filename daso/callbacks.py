@@ -119,7 +119,10 @@ class SweepReport(Callback):
     def ends(self) -> list[End]:
         """How all jobs ended, in their order."""
         told = self._session.ends() if self._session else []
-        by_key = self._known | {end.key: end for end in told if end.key}
+        by_key = dict(self._known)
+        for end in told:  # of two jobs that are one run, the one that waited for the other's lock says little
+            if end.key and not (end.state == REFUSED and end.key in by_key and by_key[end.key].state == FINISHED):
+                by_key[end.key] = end
         found = []
         for job in self._jobs:
             unknown = End([], STOPPED, job.key, reason="not run to its end") if job.key else End([], REFUSED)

@@ -171,10 +171,10 @@ class Search:
         new = [job for one in asked for job in one.jobs]
         (report,) = [found for found in self.sweeper.context.callbacks.callbacks if isinstance(found, SweepReport)]
         finished = finished_before(new)
-        number = len(self.jobs)
         self.jobs += new
         report.expect(self.jobs, finished, f"study {self.tune.study}", self.key)
-        self.sweeper.launch([job for job in new if job.config and job.key not in finished], report, number)
+        wanted = {job.key: job for job in new if job.config and job.key not in finished}  # trials may be equal
+        self.sweeper.launch(list(wanted.values()), report)
         ends = {end.key: end for end in report.ends() if end.key}
         for trial, values, jobs in asked:
             got = [ends[job.key] if job.key else End([], "", reason=job.reason) for job in jobs]

@@ -54,6 +54,7 @@ class GridSweeper(Sweeper):
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         self.params = params or {}
+        self.launched = 0  # jobs so far
         self.of_table = False  # whether the jobs are those of a paper table
         self.seed_is_read = False  # whether an option makes anything depend on the seed
 
@@ -167,12 +168,12 @@ class GridSweeper(Sweeper):
         keys = ", ".join(varying(combinations)) or "one run"
         return keys if experiment == "none" else f"{experiment}: {keys}"
 
-    def launch(self, jobs: list[Job], report: SweepReport, number: int = 0) -> None:
-        """Launch jobs, numbered from `number`; those that go down with a worker process of theirs, again."""
+    def launch(self, jobs: list[Job], report: SweepReport) -> None:
+        """Launch jobs; those that go down with a worker process of theirs, again. No two launches share a number."""
         vain = 0
         while jobs and vain < TRIES:
-            reasons = self._launch_once(jobs, number, report)
-            number += len(jobs)
+            reasons = self._launch_once(jobs, self.launched, report)
+            self.launched += len(jobs)
             if report.stopping() is not None:
                 return
             ended = report.ended()

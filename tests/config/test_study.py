@@ -134,6 +134,14 @@ def test_several_trials_at_once_are_different(search, trials):
     assert states(trials()) == ["COMPLETE"] * 4
 
 
+def test_trials_at_once_that_are_equal_share_a_run(search, trials):
+    only = ["daso.t_dist=choice(0.5)", "daso.t_proto=0.1", "daso.align_weight=1", "daso.warmup_steps=20"]
+    code, _, _, jobs = search(*only, "hydra.sweeper.n_jobs=3", "tune.seeds=[0,1]")
+    assert code == 0
+    assert sorted(config.seed for config, _ in jobs) == [0, 1]
+    assert [trial.value for trial in trials()] == [pytest.approx(90.25)] * 3
+
+
 @pytest.mark.parametrize(
     "arguments", [["dataset.num_valid=0"], ["dataset.num_valid=0,40"]], ids=["none", "none in some trials"]
 )

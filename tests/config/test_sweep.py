@@ -7,12 +7,15 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from daso.callbacks import SweepReport
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.signals import StopRequest
-from daso.sweep.session import FINISHED, End
+from daso.sweep.plan import Job
+from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.sweep.tables import ends_table
 from tests.compose import CONF, config_of
 
@@ -189,6 +192,20 @@ def test_the_jobs_of_one_start_know_it_and_tell_it_from_another_one(sweep):
     assert [len(tokens) for tokens in starts] == [1, 1]
     assert starts[0] != starts[1]
     assert "" not in starts[0] | starts[1]
+
+
+@pytest.mark.parametrize("later", [FAILED, STOPPED])
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_jobs_that_are_one_run_the_one_that_was_refused_says_least(tmp_path, order, later):
+    report = SweepReport()
+    report._session = Session.start(tmp_path)
+    for number, state in enumerate([FINISHED, REFUSED][::order]):
+        report._session.end(number, End([], state, "k"))
+    report._jobs = [Job([], SimpleNamespace(run_key="k"))]
+    assert [end.state for end in report.ends()] == [FINISHED]
+    report._session.end(2, End([], later, "k"))
+    assert [end.state for end in report.ends()] == [later]
+    report._session.close()
 
 
 def test_a_sweep_leaves_nothing_beside_the_runs(sweep, tmp_path):

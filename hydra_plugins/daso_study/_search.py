@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from filelock import FileLock, Timeout
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 from optuna.distributions import BaseDistribution
@@ -29,6 +28,7 @@ from daso.sweep.plan import Job
 from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.mlflow import reason, resolve_uri
 from hydra_plugins.daso_study import StudySweeper
+from hydra_plugins.daso_study._owner import alone
 from hydra_plugins.daso_sweeper import finished_before
 
 SETTING = "setting"  # the study's attribute that says what it searches
@@ -75,15 +75,15 @@ class Search:
         Raises:
             UserError: the study is of another setting, another process searches it, or its storage cannot be used.
         """
-        with self._alone(), quiet(), self._stored():
-            study = self._open()
-            done = len(complete(study))
-            print(f"Study {self.tune.study}: {done} of {self.tune.n_trials} trials are complete.", flush=True)
-            if self.base.plan:
-                print(self._plan(done))
-                return
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.base.plan:
+            with quiet(), self._stored():
+                print(self._plan(self._done(self._open())))
+            return
+        with quiet(), self._stored(), alone(self.storage, self.tune.study, self._open) as study:
+            missing = self.tune.n_trials - self._done(study)
             queue_again(study)
-            for left in range(self.tune.n_trials - done, 0, -self.sweeper.n_jobs):
+            for left in range(missing, 0, -self.sweeper.n_jobs):
                 if not self._launch(study, [self._ask(study) for _ in range(min(left, self.sweeper.n_jobs))]):
                     return
             self._conclude(study)
@@ -98,19 +98,6 @@ class Search:
         require(bool(self.space), "hydra.sweeper.params", "(nothing)", right)
         own = self.base.track.name != "mlflow" or resolve_uri(self.base.track.uri) != resolve_uri(self.storage)
         require(own, "tune.storage", public(self.storage), "MLflow keeps its tables there; choose another database")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Be the only process that searches the study."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.root / f".study-{self.key}.lock")
-        try:
-            lock.acquire(timeout=5)
-        except Timeout:
-            right = "another process searches it; wait for that one, or choose another name"
-            raise UserError(f"tune.study={self.tune.study} is not possible now: {right}.") from None
-        with lock:
-            yield
 
     def _open(self) -> optuna.Study:
         try:
@@ -144,6 +131,12 @@ class Search:
         fixed = {key: value for key, value in flat(science(self.base)).items() if key not in (*self.space, "seed")}
         searched = {key: str(distribution) for key, distribution in self.space.items()}
         return fixed | searched | {"tune.seeds": str(self.tune.seeds)}
+
+    def _done(self, study: optuna.Study) -> int:
+        """How many trials are complete; says so."""
+        done = len(complete(study))
+        print(f"Study {self.tune.study}: {done} of {self.tune.n_trials} trials are complete.", flush=True)
+        return done
 
     def _plan(self, done: int) -> str:
         left, seeds = max(self.tune.n_trials - done, 0), len(self.tune.seeds)

@@ -151,7 +151,7 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
         right = f"one of {', '.join(member.name for member in kind)}"
     elif get_args(kind):
         right = "a list, such as [0.5,0.9]"
-    elif kind is int and re.fullmatch(r"[-+]?[\d.]+(e\+?\d)?|[-+]?[\d.]+0", value) and float(value).is_integer():
+    elif kind is int and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e\+?\d)?", value) and float(value).is_integer():
         right += f", such as {int(float(value))}"
     return f"{key}={value} is not possible: it is {right}."
 

@@ -57,7 +57,7 @@ class SweepReport(Callback):
         """
         try:
             sweeper = config.hydra.runtime.choices["hydra/sweeper"]
-            refuse_unread(sweeper, [*map(str, config.hydra.overrides.task), *_told(config, sweeper)])
+            refuse_unread(sweeper, [*OmegaConf.to_container(config.hydra.overrides.task), *_told(config, sweeper)])
         except UserError as error:
             print(error, file=sys.stderr)
             sys.exit(2)

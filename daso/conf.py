@@ -259,11 +259,11 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
 def _single(cfg: DictConfig, run: Run) -> float:
     try:
         refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
-        overrides = [str(item) for item in HydraConfig.get().overrides.task]
-        refuse_unread("", overrides)
+        refuse_unread("", OmegaConf.to_container(HydraConfig.get().overrides.task))
         config = resolve(cfg)
         if not config.plan:
             return run(config, provenance(config))
+        overrides = [str(item) for item in HydraConfig.get().overrides.task]
         print_plan([Job(overrides, config, label=run_name(plain(config)))])
         return nan
     except (UserError, RunFailed) as error:

@@ -30,11 +30,11 @@ from daso.identity import plain
 from daso.rundir import RunDir, RunState, objective, read_json, run_name
 from daso.schema import Config
 from daso.sweep.grid import labels, table_runs, varying
-from daso.sweep.options import Options
 from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.sweep.tables import print_plan
 from daso.version import code_version
+from hydra_plugins.daso_sweeper._options import Options
 
 POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
 SEED = re.compile(r"seed=\d+")

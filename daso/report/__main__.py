@@ -3,7 +3,7 @@
   python -m daso.report table=1 [format=markdown|latex|csv|html] [runs=outputs,other] [select=median20|mean20|last|best]
                         [la=true] [metric=top1|bacc] [baseline=fixmatch] [min_seeds=3] [usb=true] [out=FILE]
   python -m daso.report table=mine ...            any runs: rows are methods, columns are imbalance settings
-  python -m daso.report figure=3 [runs=...] [own=true] [out=reports] [mlflow=true]
+  python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
   python -m daso.report html=report.html [runs=...]
 
 Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
@@ -45,7 +45,7 @@ FORMATS = ("markdown", "latex", "csv", "html")
 NUMBERS = {"runs", "select", "la", "metric", "baseline", "min_seeds", "usb"}
 USES = {
     "table": NUMBERS | {"format", "out"},
-    "figure": {"runs", "own", "out", "mlflow"},
+    "figure": {"runs", "min_seeds", "own", "out", "mlflow"},
     "html": NUMBERS,
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from daso.errors import UserError
 from daso.report.collect import Run
-from daso.report.stats import spans
+from daso.report.stats import FEW_STEPS, shortcomings, spans, wanting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,8 +39,21 @@ class Series(NamedTuple):
     """One method in a picture."""
 
     label: str
-    runs: Sequence[Run]  # finished ones, one a seed
+    runs: Sequence[Run]  # finished ones of the same steps, one a seed
     published: Mapping[tuple[str, str], Mapping[str, float]] = {}  # (quantity, part) -> x -> y
+    goal: int = 0  # the steps that are asked for
+    min_seeds: int = 1
+
+    @property
+    def marks(self) -> str:
+        """What the runs want: seeds, steps, one sign each."""
+        return shortcomings(len(self.runs), self.runs[0].steps, self.goal, self.min_seeds) if self.runs else ""
+
+    @property
+    def length(self) -> str:
+        """`1000 of 250000 steps` where they are too few, else nothing."""
+        short = FEW_STEPS in self.marks
+        return f"{self.runs[0].steps} of {self.goal} steps" if short else ""
 
 
 def parts(classes: int) -> dict[str, list[int]]:
@@ -290,6 +303,8 @@ def _key(figure: "Figure", series: Sequence[Series], *others: Any, published: An
     handles += others
     handles += [spread] * (spread is not None and any(len(one.runs) > 1 for one in series))
     handles += [published] * any(one.published for one in series)
+    signs = {sign for one in series for sign in one.marks}
+    handles += [_line(text, linestyle="") for text in wanting(signs, max(one.min_seeds for one in series))]
     columns = _columns([len(handle.get_label()) for handle in handles], figure.get_figwidth())
     rows = math.ceil(len(handles) / columns)
     figure.set_figheight(figure.get_figheight() + 0.2 * max(rows - 2, 0))  # the panels keep their height
@@ -318,7 +333,10 @@ def _patch(label: str, **style: Any) -> "Patch":
 
 
 def _named(one: Series) -> str:
-    return f"{one.label} ({spans([run.seed for run in one.runs])})" if one.runs else f"{one.label} (published only)"
+    if not one.runs:
+        return f"{one.label} (published only)"
+    facts = [spans(run.seed for run in one.runs), *[one.length] * bool(one.length)]
+    return f"{one.label} ({', '.join(facts)}){one.marks}"
 
 
 def _titled(title: str, series: Sequence[Series]) -> str:

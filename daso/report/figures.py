@@ -15,6 +15,7 @@ from daso.report.draw import Series
 from daso.report.match import Configure, match
 from daso.report.mine import group, ordered
 from daso.report.published import Published, points
+from daso.report.sample import choose
 from daso.report.stats import spans
 from daso.report.table import Options
 
@@ -93,7 +94,7 @@ def draw(
         if not own:
             made += _paper_figure(name, spec, runs, options, configure, folder)
             continue
-        for (dataset, setting), series in own_series(runs).items():
+        for (dataset, setting), series in own_series(runs, options.min_seeds).items():
             title = f"Figure {name} of own runs: {dataset} {_greek(setting)}"
             stem = re.sub(r"[^\w]+", "_", f"figure{name}_{dataset}_{setting}")
             made += _draw(spec, series, _classes(series), title, folder / stem)
@@ -105,12 +106,14 @@ def draw(
     return made
 
 
-def own_series(runs: Sequence[Run]) -> dict[tuple[str, str], list[Series]]:
+def own_series(runs: Sequence[Run], min_seeds: int = 1) -> dict[tuple[str, str], list[Series]]:
     """The finished runs of each setting (data set, imbalance), one series a method."""
     cells = group(run for run in runs if run.done)
     rows, columns = ordered(cells)
     return {
-        (column.group, column.label): [Series(row, cells[row, column]) for row in rows if (row, column) in cells]
+        (column.group, column.label): [
+            Series(row, choose(cells[row, column]).runs, min_seeds=min_seeds) for row in rows if (row, column) in cells
+        ]
         for column in columns
     }
 
@@ -124,11 +127,13 @@ def _paper_figure(
     ]
     dataset, setting = DATASETS[spec.setting[0]], Setting(*spec.setting[1:])
     wanted = [_Wanted(dataset, setting, number.learner, overrides_of(number)) for number in numbers]
-    found = match(wanted, runs, options.overrides, configure).runs
+    found = match(wanted, runs, options.overrides, configure)
     series = []
     for number, place in zip(numbers, wanted):
         known = {} if spec.kind == "clouds" else published(name, spec.panel, number.learner, number.rebalancer)
-        series.append(Series(row_label(number.learner, number.rebalancer), found.get(place.overrides, []), known))
+        chosen = choose(found.runs.get(place.overrides, []), found.goals.get(place.overrides))
+        label = row_label(number.learner, number.rebalancer)
+        series.append(Series(label, chosen.runs, known, chosen.goal, options.min_seeds))
     title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {_greek(column_label(setting))}"
     title += f"\n({spec.remark})" if spec.remark else ""
     return _draw(spec, series, CLASSES[spec.setting[0]], title, folder / f"figure{name}{spec.panel}")
@@ -187,8 +192,9 @@ def _confusions(series: Sequence[Series], classes: int) -> dict[str, dict[str, n
 
 
 def _seeds(series: Sequence[Series]) -> str:
-    """Which seeds a picture of one run a method shows."""
-    return spans({_first(one.runs).seed for one in series if one.runs})
+    """Which seeds a picture of one run a method shows, and which runs are too short."""
+    short = [f"{one.label} {one.length}" for one in series if one.length]
+    return "; ".join([spans({_first(one.runs).seed for one in series if one.runs}), *short])
 
 
 def _first(runs: Sequence[Run]) -> Run:

@@ -6,8 +6,9 @@ from typing import Any
 from daso.identity import plain
 from daso.report.cells import LEARNERS
 from daso.report.collect import Run, decisive, flat
+from daso.report.sample import sample_of
 from daso.report.stats import counted
-from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric, sample_of
+from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
 from daso.rundir import imbalance_name, method_name
 
 

@@ -50,7 +50,8 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
         facts=[f"{len(done)} of {len(runs)} runs finished; own numbers are {options.select} of test {options.metric}."],
         tables=_tables(runs, options, configure),
         sections=[
-            (f"{dataset}: {setting}", _pictures(series)) for (dataset, setting), series in own_series(runs).items()
+            (f"{dataset}: {setting}", _pictures(series))
+            for (dataset, setting), series in own_series(runs, options.min_seeds).items()
         ],
         runs=[_line(run) for run in runs],
     )

@@ -8,8 +8,9 @@ from daso.report.cells import METRIC, METRIC_AFTER_LA, TITLES, Cell, Overrides, 
 from daso.report.collect import Run
 from daso.report.match import Configure, Matched, match
 from daso.report.published import numbers
+from daso.report.sample import sample_of
 from daso.report.stats import counted, listed
-from daso.report.table import Column, Entry, Number, Options, Table, baseline_row, own_metric, sample_of
+from daso.report.table import Column, Entry, Number, Options, Table, baseline_row, own_metric
 
 CAPTIONS = {
     "1": "labeled and unlabeled data equally imbalanced",
@@ -121,7 +122,9 @@ def _remark(table: Table, found: Matched, shorter: Sequence[Run]) -> None:
     if shorter:
         steps = Counter(run.steps for run in shorter)
         kinds = listed([f"{count} of {step} steps" for step, count in sorted(steps.items())])
-        table.notes.append(f"Not counted beside longer runs of the same cell: {kinds}.")
+        table.notes.append(
+            f"Not counted beside longer runs of the same cell, or another run of the same seed: {kinds}."
+        )
     for difference, count in found.left_out.most_common(5):
         table.notes.append(
             f"Not counted: {counted(count, 'finished run')} of these settings that no cell describes ({difference}). "

@@ -11,6 +11,7 @@ SELECTIONS = {"median20": "_median20", "mean20": "_mean20", "last": "", "best": 
 FAR_BELOW = 10.0  # points under the median of its cell at which a seed is named
 AT_CHANCE = 1.2  # times chance
 SILENT = 0.2  # of the classes
+FEW_SEEDS, FEW_STEPS = "†", "‡"
 
 
 class Sample(NamedTuple):
@@ -62,6 +63,20 @@ def paired_p(ours: Mapping[int, float], base: Mapping[int, float]) -> float | No
 
     p = float(ttest_rel([ours[seed] for seed in common], [base[seed] for seed in common]).pvalue)
     return None if math.isnan(p) else p
+
+
+def shortcomings(seeds: int, steps: int, goal: int, min_seeds: int) -> str:
+    """The signs of a sample that cannot be compared with others: too few seeds, too few steps."""
+    return FEW_SEEDS * (seeds < min_seeds) + FEW_STEPS * (steps < goal)
+
+
+def wanting(signs: Iterable[str], min_seeds: int) -> list[str]:
+    """What the signs of `shortcomings` among `signs` mean."""
+    meanings = {
+        FEW_SEEDS: f"fewer than {min_seeds} seeds",
+        FEW_STEPS: "trained for fewer steps than are asked for",
+    }
+    return [f"{sign} {meaning}" for sign, meaning in meanings.items() if sign in signs]
 
 
 class End(NamedTuple):

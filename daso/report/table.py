@@ -5,12 +5,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from daso.errors import UserError
-from daso.report.collect import Run
-from daso.report.stats import SELECTIONS, End, Sample, listed, metric_name, paired_p, ranks, troubles
+from daso.report.stats import (
+    FEW_SEEDS,
+    FEW_STEPS,
+    SELECTIONS,
+    Sample,
+    listed,
+    metric_name,
+    paired_p,
+    ranks,
+    shortcomings,
+    wanting,
+)
 
 SIGNIFICANT = 0.05
 SINGLE = 4  # up to so many columns of several data sets stand in one piece
-FEW_SEEDS, FEW_STEPS, TROUBLED, DIFFERS = "†", "‡", "!", "*"
+TROUBLED, DIFFERS = "!", "*"
 
 
 class Options(NamedTuple):
@@ -65,13 +75,12 @@ class Entry:
         """What a reader must know about the own number, one sign each."""
         if self.sample is None:
             return ""
+        short = shortcomings(self.sample.n, self.sample.steps, self.sample.goal, min_seeds)
         signs = {
-            FEW_SEEDS: self.sample.n < min_seeds,
-            FEW_STEPS: self.sample.steps < self.sample.goal,
             TROUBLED: bool(self.sample.troubles),
             DIFFERS: self.p is not None and self.p < SIGNIFICANT,
         }
-        return "".join(sign for sign, applies in signs.items() if applies)
+        return short + "".join(sign for sign, applies in signs.items() if applies)
 
     def complete(self, min_seeds: int) -> bool:
         """Whether the own number has the seeds and steps to be compared with others."""
@@ -151,10 +160,7 @@ class Table:
                 "Own numbers: mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets; "
                 "best of a column bold, second underlined, equal at the printed precision ranks equal."
             )
-        if FEW_SEEDS in signs:
-            self.notes.append(f"{FEW_SEEDS} fewer than {options.min_seeds} seeds: not ranked.")
-        if FEW_STEPS in signs:
-            self.notes.append(f"{FEW_STEPS} trained for fewer steps than the table asks for: not ranked.")
+        self.notes += [f"{sentence}: not ranked." for sentence in wanting(signs, options.min_seeds)]
         if TROUBLED in signs:
             self.notes.append(f"{TROUBLED} holds a seed that has collapsed or fallen far behind: see the warnings.")
         if baseline:
@@ -170,34 +176,6 @@ class Table:
             )
         if options.metric != "top1":
             self.notes.append(f"Own numbers are {options.metric}; published ones are top-1 accuracies.")
-
-
-def sample_of(runs: Iterable[Run], metric: str, goal: int | None = None) -> tuple[Sample | None, list[Run]]:
-    """The seeds of one cell, those of the longest training only.
-
-    Args:
-        runs: finished runs that differ in their seed, and perhaps in their steps.
-        metric: a key of summary.json.
-        goal: the steps that the table asks for; those of the runs if None.
-
-    Returns:
-        The sample, or None without runs; and the runs that did not enter it.
-    """
-    usable = [run for run in runs if run.number(metric) is not None]
-    if not usable:
-        return None, []
-    steps = max(run.steps for run in usable)
-    if goal is not None and any(run.steps == goal for run in usable):
-        steps = goal
-    chosen = {run.seed: run for run in usable if run.steps == steps}
-    values = {seed: float(run.number(metric) or 0.0) for seed, run in sorted(chosen.items())}
-    found = troubles(values, {seed: end for seed, run in chosen.items() if (end := _end(run)) is not None})
-    return Sample(values, steps, goal or steps, tuple(found)), [run for run in usable if run.steps != steps]
-
-
-def _end(run: Run) -> End | None:
-    balanced, recalls = run.number("test/bacc"), run.per_class("test/class")
-    return None if balanced is None else End(balanced, len(recalls), recalls.count(0.0))
 
 
 def own_metric(options: Options, after_la: bool = False) -> str:

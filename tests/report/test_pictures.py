@@ -102,6 +102,34 @@ def test_figures_of_features_need_runs(tmp_path, monkeypatch, capsys):
     assert "figure=4 has nothing to draw" in capsys.readouterr().err
 
 
+def test_a_figure_shows_the_runs_that_a_table_counts_and_says_what_they_want(tmp_path):
+    made = {}
+    for overrides, seed, steps, value in (
+        (FIXMATCH, 0, 250_000, 80.0),
+        (FIXMATCH, 0, 1_000, 10.0),
+        (FIXMATCH, 1, 1_000, 10.0),
+        (DASO, 0, 1_000, 20.0),
+        (DASO, 1, 1_000, 30.0),
+        (DASO, 2, 1_000, 40.0),
+    ):
+        record(tmp_path / "runs", overrides, seed, value, steps=steps, **classes(value, ["test/class"]))
+    runs = collect([tmp_path / "runs"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("daso.report.draw.save", lambda figure, path: made.setdefault("figure", figure) and [path])
+        draw("2", runs, Options(), configure, tmp_path)
+    figure = made["figure"]
+    assert legend(figure)[:3] == [
+        "FixMatch (seed 0)†",
+        "USADTM (published only)",
+        "FixMatch + DASO (seeds 0-2, 1000 of 250000 steps)‡",
+    ]
+    assert {"† fewer than 3 seeds", "‡ trained for fewer steps than are asked for"} <= set(legend(figure))
+    heights = [bar.get_height() for bar in figure.axes[2].patches]
+    # classes 0 to 2 of values v, v + 1, v + 2: the long run's mean is 81, that of the three short ones 30 + 1
+    assert heights[0] == 81.0
+    assert 31.0 in heights
+
+
 def test_series_of_own_runs_are_one_a_method(runs):
     (series,) = own_series(runs).values()
     assert [(one.label, len(one.runs)) for one in series] == [("fixmatch", 2), ("fixmatch_daso", 2)]

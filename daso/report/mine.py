@@ -1,6 +1,7 @@
 """A table of arbitrary runs: rows are methods, columns are data sets and imbalance settings, found in the runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from daso.identity import plain
@@ -11,13 +12,12 @@ from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
 from daso.rundir import imbalance_name, method_name
 
+SETTINGS = ("dataset.", "imb.", "model.", "optim.", "train.")
+OF_LEARNERS = ("optim.", "train.")  # where a learner may have values of its own
+
 
 def own_table(runs: Sequence[Run], options: Options) -> Table:
-    """The finished runs, grouped by everything that varies except the seed.
-
-    A knob that varies among runs of one method in one setting becomes part of the row, so that a cell holds runs that
-    differ in their seed alone.
-    """
+    """The finished runs, grouped by everything that varies except the seed."""
     finished = [run for run in runs if run.done]
     cells = group(finished)
     rows, columns = ordered(cells)
@@ -42,17 +42,25 @@ def own_table(runs: Sequence[Run], options: Options) -> Table:
 
 
 def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:
-    """The runs of each method and setting."""
-    places: dict[tuple[str, Column], list[Run]] = {}
+    """The runs of each method and setting: those of one cell differ in their seed alone.
+
+    A knob of data, network or training that varies among runs of one data set and imbalance makes columns of its own;
+    a knob of the method, rows.
+    """
+    places: dict[Column, list[Run]] = {}
     for run in runs:
         column = Column(str(run.config["dataset"]["name"]), imbalance_name(run.config["imb"]))
-        places.setdefault((method_name(run.config), column), []).append(run)
-    varying = {place: _varying(members) for place, members in places.items()}
+        places.setdefault(column, []).append(run)
+    settled: dict[tuple[str, Column], list[Run]] = {}
+    for column, members in places.items():
+        for label, alike in _settings(column.label, members).items():
+            for run in alike:
+                settled.setdefault((method_name(run.config), Column(column.group, label)), []).append(run)
     of_method: dict[str, set[str]] = {}
-    for (method, _), keys in varying.items():
-        of_method.setdefault(method, set()).update(keys)
+    for (method, _), members in settled.items():
+        of_method.setdefault(method, set()).update(_varying([_knobs(run, settings=False) for run in members]))
     found: dict[tuple[str, Column], list[Run]] = {}
-    for (method, column), members in places.items():
+    for (method, column), members in settled.items():
         for run in members:
             knobs = flat(plain(run.settings))
             row = ", ".join([method, *(f"{key}={knobs[key]}" for key in sorted(of_method[method]))])
@@ -60,15 +68,61 @@ def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:
     return found
 
 
-def _varying(runs: Sequence[Run]) -> set[str]:
-    knobs = [_decisive(run) for run in runs]
+def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of one data set and imbalance by their setting, named by what varies.
+
+    A learner's own schedule or batch is no other setting: where runs have their learners' own value of a knob, it is
+    the same one.
+    """
+    knobs = [_knobs(run, settings=True) for run in runs]
+    varying = _varying(knobs)
+    if varying:
+        knobs = [_relative(run, some) for run, some in zip(runs, knobs)]
+        varying &= _varying(knobs)
+    names = {key: _short(key, varying) for key in varying}
+    by_value: dict[str, list[Run]] = {}
+    for run, some in zip(runs, knobs):
+        by_value.setdefault(repr([some.get(key) for key in sorted(varying)]), []).append(run)
+    found: dict[str, list[Run]] = {}
+    for members in by_value.values():
+        values = [flat(plain(run.settings)) for run in members]
+        shared = [key for key in sorted(varying) if len({repr(some[key]) for some in values}) == 1]
+        words = [f"{names[key]}={values[0][key]}" for key in shared]
+        words += [f"{names[key]} by method" for key in sorted(varying - {*shared})]
+        found.setdefault(" ".join([label, *words]), []).extend(members)
+    return found
+
+
+def _relative(run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs with `None` for those that have the learner's own value."""
+    usual = _usual(run.config["algorithm"]["name"])
+    return {k: None if k.startswith(OF_LEARNERS) and value == usual.get(k) else value for k, value in knobs.items()}
+
+
+@cache
+def _usual(learner: str) -> dict[str, Any]:
+    """The knobs of a learner where nothing else is said."""
+    from daso.conf import configuration
+
+    return decisive(configuration((f"algorithm={learner}",)))
+
+
+def _short(key: str, among: Iterable[str]) -> str:
+    """A knob without its group, where that is clear; class sizes as printed."""
+    name = key.rpartition(".")[2]
+    clear = sum(other.rpartition(".")[2] == name for other in among) == 1
+    return {"imb.m1": "M1"}.get(key, name if clear else key)
+
+
+def _varying(knobs: Sequence[Mapping[str, Any]]) -> set[str]:
     keys = {key for some in knobs for key in some}
     return {key for key in keys if len({repr(some.get(key)) for some in knobs}) > 1}
 
 
-def _decisive(run: Run) -> dict[str, Any]:
-    """The knobs that decide a run's numbers, the seed aside."""
-    return {key: value for key, value in decisive(run.settings).items() if key != "seed"}
+def _knobs(run: Run, settings: bool) -> dict[str, Any]:
+    """The knobs that decide a run's numbers, the seed aside: those of its setting, or those of its method."""
+    known = decisive(run.settings)
+    return {key: value for key, value in known.items() if key != "seed" and key.startswith(SETTINGS) == settings}
 
 
 def ordered(cells: Mapping[tuple[str, Column], Sequence[Run]]) -> tuple[list[str], list[Column]]:
@@ -76,10 +130,10 @@ def ordered(cells: Mapping[tuple[str, Column], Sequence[Run]]) -> tuple[list[str
     sizes: dict[Column, tuple[float, ...]] = {}
     for (_, column), runs in cells.items():
         imb = runs[0].config["imb"]
-        gamma_u = imb["gamma_u"] if isinstance(imb["gamma_u"], int | float) else 0.0
-        sizes[column] = (float(imb["n1"]), float(imb["gamma_l"]), -float(gamma_u))
+        gamma_u, m1 = (imb[key] if isinstance(imb[key], int | float) else 0.0 for key in ("gamma_u", "m1"))
+        sizes[column] = (float(imb["n1"]), float(imb["gamma_l"]), -float(gamma_u), float(m1), runs[0].steps)
     rows = dict.fromkeys(row for row, _ in cells)
-    return sorted(rows, key=_row_order), sorted(sizes, key=lambda column: (column.group, sizes[column]))
+    return sorted(rows, key=_row_order), sorted(sizes, key=lambda column: (column.group, sizes[column], column.label))
 
 
 def _row_order(row: str) -> tuple[int, int, str]:

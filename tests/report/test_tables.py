@@ -130,7 +130,12 @@ def test_runs_on_imported_splits_are_counted_where_their_folder_is_named(tmp_pat
     assert entry(make_table("1", collect([tmp_path / "runs"]), options), "FixMatch").sample.mean == 72.0
     assert entry(table(tmp_path / "runs", overrides=("dataset.num_valid=0",)), "FixMatch").sample.mean == 61.0
     mine = make_table("mine", collect([tmp_path / "runs"]), Options())
-    assert sorted(mine.rows) == ["fixmatch, dataset.splits=", "fixmatch, dataset.splits=theirs"]
+    assert mine.rows == ["fixmatch"]
+    place = "N1=500 gl=100 gu=100 splits="
+    assert [(c.label, entry(mine, "fixmatch", c).sample.mean) for c in mine.columns] == [
+        (place, 61.0),
+        (f"{place}theirs", 72.0),
+    ]
 
 
 def test_a_run_of_another_method_is_no_concern_of_the_table(tmp_path):
@@ -319,6 +324,38 @@ def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
     three(tmp_path, DASO, (75.0, 77.0, 76.0))
     three(tmp_path, (*DASO, "daso.queue_size=64"), (60.0, 61.0, 62.0))
     assert table(tmp_path, "mine").rows == ["fixmatch_daso, daso.queue_size=256", "fixmatch_daso, daso.queue_size=64"]
+
+
+def test_own_runs_of_other_data_network_or_training_stand_in_columns_of_their_own(tmp_path):
+    small = (*DASO, "imb.m1=1000", "model=wrn10_1", "train.batch_size=8")
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, small, (80.0, 82.1, 84.0))  # against FixMatch p = 0.00001, if it were of the same setting
+    made = table(tmp_path, "mine", baseline="fixmatch")
+    labels = [f"N1=500 gl=100 gu=100 batch_size={b} M1={m} depth={d} width={w}" for b, m, d, w in
+              ((8, 1000, 10, 1), (64, 4000, 28, 2))]  # fmt: skip
+    assert [sorted(c.label.split()) for c in made.columns] == [sorted(label.split()) for label in labels]
+    little, usual = made.columns
+    assert made.rows == ["fixmatch", "fixmatch_daso"]
+    assert entry(made, "fixmatch", little).sample is None
+    found = entry(made, "fixmatch_daso", little)
+    assert (found.sample.n, found.rank, found.p) == (3, 0, None)
+    assert entry(made, "fixmatch", usual).rank == 0
+
+
+def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_path):
+    supervised = (*C10, "algorithm=supervised")  # whose rate is 0.1 with milestones, FixMatch's 0.03 and constant
+    three(tmp_path, supervised, (50.0, 51.0, 52.0))
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    (column,) = table(tmp_path, "mine").columns
+    assert column.label == "N1=500 gl=100 gu=100"
+    three(tmp_path, (*FIXMATCH, "optim.lr=0.05"), (60.0, 61.0, 62.0))
+    made = table(tmp_path, "mine")
+    means = {c.label: {row: e.sample and e.sample.mean for row in made.rows for e in [entry(made, row, c)]}
+             for c in made.columns}  # fmt: skip
+    assert means == {
+        "N1=500 gl=100 gu=100 lr=0.05": {"supervised": None, "fixmatch": 61.0},
+        "N1=500 gl=100 gu=100 lr by method": {"supervised": 51.0, "fixmatch": 72.0},
+    }
 
 
 @pytest.mark.parametrize(

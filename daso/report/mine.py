@@ -32,9 +32,7 @@ def own_table(runs: Sequence[Run], options: Options) -> Table:
     for row in rows:
         for column in columns:
             sample, _ = sample_of(cells.get((row, column), []), metric)
-            table.entries[row, column] = Entry(metric=metric, configuration=row, sample=sample)
-            for text in sample.troubles if sample else ():
-                table.warnings.append(f"{row} on {column.group} {column.label}: {text}.")
+            table.place(row, column, Entry(metric=metric, configuration=row, sample=sample))
     table.judge(baseline_row(options.baseline, dict.fromkeys(table.rows, ())))
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")

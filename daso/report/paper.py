@@ -57,9 +57,7 @@ def paper_table(name: str | int, runs: Sequence[Run], options: Options, configur
         runs_of_cell = found.runs.get(cell.overrides, [])
         entry.sample, left = sample_of(runs_of_cell, entry.metric, found.goals.get(cell.overrides))
         shorter += left
-        table.entries[cell.row, column] = entry
-        for text in entry.sample.troubles if entry.sample else ():
-            table.warnings.append(f"{cell.row} on {column.group} {column.label}: {text}.")
+        table.place(cell.row, column, entry)
     table.number_footnotes({(cell.row, _column(cell)): cell.footnotes for cell in content})
     rows = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
     table.judge(baseline_row(options.baseline, {row: rows[row] for row in table.rows}))

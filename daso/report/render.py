@@ -162,12 +162,13 @@ def _latex_cell(table: Table, row: str, column: Column, names: Sequence[str]) ->
 def _fields(table: Table, entry: Entry) -> list[object]:
     sample, published = entry.sample, entry.published
     own: list[object] = [""] * 7
+    remarks = [table.footnotes[number - 1] for number in entry.footnotes]
     if sample is not None:
         std = "" if sample.std is None else round(sample.std, 4)
         seeds = " ".join(map(str, sample.values))
         own = [round(sample.mean, 4), std, sample.n, seeds, sample.steps, sample.goal]
         own.append(entry.marks(table.options.min_seeds))
-    remarks = [table.footnotes[number - 1] for number in entry.footnotes] + list(sample.troubles if sample else ())
+        remarks += sample.remarks
     return [
         entry.configuration,
         entry.metric,

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from daso.report.collect import Run
-from daso.report.stats import End, Sample, troubles
+from daso.report.stats import End, Sample, mixture, troubles
+
+MADE_WITH = ("device", "precision", "compile", "code")  # no part of the run key
 
 
 class Chosen(NamedTuple):
@@ -53,9 +55,11 @@ def sample_of(runs: Iterable[Run], metric: str, goal: int | None = None) -> tupl
         return None, []
     values = {run.seed: run.number(metric) or 0.0 for run in chosen.runs}
     found = troubles(values, {run.seed: end for run in chosen.runs if (end := _end(run)) is not None})
-    return Sample(values, chosen.steps, chosen.goal, tuple(found)), chosen.left
+    made = {run.seed: {key: str(run.summary[key]) for key in MADE_WITH if key in run.summary} for run in chosen.runs}
+    return Sample(values, chosen.steps, chosen.goal, tuple(found), mixture(made)), chosen.left
 
 
 def _end(run: Run) -> End | None:
     balanced, recalls = run.number("test/bacc"), run.per_class("test/class")
-    return None if balanced is None else End(balanced, len(recalls), recalls.count(0.0))
+    warned = bool(run.summary.get("warnings"))
+    return None if balanced is None else End(balanced, len(recalls), recalls.count(0.0), warned)

@@ -21,6 +21,7 @@ class Sample(NamedTuple):
     steps: int  # how long they were trained
     goal: int  # how long the table asks for
     troubles: tuple[str, ...] = ()  # sentences about single seeds
+    mixed: str = ""  # in which respects the seeds were made differently
 
     @property
     def n(self) -> int:
@@ -36,6 +37,12 @@ class Sample(NamedTuple):
     def std(self) -> float | None:
         """Sample standard deviation over seeds (divided by n - 1); None for one seed."""
         return stdev(self.values.values()) if self.n > 1 else None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What must be said of the sample: seeds in trouble, seeds made differently; one line each."""
+        lines = ("; ".join(self.troubles), self.mixed and f"the average mixes {self.mixed}")
+        return [line for line in lines if line]
 
 
 def metric_name(metric: str, select: str, after_la: bool) -> str:
@@ -85,6 +92,7 @@ class End(NamedTuple):
     balanced: float  # balanced accuracy, percent
     classes: int
     silent: int  # classes of which no image is recognised
+    warned: bool = False  # whether the run itself said that it collapses
 
 
 def troubles(values: Mapping[int, float], ends: Mapping[int, End]) -> list[str]:
@@ -98,13 +106,30 @@ def troubles(values: Mapping[int, float], ends: Mapping[int, End]) -> list[str]:
     for seed, end in ends.items():
         if end.balanced <= AT_CHANCE * 100 / end.classes:
             found[seed] = f"seed {seed} ended at chance ({end.balanced:.1f} % balanced accuracy)"
-        elif end.silent >= max(SILENT * end.classes, 1):
+        elif end.silent >= max(SILENT * end.classes * (not end.warned), 1):
             found[seed] = f"seed {seed} recognises no image of {end.silent} of {end.classes} classes"
     middle = median(values.values()) if len(values) > 2 else -math.inf
     for seed, value in values.items():
         if seed not in found and middle - value > FAR_BELOW:
             found[seed] = f"seed {seed} is {middle - value:.1f} points below the median of its cell"
     return [found[seed] for seed in sorted(found)]
+
+
+def mixture(made: Mapping[int, Mapping[str, str]]) -> str:
+    """In which respects the seeds of a cell were made differently, e.g. `device cpu (seed 0) and H100 (seeds 1-2)`.
+
+    Args:
+        made: seed -> what it was made with, by name, where known.
+    """
+    found = []
+    for name in dict.fromkeys(name for facts in made.values() for name in facts):
+        seeds: dict[str, list[int]] = {}
+        for seed, facts in made.items():
+            if name in facts:
+                seeds.setdefault(facts[name], []).append(seed)
+        if len(seeds) > 1:
+            found.append(f"{name} {listed([f'{value} ({spans(members)})' for value, members in seeds.items()])}")
+    return "; ".join(found)
 
 
 def listed(items: Sequence[object]) -> str:

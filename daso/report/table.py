@@ -130,6 +130,12 @@ class Table:
                         self.footnotes.append(text)
                     self.entries[place].footnotes.append(self.footnotes.index(text) + 1)
 
+    def place(self, row: str, column: Column, entry: Entry) -> None:
+        """Put an entry into its cell, and warn of what must be said of its seeds."""
+        self.entries[row, column] = entry
+        where = f"{row} on {column.group} {column.label}"
+        self.warnings += [f"{where}: {text}." for text in (entry.sample.remarks if entry.sample else ())]
+
     @property
     def own(self) -> int:
         """How many cells have own runs."""

@@ -5,12 +5,14 @@ import io
 import math
 
 import pytest
+import torch
 
 from daso.report.__main__ import main, make_table
 from daso.report.collect import collect
 from daso.report.render import as_csv, latex, markdown
 from daso.report.stats import spans
 from daso.report.table import Options
+from daso.train.loop import collapse
 from tests.report.fake import C10, record
 
 FIXMATCH, DASO, LA = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso", "fixmatch_la"))
@@ -175,6 +177,43 @@ def test_a_seed_that_recognises_nothing_of_a_fifth_of_the_classes_is_warned_abou
     record(tmp_path, FIXMATCH, 1, 70.0, **(silent | {"test/class/8": 1.0}))
     (text,) = table(tmp_path).warnings
     assert text.endswith("seed 0 recognises no image of 2 of 10 classes.")
+
+
+def test_a_seed_that_warned_of_a_class_and_still_misses_it_is_warned_about(tmp_path):
+    confusion = torch.full((10, 10), 5.0)
+    confusion[:, 9] = 0  # class 9 is never predicted
+    said = [f"Step 900: {text}" for text in collapse(70.0, confusion, progress=0.9)]
+    silent = {f"test/class/{k}": 0.0 if k == 9 else 90.0 for k in range(10)}
+    record(tmp_path, FIXMATCH, 0, 70.0, **silent, warnings=said)
+    record(tmp_path, FIXMATCH, 1, 70.0, **silent)  # which no run's own warning is about
+    record(tmp_path, FIXMATCH, 2, 70.0, **(silent | {"test/class/9": 1.0}), warnings=said)  # recovered
+    made = table(tmp_path)
+    (text,) = made.warnings
+    assert text.endswith(": seed 0 recognises no image of 1 of 10 classes.")
+    assert entry(made, "FixMatch").marks(3) == "!"
+
+
+def test_all_collapsed_seeds_of_a_cell_are_one_line(tmp_path):
+    hundred = ("dataset=cifar100", "imbalance=cifar100_n150_m300_g10", "algorithm=fixmatch")
+    silent = {f"test/class/{k}": 0.0 if k > 60 else 90.0 for k in range(100)}
+    three(tmp_path, hundred, (55.0, 55.0, 55.0), **silent, warnings=["Step 900: never predicts 39 classes."])
+    (text,) = table(tmp_path).warnings
+    assert [text.count(f"seed {seed} recognises no image of 39 of 100 classes") for seed in range(3)] == [1, 1, 1]
+
+
+def test_seeds_that_were_made_differently_are_averaged_with_a_warning(tmp_path):
+    alike = {"precision": "fp32", "compile": "none"}
+    record(tmp_path, FIXMATCH, 0, 70.0, device="cpu", code="aaa", **alike)
+    record(tmp_path, FIXMATCH, 1, 72.0, device="cuda", code="bbb", **alike)
+    record(tmp_path, FIXMATCH, 2, 74.0, device="cpu", code="aaa", **alike)
+    three(tmp_path, DASO, (75.0, 77.0, 76.0), device="cuda", code="bbb", **alike)
+    made = table(tmp_path)
+    assert made.warnings == [
+        "FixMatch on CIFAR10-LT γ=100 N1=500 M1=4000: the average mixes "
+        "device cpu (seeds 0, 2) and cuda (seed 1); code aaa (seeds 0, 2) and bbb (seed 1)."
+    ]
+    assert entry(made, "FixMatch").sample.mean == 72.0
+    assert len(table(tmp_path, "mine").warnings) == 1
 
 
 def test_the_same_run_in_two_folders_counts_once(tmp_path):

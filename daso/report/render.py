@@ -11,7 +11,7 @@ from daso.report.table import Column, Entry, Number, Table
 MISSING = "—"
 FIELDS = (
     *("table", "dataset", "setting", "method", "configuration", "metric"),
-    *("mean", "std", "n", "seeds", "steps", "goal_steps", "marks", "rank", "p"),
+    *("mean", "std", "n", "seeds", "steps", "goal_steps", "marks", "rank", "p", "pairs"),
     *("published_mean", "published_std", "difference", "usb_mean", "usb_std", "source", "remarks"),
 )
 TEX = {
@@ -114,14 +114,16 @@ def difference_text(entry: Entry, decimals: int) -> str:
 
 
 def count_text(table: Table, entry: Entry) -> str:
-    """Number of seeds, steps where they are too few, p against the baseline: `(3, p=0.012)`."""
+    """Number of seeds, steps where they are too few, p against the baseline and of how many pairs if of fewer:
+    `(3, p=0.012 of 2 pairs)`."""
     sample = entry.sample
     if sample is None:
         return ""
     facts = [str(sample.n)]
     facts += [f"{sample.steps} of {sample.goal} steps"] * (sample.steps < sample.goal)
     if entry.p is not None:
-        facts.append("p<0.001" if entry.p < 0.001 else f"p={entry.p:.3f}")
+        of = f" of {entry.pairs} pairs" * (entry.pairs != sample.n)
+        facts.append(("p<0.001" if entry.p < 0.001 else f"p={entry.p:.3f}") + of)
     return f"({', '.join(facts)}){entry.marks(table.options.min_seeds)}"
 
 
@@ -174,7 +176,7 @@ def _fields(table: Table, entry: Entry) -> list[object]:
         entry.metric,
         *own,
         entry.rank or "",
-        "" if entry.p is None else round(entry.p, 6),
+        *(["", ""] if entry.p is None else [round(entry.p, 6), entry.pairs]),
         *_pair(published),
         "" if entry.difference is None else round(entry.difference, 4),
         *_pair(entry.usb),

@@ -63,6 +63,7 @@ class Entry:
     sample: Sample | None = None
     rank: int = 0
     p: float | None = None  # against the baseline
+    pairs: int = 0  # common seeds behind p
 
     @property
     def difference(self) -> float | None:
@@ -78,7 +79,7 @@ class Entry:
         short = shortcomings(self.sample.n, self.sample.steps, self.sample.goal, min_seeds)
         signs = {
             TROUBLED: bool(self.sample.troubles),
-            DIFFERS: self.p is not None and self.p < SIGNIFICANT,
+            DIFFERS: self.p is not None and self.p < SIGNIFICANT and self.pairs >= min_seeds,
         }
         return short + "".join(sign for sign, applies in signs.items() if applies)
 
@@ -153,6 +154,7 @@ class Table:
                 if base is not None and base.sample and entry.sample and row != baseline:
                     alike = entry.sample.steps == base.sample.steps
                     entry.p = paired_p(entry.sample.values, base.sample.values) if alike else None
+                    entry.pairs = len(entry.sample.values.keys() & base.sample.values.keys())
         self._explain(baseline)
 
     def _explain(self, baseline: str | None) -> None:
@@ -172,7 +174,7 @@ class Table:
         if baseline:
             self.notes.append(
                 f"{DIFFERS} differs from {baseline} at p < {SIGNIFICANT} (two-sided paired t-test over common seeds, "
-                "not corrected for the number of comparisons)."
+                f"at least {max(options.min_seeds, 2)} of them; not corrected for the number of comparisons)."
             )
         if options.select == "best":
             self.notes.append("TEST-SELECTED: the best evaluation was chosen on the test set; not a fair estimate.")

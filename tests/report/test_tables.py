@@ -243,6 +243,17 @@ def test_a_significant_difference_is_starred(tmp_path):
     assert entry(table(tmp_path, baseline="FixMatch"), "FixMatch + DASO").marks(3) == "*"
 
 
+def test_p_of_fewer_pairs_than_seeds_says_how_many_and_too_few_are_never_starred(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0))
+    three(tmp_path, DASO, (75.0, 77.001, 79.0))  # differences 5 and 5.001: t = 10001 with 1 degree of freedom
+    made = table(tmp_path, baseline="fixmatch")
+    found = entry(made, "FixMatch + DASO")
+    assert found.p == pytest.approx(2 / math.pi * math.atan(1 / 10001), rel=1e-6)  # two tails of a Cauchy distribution
+    assert (found.pairs, found.marks(3)) == (2, "")
+    assert "(3, p<0.001 of 2 pairs) /" in markdown(made)
+    assert entry(table(tmp_path, baseline="fixmatch", min_seeds=2), "FixMatch + DASO").marks(2) == "*"
+
+
 def test_one_common_seed_or_constant_differences_give_no_p(tmp_path):
     three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
     three(tmp_path, DASO, (75.0, 77.0, 79.0))

@@ -1,18 +1,40 @@
 """Published cell -> (configuration, metric), and configuration -> its cells."""
 
+import re
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from daso.conf import configuration
 from daso.errors import UserError
-from daso.report.cells import DATASETS, TABLES, cells, grid, served_by
+from daso.report.cells import DATASETS, TABLES, cells, grid, overrides_of, served_by
 from daso.report.published import numbers, points
 from tests.compose import config_of
 
 CONF = Path(__file__).parents[2] / "conf"
 EVERY = [cell for table in TABLES for cell in cells(table)]
+PRINTED = [n for n in numbers() if n.table in TABLES and n.protocol != "usb" and n.dataset in DATASETS]
+NODES = {  # a word of `published.csv` -> the node of the configuration, and the option, that it means
+    "la": ("supervised", "la"),
+    "cb": ("supervised", "cb"),
+    "ldam-drw": ("supervised", "ldam_drw"),
+    "crt": ("protocol", "crt"),
+    "crest": ("protocol", "crest"),
+    "crest+": ("protocol", "crest_plus"),
+    "darp": ("darp", "darp"),
+    "boss": ("confidence", "boss"),
+    "abc": ("abc", "abc"),
+    "daso": ("daso", "daso"),
+}
+PLAIN = {"supervised": "ce", "protocol": "none", "darp": "none", "confidence": "none", "abc": "none", "daso": "none"}
+
+
+def nodes(rebalancer):
+    """The nodes that a printed method fills: `la+crest+` -> la and crest+; la-inf, which is not trained, none."""
+    words = re.findall(r"crest\+|[a-z][a-z-]*", rebalancer.partition("[")[0])
+    return dict(NODES[word] for word in words if word not in ("none", "la-inf"))
 
 
 def cell(table, row, column, dataset="cifar10"):
@@ -138,12 +160,28 @@ def test_the_published_figures_average_to_their_printed_legends():
     assert sum(recall) / len(recall) == pytest.approx(0.68, abs=0.005)
 
 
+@pytest.mark.parametrize("place", sorted({c.overrides[:2] for c in EVERY}), ids="-".join)
+def test_configurations_that_are_written_differently_are_different_runs_of_full_length_in_the_printed_setting(place):
+    members = {c.overrides: c for c in EVERY if c.overrides[:2] == place}
+    configs = {overrides: configuration(overrides) for overrides in members}
+    assert len({config.run_key for config in configs.values()}) == len(configs)
+    assert {config.train.steps for config in configs.values()} == {250_000}
+    for overrides, config in configs.items():
+        printed, imb = members[overrides].setting, config.imb
+        ratios = [str(Fraction(imb.gamma_l))]
+        ratios += [str(Fraction(imb.gamma_u).limit_denominator(1000)) if imb.gamma_u != "unknown" else "unknown"]
+        assert (config.dataset.name, str(imb.n1), str(imb.m1), *ratios) == (members[overrides].dataset, *printed)
+
+
 @pytest.mark.parametrize("preset", sorted({c.overrides[2] for c in EVERY}))
-def test_a_preset_of_the_tables_composes_in_every_setting_that_has_a_cell(preset):
-    lines = {c.overrides for c in EVERY if c.overrides[2] == preset}
-    configs = [configuration(line) for line in sorted(lines)]
-    assert len({c.run_key for c in configs}) == len(lines)  # equal tuples are equal runs, others are others
-    assert {c.train.steps for c in configs} == {250_000}
+def test_every_word_of_a_printed_method_is_a_node_of_what_its_cells_compose(preset):
+    members = {(n.dataset, n.rebalancer.partition("[")[0]): n for n in PRINTED if overrides_of(n)[2] == preset}
+    for number in members.values():
+        config, printed = configuration(overrides_of(number)), nodes(number.rebalancer)
+        assert config.algorithm.name == number.learner
+        assert {name: getattr(config, name).name for name in PLAIN} == PLAIN | printed, number
+        if number.learner != "remixmatch":  # which aligns by itself
+            assert config.align.name == ("da" if printed.get("protocol") == "crest_plus" else "none"), number
 
 
 @pytest.mark.parametrize(

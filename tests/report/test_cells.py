@@ -144,9 +144,22 @@ def test_both_values_of_a_cell_that_is_printed_twice_are_footnoted():
         assert "57.4 ± 0.18 in Table 1, 57.1 ± 0.65 in Table 11" in found.footnotes[0]
 
 
+def test_the_gain_that_the_text_claims_of_figure_3_is_footnoted_beside_what_its_curves_and_table_1_give():
+    column = "N1=500 M1=4000 gl=100 gu=100"
+    base, daso = (cell(1, row, column) for row in ("FixMatch", "FixMatch + DASO"))
+    assert round(daso.mean - base.mean, 1) == 8.2
+    ends = [max((float(p.x), p.y) for p in points() if p[:1] + p[3:5] == ("fig3", f"{method}:overall", "test_top1"))[1]
+            for method in ("fixmatch+daso", "fixmatch")]  # fmt: skip
+    assert [round(end, 1) for end in ends] == [76.3, 68.7]
+    (text,) = daso.footnotes
+    assert "a gain of 9" in text
+    assert "76.3 and 68.7" in text
+    assert "give 8.2" in text
+
+
 def test_every_footnote_belongs_to_a_cell():
     shown = {text for c in EVERY for text in c.footnotes}
-    assert len(shown) == 10
+    assert len(shown) == 11
 
 
 @pytest.mark.parametrize("table", [4, 9, "fig2", ""])

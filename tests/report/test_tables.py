@@ -67,7 +67,7 @@ def test_one_seed_has_no_deviation_and_is_marked_and_not_ranked(tmp_path):
     made = table(tmp_path)
     single = entry(made, "FixMatch + DASO")
     assert (single.sample.std, single.rank) == (None, 0)
-    assert "90.0 (1)† / 76.0 ± 0.37 / +14.0" in markdown(made)
+    assert "90.0 (1)† / 76.0 ± 0.37 [1] / +14.0" in markdown(made)
     assert (entry(made, "FixMatch").rank, entry(made, "FixMatch + LA").rank) == (1, 2)
 
 
@@ -312,7 +312,7 @@ def test_latex_is_balanced_and_escaped(tmp_path):
     three(tmp_path, DASO, (75.0, 77.0, 76.0))
     text = latex(table(tmp_path))
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
-    assert r"\textbf{76.0 $\pm$ 1.00} (3) & 76.0 $\pm$ 0.37 & +0.0" in text
+    assert r"\textbf{76.0 $\pm$ 1.00} (3) & 76.0 $\pm$ 0.37\textsuperscript{1} & +0.0" in text
     printed = "".join(line for line in text.splitlines() if not line.startswith("%"))
     assert not set(printed) & set("±γ—†")
     rows = [line for line in text.splitlines() if line.startswith("FixMatch ")]
@@ -325,8 +325,8 @@ def test_latex_prints_footnotes_signs_and_usb_as_the_other_formats_do(tmp_path):
     three(tmp_path, LA, (71.0, 73.1, 75.0))  # 1, 1.1, 1: p = 0.001
     text = latex(table(tmp_path, baseline="fixmatch", usb=True))
     printed = [line for line in text.splitlines() if not line.startswith("%")]
-    assert any(r"80.1 $\pm$ 1.16\textsuperscript{1}" in line for line in printed)
-    assert any(line.startswith(r"\textsuperscript{1} The text speaks of a gain of 13") for line in printed)
+    assert any(r"80.1 $\pm$ 1.16\textsuperscript{2}" in line for line in printed)
+    assert any(line.startswith(r"\textsuperscript{2} The text speaks of a gain of 13") for line in printed)
     assert any(line.startswith("* differs from FixMatch at p $<$ 0.05") for line in printed)
     assert "\\\\\n*" not in text  # which LaTeX takes for an argument of the line's end
     row = next(line for line in printed if line.startswith("FixMatch + LA &"))
@@ -340,8 +340,8 @@ def test_latex_prints_footnotes_signs_and_usb_as_the_other_formats_do(tmp_path):
 
 def test_footnotes_are_numbered_as_one_reads():
     (ten, hundred) = (block for block in markdown(make_table("1", [], Options())).split("### ")[1:])
-    assert "80.1 ± 1.16 [1]" in ten
-    assert "57.4 ± 0.18 [2]" in hundred
+    assert "80.1 ± 1.16 [2]" in ten
+    assert "57.4 ± 0.18 [3]" in hundred
 
 
 def test_a_table_too_wide_for_the_terminal_goes_on_below(tmp_path):

@@ -75,7 +75,7 @@ def latex(table: Table) -> str:
         out.append("\\bottomrule\n\\end{tabular}}\n\n\\medskip")
     texts = [*(f"Warning: {text}" for text in table.warnings), *table.notes]
     lines = [_tex(text) for text in texts]
-    lines += [f"\\textsuperscript{{{number}}} {_tex(text)}" for number, text in enumerate(table.footnotes, 1)]
+    lines += [f"{_raised(str(number))} {_tex(text)}" for number, text in enumerate(table.footnotes, 1)]
     if lines:
         out.append("{\\footnotesize\\noindent\n" + "\\newline\n".join(lines) + "\\par}")
     return "\n".join(out) + "\n"
@@ -151,10 +151,11 @@ def _latex_cell(table: Table, row: str, column: Column, names: Sequence[str]) ->
     if entry.sample is not None:
         value = _tex(own_text(entry.sample, table.decimals))
         value = {1: f"\\textbf{{{value}}}", 2: f"\\underline{{{value}}}"}.get(entry.rank, value)
-        own = f"{value} {_tex(count_text(table, entry))}"
+        marks = entry.marks(table.options.min_seeds)
+        own = f"{value} {_tex(count_text(table, entry).removesuffix(marks))}{_raised(marks)}"
     notes = ",".join(map(str, entry.footnotes))
     cells = {
-        "paper": _tex(number_text(entry.published, table.decimals)) + f"\\textsuperscript{{{notes}}}" * bool(notes),
+        "paper": _tex(number_text(entry.published, table.decimals)) + _raised(notes),
         "USB": _tex(number_text(entry.usb, table.decimals)),
         r"$\Delta$": _tex(difference_text(entry, table.decimals).replace("-", "$-$")),
     }
@@ -220,6 +221,10 @@ def _grid(columns: Sequence[Sequence[str]]) -> str:
         for row in zip(*columns, strict=True)
     ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def _raised(text: str) -> str:
+    return f"\\textsuperscript{{{_tex(text)}}}" if text else ""
 
 
 def _tex(text: str) -> str:

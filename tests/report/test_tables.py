@@ -338,6 +338,15 @@ def test_latex_prints_footnotes_signs_and_usb_as_the_other_formats_do(tmp_path):
     assert (own, paper, usb[:4]) == (r"72.0 $\pm$ 2.00 (3)", r"67.8 $\pm$ 1.13", "72.4")
 
 
+def test_latex_raises_the_signs_of_own_numbers_and_prints_what_they_mean(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 10.0), steps=1000)
+    printed = [line for line in latex(table(tmp_path)).splitlines() if not line.startswith("%")]
+    (row,) = [line for line in printed if line.startswith("FixMatch & 40.0")]
+    assert r"(2, 1000 of 250000 steps)\textsuperscript{$\dagger$$\ddagger$!} & 67.8" in row
+    for start in (r"$\dagger$ fewer than 3 seeds", r"$\ddagger$ trained for fewer steps", "! holds a seed"):
+        assert any(line.startswith(start) for line in printed)
+
+
 def test_footnotes_are_numbered_as_one_reads():
     (ten, hundred) = (block for block in markdown(make_table("1", [], Options())).split("### ")[1:])
     assert "80.1 ± 1.16 [2]" in ten

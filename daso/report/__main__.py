@@ -2,9 +2,10 @@
 
   python -m daso.report table=1 [format=markdown|latex|csv|html] [runs=outputs,other] [select=median20|mean20|last|best]
                         [la=true] [metric=top1|bacc] [baseline=fixmatch] [min_seeds=3] [usb=true] [out=FILE]
+                        [mlflow=true]
   python -m daso.report table=mine ...            any runs: rows are methods, columns are imbalance settings
   python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
-  python -m daso.report html=report.html [runs=...]
+  python -m daso.report html=report.html [runs=...] [mlflow=true]
 
 Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
   python -m daso.report table=1 train.steps=50000 train.precision=bf16
@@ -16,6 +17,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from shutil import get_terminal_size
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from daso.errors import UserError
@@ -41,12 +43,12 @@ DEFAULTS: dict[str, Any] = {
     "own": False,
     "mlflow": False,
 }
-FORMATS = ("markdown", "latex", "csv", "html")
+SUFFIXES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 NUMBERS = {"runs", "select", "la", "metric", "baseline", "min_seeds", "usb"}
 USES = {
-    "table": NUMBERS | {"format", "out"},
+    "table": NUMBERS | {"format", "out", "mlflow"},
     "figure": {"runs", "min_seeds", "own", "out", "mlflow"},
-    "html": NUMBERS,
+    "html": NUMBERS | {"mlflow"},
 }
 
 
@@ -96,8 +98,8 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
             raise UserError(f"{key}= has no effect on {product}=: it is for {has}=.")
     if overrides and (values["own"] or values["table"] == "mine"):
         raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown.")
-    if values["format"] not in FORMATS:
-        raise UserError(f"format={values['format']} is not possible: one of {', '.join(FORMATS)}.")
+    if values["format"] not in SUFFIXES:
+        raise UserError(f"format={values['format']} is not possible: one of {', '.join(SUFFIXES)}.")
     return values, tuple(overrides)
 
 
@@ -120,23 +122,35 @@ def _act(values: dict[str, Any], overrides: tuple[str, ...]) -> None:
     if values["figure"]:
         from daso.report.figures import draw
 
-        made = draw(values["figure"], runs, options, configure, Path(values["out"] or "reports"), own=values["own"])
-        if values["mlflow"]:
-            from daso.report.log import log_files
-
-            print(log_files(made, f"figure {values['figure']}"))
+        folder = Path(values["out"] or "reports")
+        _upload(values, draw(values["figure"], runs, options, configure, folder, own=values["own"]))
         return
     if values["html"]:
         from daso.report.page import page
 
-        write(Path(values["html"]), page(runs, options, configure))
+        _upload(values, [write(Path(values["html"]), page(runs, options, configure))])
         return
     table = make_table(values["table"], runs, options)
     if values["out"]:
-        write(Path(values["out"]), FORMATTERS[values["format"]](table, None))
-    else:
-        width = get_terminal_size().columns if sys.stdout.isatty() else None
-        print(FORMATTERS[values["format"]](table, width), end="")
+        _upload(values, [write(Path(values["out"]), FORMATTERS[values["format"]](table, None))])
+        return
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
+    print(FORMATTERS[values["format"]](table, width), end="")
+    if values["mlflow"]:
+        with TemporaryDirectory() as folder_name:
+            path = Path(folder_name) / f"table_{values['table']}{SUFFIXES[values['format']]}"
+            path.write_text(FORMATTERS[values["format"]](table, None), encoding="utf-8")
+            _upload(values, [path])
+
+
+def _upload(values: dict[str, Any], files: Sequence[Path]) -> None:
+    """Log what was made to MLflow, if that is asked for."""
+    if not values["mlflow"]:
+        return
+    from daso.report.log import log_files
+
+    product = next(key for key in USES if values[key])
+    print(log_files(files, "report" if product == "html" else f"{product} {values[product]}"))
 
 
 def make_table(name: str, runs: Sequence[Run], options: Options) -> Table:
@@ -158,8 +172,8 @@ def configure(overrides: Overrides) -> Config:
     return configuration(overrides)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a report and say where.
+def write(path: Path, text: str) -> Path:
+    """Write a report, say where, and return it.
 
     Raises:
         UserError: the place cannot be written.
@@ -170,6 +184,7 @@ def write(path: Path, text: str) -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
     print(f"wrote {path}")
+    return path
 
 
 def _markdown(table: Table, width: int | None) -> str:

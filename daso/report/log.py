@@ -1,8 +1,9 @@
-"""Figures of a report as artifacts of an MLflow run of their own."""
+"""Tables, figures and pages of a report as artifacts of an MLflow run of their own."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from daso.report.stats import counted
 from daso.track.mlflow import connect, experiment_named, resolve_uri, sentences
 
 EXPERIMENT = "daso-reports"
@@ -21,4 +22,4 @@ def log_files(files: Sequence[Path], name: str) -> str:
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id)
-    return f"logged {len(files)} files to MLflow run {run_id} in {uri}"
+    return f"logged {counted(len(files), 'file')} to MLflow run {run_id} in {uri}"

@@ -5,8 +5,13 @@ from dataclasses import replace
 
 from daso.conf import configuration
 from daso.identity import identified, to_yaml
+from daso.report.__main__ import make_table
+from daso.report.collect import collect
+from daso.report.table import Options
 
 C10 = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100")
+FIXMATCH, DASO, LA = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso", "fixmatch_la"))
+PLACE = ("CIFAR10-LT", "γ=100 N1=500 M1=4000")
 
 
 def record(root, overrides, seed, top1=None, steps=None, **more):
@@ -30,3 +35,17 @@ def journal(folder, rows):
     """The evaluations of a run: (step, numbers)."""
     lines = [{"event": "eval", "step": step, "time/unix": float(step)} | numbers for step, numbers in rows]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def table(root, name="1", **options):
+    return make_table(name, collect([root]), Options(**options))
+
+
+def entry(made, row, place=PLACE):
+    (column,) = [c for c in made.columns if tuple(c) == place]
+    return made.entries[row, column]
+
+
+def three(root, overrides, values, **more):
+    for seed, value in enumerate(values):
+        record(root, overrides, seed, value, **more)

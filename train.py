@@ -13,6 +13,7 @@ import hydra
 from omegaconf import DictConfig
 
 from daso import conf
+from daso.guard import guard
 from daso.schema import Config, Provenance
 from daso.sweep.supervise import PATIENCE
 
@@ -39,4 +40,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(conf.guard(main))
+    sys.exit(guard(main))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
@@ -57,7 +57,8 @@ class SweepReport(Callback):
         """
         try:
             sweeper = config.hydra.runtime.choices["hydra/sweeper"]
-            refuse_unread(sweeper, [*OmegaConf.to_container(config.hydra.overrides.task), *_told(config, sweeper)])
+            typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
+            refuse_unread(sweeper, typed + _told(config, sweeper))
         except UserError as error:
             print(error, file=sys.stderr)
             sys.exit(2)

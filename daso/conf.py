@@ -1,20 +1,14 @@
-"""From option files and a command line to a `Config`, and from a mistake there to one sentence."""
+"""From option files and a command line to a `Config`, and on to the run that it describes."""
 
 import copy
-import os
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from io import StringIO
 from math import nan
 from typing import cast
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,10 +19,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from daso.callbacks import SweepReport
 from daso.checks import check
 from daso.devices import gpus_asked, parallel_jobs
-from daso.errors import Interrupted, RunFailed, UserError
+from daso.errors import RunFailed, UserError
 from daso.identity import identified, knobs, plain, to_yaml
 from daso.inert import inert, refuse_unread
-from daso.mistakes import CONF, explain, no_such_key, refuse_no_choice
+from daso.mistakes import CONF, explain, no_such_key
 from daso.rundir import run_name
 from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
 from daso.sweep.jobs import run_job
@@ -39,7 +33,6 @@ from daso.sweep.tables import print_plan
 __all__ = [
     "check",
     "configuration",
-    "guard",
     "launch",
     "provenance",
     "refuse_unknown_hydra_keys",
@@ -259,7 +252,7 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
 def _single(cfg: DictConfig, run: Run) -> float:
     try:
         refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
-        refuse_unread("", OmegaConf.to_container(HydraConfig.get().overrides.task))
+        refuse_unread("", cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task)))
         config = resolve(cfg)
         if not config.plan:
             return run(config, provenance(config))
@@ -286,77 +279,3 @@ def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
         if session and cfg.fail_fast:
             session.ask_to_stop(FAIL_FAST)
     return result
-
-
-def guard(main: Callable[[], object]) -> int:
-    """Run `main` and turn what ends it into an exit code and, for a mistake, one sentence on stderr.
-
-    Returns:
-        0; 1 a run failed; 2 a user's mistake; 128 + signal number after a signal. With HYDRA_FULL_ERROR=1 in the
-        environment, errors keep their tracebacks.
-    """
-    arguments = sys.argv[1:]
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
-    try:
-        refuse_no_choice(arguments)
-        asked = _flags(arguments)
-        main()
-        if asked.cfg == "job":  # what is shown need not be what can run
-            configuration(asked.overrides)
-    except KeyboardInterrupt as error:
-        SweepReport.close()
-        return 128 + error.signum if isinstance(error, Interrupted) else 130
-    except Exception as error:
-        SweepReport.close()
-        if wants_traceback:
-            raise
-        code, sentence = _verdict(error, arguments)
-        if not code:
-            raise
-        print(sentence, file=sys.stderr)
-        return code
-    return 0
-
-
-def _flags(arguments: list[str]) -> Namespace:
-    """Hydra's reading of the command line.
-
-    Raises:
-        UserError: a flag that it does not know, instead of a page about those that it does.
-    """
-    said = StringIO()
-    try:
-        with redirect_stdout(said), redirect_stderr(said):
-            return get_args_parser().parse_args(arguments)
-    except SystemExit as end:
-        if not end.code:  # --version
-            return Namespace(cfg=None)
-        reason = said.getvalue().strip().rpartition("error: ")[2]
-        right = "flags stand before key=value, and python train.py --hydra-help lists them"
-        raise UserError(f"The command line is not possible: {reason}; {right}.") from None
-
-
-def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:
-    """Exit code and sentence for an error; code 0 for a defect of this program, which keeps its traceback."""
-    if isinstance(error, UserError):
-        return 2, str(error)
-    if isinstance(error, BrokenExecutor):
-        return 1, "A job's process was killed, perhaps for its memory; the same command again continues the sweep."
-    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf", "yaml"):
-        return 2, explain(error, arguments)
-    if _entered(error):
-        return 0, ""
-    if isinstance(error, OSError):
-        return 1, f"{error.filename}: {error.strerror}." if error.filename else str(error)
-    return 2, explain(error, arguments)
-
-
-def _entered(error: Exception) -> bool:
-    """Whether the error was raised inside a job, after composition."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code is launch.__code__:
-            return True
-        trace = trace.tb_next
-    return False

@@ -39,6 +39,10 @@ def explain(error: BaseException, arguments: list[str]) -> str:
         return _no_option(found[1])
     if found := re.search(r"Could not override '([^']+)'|config group '([^']+)' does not exist", text):
         return no_such_key(found[1] or found[2], arguments)
+    if type(error).__name__ == "InstantiationException":
+        reason = _first_line(error).partition(", set env var")[0]
+        place = re.search(r"full_key: (\S+)", text)
+        return f"{place[1] if place else 'The command line'} is not possible: {reason}."
     for link in reversed(chain):
         key = str(getattr(link, "full_key", None) or "")
         if key and type(link).__name__ in ("ConfigKeyError", "ConfigAttributeError"):

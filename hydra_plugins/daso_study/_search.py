@@ -57,7 +57,9 @@ class Search:
     def __init__(self, sweeper: StudySweeper, arguments: Sequence[str]) -> None:
         self.sweeper = sweeper
         self.compose = cache(sweeper.compose)
-        require(sweeper.n_jobs >= 1, "hydra.sweeper.n_jobs", sweeper.n_jobs, "1 or more")
+        require(
+            isinstance(sweeper.n_jobs, int) and sweeper.n_jobs >= 1, "hydra.sweeper.n_jobs", sweeper.n_jobs, "1 or more"
+        )
         self.space, self.fixed = parse([*(f"{key}={value}" for key, value in sweeper.params.items()), *arguments])
         self.base: Config = conf.configuration(self.fixed, self.compose)
         self.tune = self.base.tune

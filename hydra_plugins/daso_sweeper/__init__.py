@@ -28,7 +28,7 @@ from daso.callbacks import SweepReport
 from daso.errors import Interrupted, UserError
 from daso.identity import plain
 from daso.rundir import RunDir, RunState, objective, read_json, run_name
-from daso.schema import Config
+from daso.schema import Config, require
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
@@ -62,9 +62,11 @@ class GridSweeper(Sweeper):
         """Take what Hydra hands out.
 
         Raises:
-            UserError: Hydra's own part was given a key that it does not have.
+            UserError: Hydra's own part was given a key that it does not have, or a value that no launcher can use.
         """
         conf.refuse_unknown_hydra_keys(config.hydra, sys.argv[1:])
+        at_once = OmegaConf.select(config, "hydra.launcher.n_jobs")
+        require(at_once != 0, "hydra.launcher.n_jobs", at_once, "1 or more, or -1 for as many as there are cores")
         self.context, self.config = hydra_context, config
         loader = hydra_context.config_loader
         assert isinstance(loader, ConfigLoaderImpl)

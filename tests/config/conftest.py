@@ -7,7 +7,7 @@ import time
 import pytest
 
 import train
-from daso import conf
+from daso.guard import guard
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def command(monkeypatch, capsys, tmp_path):
             patch.setenv("HYDRA_FULL_ERROR", "0")
             patch.setattr(sys, "path", [os.getcwd(), *sys.path])
             try:
-                code = conf.guard(train.main)
+                code = guard(train.main)
             except SystemExit as end:
                 code = end.code
         out, err = capsys.readouterr()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daso.callbacks import SweepReport
 from daso.errors import Interrupted, RunFailed, UserError
 from tests.compose import CONF
 
@@ -33,6 +34,9 @@ MISTAKES = [
     (["+hydra.foo=1"], ["hydra.foo=1", "no key hydra.foo"]),
     (["++hydra.launcher.n_job=2"], ["hydra.launcher.n_job=2", "no key hydra.launcher.n_job"]),
     (["-m", "++hydra.launcher.n_job=2", "seed=0,1", "hydra/launcher=joblib"], ["did you mean hydra.launcher.n_jobs?"]),
+    (["-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], ["hydra.launcher.n_jobs=0", "1 or more"]),
+    (["-m", "experiment=tune_quickstart", "hydra.sweeper.n_jobs=x"], ["hydra.sweeper.n_jobs=x", "1 or more"]),
+    (["-m", "experiment=tune_quickstart", "hydra.sweeper.sampler._target_=no"], ["hydra.sweeper.sampler", "'no'"]),
     ([""], ["An empty argument", "key=value"]),
     (["=5"], ["=5", "key=value"]),
     (["out_root=Übung"], ["out_root=Übung", "letters beyond a-z into quotes"]),
@@ -130,6 +134,20 @@ def test_the_end_of_a_run_decides_the_exit_code(command, error, code):
 def test_a_defect_keeps_its_traceback(command):
     with pytest.raises(ZeroDivisionError):
         command("experiment=quickstart", run=lambda config, provenance: 1 / 0)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oh"), ValueError("n is 0"), KeyError("hydra")])
+def test_a_defect_of_a_sweep_keeps_its_traceback_and_is_no_mistake_of_the_users(sweep, monkeypatch, error):
+    monkeypatch.setattr(SweepReport, "expect", lambda *args: ended_by(error)(None, None))
+    with pytest.raises(type(error)):
+        sweep("experiment=quickstart", "seed=0,1")
+
+
+def test_a_cluster_that_takes_no_job_is_a_sentence_of_its_own(sweep, monkeypatch):
+    error = pytest.importorskip("submitit.core.utils").FailedSubmissionError("sbatch: error: invalid partition\n")
+    monkeypatch.setattr(SweepReport, "expect", lambda *args: ended_by(error)(None, None))
+    code, _, err, _ = sweep("experiment=quickstart", "seed=0,1")
+    assert (code, err) == (1, "SLURM took no job: sbatch: error: invalid partition.\n")
 
 
 def test_a_run_is_told_where_its_configuration_came_from(command):

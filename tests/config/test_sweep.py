@@ -227,6 +227,7 @@ def test_jobs_in_other_processes_report_as_well(tmp_path):
         import hydra
         from daso import conf
         from daso.errors import RunFailed
+        from daso.guard import guard
 
         conf.register()
 
@@ -240,7 +241,7 @@ def test_jobs_in_other_processes_report_as_well(tmp_path):
             return conf.launch(cfg, run)
 
         if __name__ == "__main__":
-            sys.exit(conf.guard(main))
+            sys.exit(guard(main))
         """).replace("{parent}", "int(os.environ['PARENT'])")
     )
     launched = (

@@ -15,7 +15,7 @@ SHARED = {  # what stands in a method's folder without being a method
 }
 # Places and features that carry the name of no single method.
 COMMON_WORDS = {"supervised", "align", "pseudolabel"}
-CONFIGURATION = {"train.py", "daso/conf.py", "daso/callbacks.py"}
+CONFIGURATION = {"train.py", "daso/conf.py", "daso/guard.py", "daso/callbacks.py"}
 
 
 def modules():

@@ -1,0 +1,100 @@
+"""What ends the program: an exit code and, for a mistake, one sentence."""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+
+from hydra._internal.utils import get_args_parser
+
+from daso.callbacks import SweepReport
+from daso.conf import configuration, launch
+from daso.errors import Interrupted, UserError
+from daso.mistakes import explain, refuse_no_choice
+
+ACTIONS = ("run", "multirun", "cfg", "info", "shell_completion")  # of which Hydra takes one at a time
+
+
+def guard(main: Callable[[], object]) -> int:
+    """Run `main` and turn what ends it into an exit code and, for a mistake, one sentence on stderr.
+
+    Returns:
+        0; 1 a run failed; 2 a user's mistake; 128 + signal number after a signal. With HYDRA_FULL_ERROR=1 in the
+        environment, errors keep their tracebacks.
+    """
+    arguments = sys.argv[1:]
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    try:
+        refuse_no_choice(arguments)
+        asked = _flags(arguments)
+        main()
+        if asked.cfg == "job":  # what is shown need not be what can run
+            configuration(asked.overrides)
+    except KeyboardInterrupt as error:
+        SweepReport.close()
+        return 128 + error.signum if isinstance(error, Interrupted) else 130
+    except Exception as error:
+        SweepReport.close()
+        if wants_traceback:
+            raise
+        code, sentence = _verdict(error, arguments)
+        if not code:
+            raise
+        print(sentence, file=sys.stderr)
+        return code
+    return 0
+
+
+def _flags(arguments: list[str]) -> Namespace:
+    """Hydra's reading of the command line.
+
+    Raises:
+        UserError: a flag that it does not know, instead of a page about those that it does, or two that do not go together.
+    """
+    said = StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            asked = get_args_parser().parse_args(arguments)
+    except SystemExit as end:
+        if not end.code:  # --version
+            return Namespace(cfg=None)
+        reason = said.getvalue().strip().rpartition("error: ")[2]
+        right = "flags stand before key=value, and python train.py --hydra-help lists them"
+        raise UserError(f"The command line is not possible: {reason}; {right}.") from None
+    both = [f"--{name.replace('_', '-')}" for name in ACTIONS if getattr(asked, name)]
+    if len(both) > 1:
+        raise UserError(f"{' '.join(both)} is not possible: choose one of them.")
+    return asked
+
+
+def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:
+    """Exit code and sentence for an error; code 0 for a defect of this program, which keeps its traceback.
+
+    A mistake of the user's is what composition raises; all else befell a sweep or its launcher.
+    """
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, BrokenExecutor):
+        return 1, "A job's process was killed, perhaps for its memory; the same command again continues the sweep."
+    library = type(error).__module__.partition(".")[0]
+    if library in ("hydra", "omegaconf", "yaml"):
+        return 2, explain(error, arguments)
+    if library == "submitit":
+        return 1, f"SLURM took no job: {str(error).strip().rstrip('.')}."
+    if isinstance(error, OSError) and not _entered(error):
+        return 1, f"{error.filename}: {error.strerror}." if error.filename else str(error)
+    return 0, ""
+
+
+def _entered(error: Exception) -> bool:
+    """Whether the error was raised inside a job, after composition."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is launch.__code__:
+            return True
+        trace = trace.tb_next
+    return False

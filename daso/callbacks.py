@@ -18,6 +18,7 @@ from daso.errors import Interrupted, UserError
 from daso.identity import KEY_DIGITS
 from daso.inert import refuse_unread
 from daso.schema import TuneConfig
+from daso.signals import leave_terminal
 from daso.sweep.plan import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
@@ -180,6 +181,8 @@ class SweepReport(Callback):
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         assert self._session is not None
+        if signum == signal.SIGHUP:
+            leave_terminal()
         if self._session.stopping() is not None:
             raise Interrupted(signum)
         self._session.ask_to_stop(signum)

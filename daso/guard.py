@@ -1,6 +1,8 @@
 """What ends the program: an exit code and, for a mistake, one sentence."""
 
 import os
+import select
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -23,8 +25,28 @@ def guard(main: Callable[[], object]) -> int:
 
     Returns:
         0; 1 a run failed; 2 a user's mistake; 128 + signal number after a signal. With HYDRA_FULL_ERROR=1 in the
-        environment, errors keep their tracebacks.
+        environment, errors keep their tracebacks. A closed pipe at stdout, as `head` leaves it, ends it quietly.
     """
+    try:
+        try:
+            return _ended(main)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is written at the very end
+        return 128 + signal.SIGPIPE
+
+
+def _unread() -> bool:
+    """Whether nobody can read what is written to stdout."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _ended(main: Callable[[], object]) -> int:
     arguments = sys.argv[1:]
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
@@ -53,7 +75,7 @@ def _flags(arguments: list[str]) -> Namespace:
     """Hydra's reading of the command line.
 
     Raises:
-        UserError: a flag that it does not know, instead of a page about those that it does, or two that do not go together.
+        UserError: a flag that it does not know, instead of a page about those that it does; two of which one is enough.
     """
     said = StringIO()
     try:
@@ -85,7 +107,7 @@ def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:
         return 2, explain(error, arguments)
     if library == "submitit":
         return 1, f"SLURM took no job: {str(error).strip().rstrip('.')}."
-    if isinstance(error, OSError) and not _entered(error):
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and not _entered(error):
         return 1, f"{error.filename}: {error.strerror}." if error.filename else str(error)
     return 0, ""
 

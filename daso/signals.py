@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -12,14 +13,15 @@ from daso.errors import Interrupted
 
 
 class StopRequest:
-    """While entered, the first SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 is remembered; further ones change nothing, for
-    schedulers send several, except that a SIGINT then acts at once, without a checkpoint.
+    """While entered, the first SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 is remembered; further ones change nothing,
+    for schedulers send several, except that a SIGINT then acts at once, without a checkpoint. A SIGHUP that is ignored,
+    as under nohup, stays so.
 
     When the run has stopped for it, a job of a cluster is put into the queue again, see `requeue`.
     Outside the main thread, where Python takes no signals, it never remembers one.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -31,7 +33,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         self._main = threading.current_thread() is threading.main_thread()
         if self._main:
-            self._previous = {number: signal.signal(number, self._remember) for number in self.SIGNALS}
+            heard = [number for number in self.SIGNALS if not ignores_hangup(number)]
+            self._previous = {number: signal.signal(number, self._remember) for number in heard}
         return self
 
     def __exit__(
@@ -45,9 +48,33 @@ class StopRequest:
             requeue(error.signum, self._previous)
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
+        if signum == signal.SIGHUP:
+            leave_terminal()
         if self.signum is not None and signum == signal.SIGINT:
             raise Interrupted(signum)
         self.signum = self.signum or signum
+
+
+def ignores_hangup(number: signal.Signals) -> bool:
+    """Whether `number` is the end of the terminal, of which this process is to take no notice."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+
+
+def leave_terminal() -> None:
+    """Write to nowhere what would go to a terminal: once it is closed, every write is an error."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        if _is_terminal(stream):
+            os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def _is_terminal(stream: int) -> bool:
+    """Whether a stream is a terminal, or was one until it was closed."""
+    try:
+        return stat.S_ISCHR(os.fstat(stream).st_mode)
+    except OSError:
+        return False
 
 
 def requeue(signum: int, handlers: Mapping[signal.Signals, Any]) -> None:
@@ -67,7 +94,8 @@ def requeue(signum: int, handlers: Mapping[signal.Signals, Any]) -> None:
     handler: Callable[[int, FrameType | None], object] | None = next(filter(callable, found), None)
     if "SUBMITIT_EXECUTOR" not in os.environ or handler is None:
         return
-    if signum != signal.SIGINT and not (signum == signal.SIGTERM and slurm_ends_job()):
+    by_hand = signum in (signal.SIGINT, signal.SIGHUP)
+    if not by_hand and not (signum == signal.SIGTERM and slurm_ends_job()):
         handler(signum, None)
 
 

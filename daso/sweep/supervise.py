@@ -10,6 +10,8 @@ from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+from daso.signals import ignores_hangup
+
 Result = TypeVar("Result")
 
 POLL = 0.5  # seconds between two looks at the parent and at the wish to stop
@@ -96,7 +98,7 @@ def _follow() -> None:
 def _work(task: Callable[[], Result], stopping: Callable[[], bool], receive: Connection, send: Connection) -> None:
     os.setpgrp()
     receive.close()
-    for number in ENDING:
+    for number in (number for number in ENDING if not ignores_hangup(number)):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     over = watch(stopping, signal.SIGTERM)
     result = task()

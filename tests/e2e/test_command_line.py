@@ -1,6 +1,7 @@
 """The real command line, in processes of its own."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -61,6 +62,20 @@ def test_a_signal_writes_a_checkpoint_and_sets_the_exit_code(tmp_path, number, c
     assert not list(folders.glob("*/DONE"))
 
 
+def test_a_run_whose_terminal_is_closed_writes_a_checkpoint(tmp_path):
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(tmp_path)
+        long = ["train.steps=100000", "train.checkpoint_every=100000"]
+        os.execv(sys.executable, [sys.executable, TRAIN, *TINY, *long])
+    shown = b""
+    while b"loss" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert list(tmp_path.glob("outputs/*/checkpoint.pt"))
+
+
 def test_ctrl_c_at_any_instant_of_the_start_leaves_no_traceback(tmp_path):
     for tenths in range(2, 22):
         process = start(tmp_path, *TINY)
@@ -77,6 +92,17 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
     assert out == ""
     assert err.splitlines() == ["imb.gama_l=20 is not possible: there is no key imb.gama_l; did you mean imb.gamma_l?"]
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_reader_that_has_enough_ends_the_program_quietly(tmp_path, lines):
+    process = start(tmp_path, "-m", "experiment=quickstart", "seed=range(200)", "plan=true")
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
 
 
 def test_a_run_on_an_exported_split_has_the_numbers_of_the_run_that_draws_it(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from daso.errors import Interrupted
 from daso.signals import StopRequest
 
-ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
+ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 
 
 @pytest.fixture
@@ -95,8 +95,20 @@ def test_sigterm_requeues_only_what_slurm_does_not_end_itself(queued, slurm_says
     assert queued == again
 
 
-def test_an_interrupt_by_hand_requeues_nothing(queued):
-    stopped_by(signal.SIGINT)
+def test_the_end_of_a_terminal_is_nothing_to_a_run_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop() is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_by_hand_requeues_nothing(queued, signum):
+    stopped_by(signum)
     assert queued == []
 
 

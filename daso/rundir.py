@@ -41,7 +41,7 @@ class RunDir:
         self.key = run_key
         self.path = self.root / run_key
         self.resolved = self.path / "resolved.yaml"  # the resolved configuration
-        self.card = self.path / "run.json"  # {"name", "tags", "steps", "device", "compile"}: how others show the run
+        self.card = self.path / "run.json"  # {"name", "tags", "steps", "forced", "device", "compile"}: for others
         self.splits = self.path / "splits.npz"
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"

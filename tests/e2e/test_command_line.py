@@ -1,5 +1,6 @@
 """The real command line, in processes of its own."""
 
+import fcntl
 import os
 import pty
 import signal
@@ -97,6 +98,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
 @pytest.mark.parametrize("lines", [0, 1])
 def test_a_reader_that_has_enough_ends_the_program_quietly(tmp_path, lines):
     process = start(tmp_path, "-m", "experiment=quickstart", "seed=range(200)", "plan=true")
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)  # less than the plan, which thus waits for the reader
     for _ in range(lines):
         process.stdout.readline()
     process.stdout.close()

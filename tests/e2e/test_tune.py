@@ -68,7 +68,7 @@ def test_a_killed_study_goes_on_and_repeats_no_trial(tmp_path):
 def test_the_figures_of_a_study_land_in_the_mlflow_run_above_its_runs(tmp_path):
     from mlflow.tracking import MlflowClient
 
-    code, out = finish(start(tmp_path, "tune.n_trials=2"))
+    code, out = finish(start(tmp_path, "tune.n_trials=2", "tune.seeds=[0]"))
     assert code == 0, out
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (experiment,) = [found for found in client.search_experiments() if found.name == "daso"]

@@ -49,13 +49,13 @@ def alone(storage: str, name: str, open_study: Callable[[], optuna.Study]) -> It
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     lock = FileLock(database.with_name(f".{database.name}.{digest}.lock"))
     try:
-        lock.acquire(timeout=PATIENCE)
+        held = lock.acquire(timeout=PATIENCE)
     except Timeout:
         raise taken(name, "another process") from None
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         raise UserError(f"tune.storage={storage} cannot be used: {why}.") from error
-    with lock:
+    with held:
         yield open_study()
 
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 import yaml
 
-from daso.errors import Interrupted, RunFailed
+from daso.errors import Interrupted, RunFailed, UserError
 from daso.signals import StopRequest
 from hydra_plugins.daso_study import _owner
 
@@ -118,6 +118,17 @@ def test_a_study_is_searched_by_one_process_whatever_its_folder(search, trials, 
     code, _, _, jobs = search(f"tune.storage='{database}'", "tune.n_trials=1", "out_root=elsewhere")
     assert (code, len(jobs)) == (0, 1)
     assert states(trials(storage=database)) == ["FAIL", "COMPLETE"]
+
+
+def test_a_study_that_could_not_be_opened_is_free_again(tmp_path):
+    def broken():
+        raise UserError("broken")
+
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    with pytest.raises(UserError, match="broken") as kept, _owner.alone(storage, "quickstart", broken):
+        pass
+    with _owner.alone(storage, "quickstart", lambda: "open") as study:  # while the error still holds its frames
+        assert (study, str(kept.value)) == ("open", "broken")
 
 
 def test_a_study_whose_owner_fell_silent_is_taken_over(search, trials, database):

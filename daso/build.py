@@ -253,12 +253,11 @@ def data_of(config: Config) -> tuple[Arrays, Split]:
     estimates = config.protocol.name == "estimate"
     arrays = load(config.dataset)
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
-    with_unlabeled = estimates or not isinstance(config.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
     labels = np.asarray(arrays.train_y)
     if config.dataset.splits:
-        split = index_files.fitting(index_files.imported(config), config, labels, with_unlabeled, extra)
+        split = index_files.fitting(index_files.imported(config), config, labels, extra)
     else:
-        split = make_split(labels, config.dataset, config.imb, config.seed, with_unlabeled, extra)
+        split = make_split(labels, config.dataset, config.imb, config.seed, config.reads_unlabeled, extra)
     if estimates:
         split = hold_out(split, labels, config.dataset.num_classes, config.protocol.holdout)
     return arrays, split

@@ -5,15 +5,15 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from daso.errors import UserError
-from daso.schema import DIST, Config, Schedule, SupervisedAlgorithm
+from daso.schema import DIST, Config, Schedule
 
 # What no single node can tell: key -> who reads it, or nobody reads it here (empty)
 READ_BY: dict[str, Callable[[Config], str]] = {
     "optim.milestones": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
     "optim.gamma": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
     "optim.cosine_ratio": lambda config: _unless(config.optim.schedule is Schedule.cosine, "optim.schedule=cosine"),
-    "optim.ema_decay": lambda config: _unless(not _labels_only(config), "a learner of unlabeled images"),
-    "train.mu": lambda config: _unless(not _labels_only(config), "a learner of unlabeled images"),
+    "optim.ema_decay": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
+    "train.mu": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
     "daso.t_dist": lambda config: _unless(config.daso.blend == DIST, "daso.blend=dist"),
 }
 
@@ -69,10 +69,6 @@ def reader_of(config: Config, key: str) -> str:
     if only is not None and option not in only:
         return " or ".join(f"{name}={reader}" for reader in only)
     return READ_BY[key](config) if key in READ_BY else ""
-
-
-def _labels_only(config: Config) -> bool:
-    return isinstance(config.algorithm, SupervisedAlgorithm) and config.protocol.name != "estimate"
 
 
 def _unless(is_read: bool, reader: str) -> str:

@@ -70,8 +70,8 @@ def imported(config: Config) -> Split:
     """The split that `dataset.splits` holds for a configuration.
 
     Raises:
-        UserError: as `folder_of` and `read`; the files belong to another data set, or `dataset.num_valid` is not the
-            number of their validation images.
+        UserError: as `folder_of` and `read`; the files belong to another data set or hold no unlabeled images for a
+            learner of these, or `dataset.num_valid` is not the number of their validation images.
     """
     dataset = config.dataset
     folder = folder_of(config)
@@ -81,6 +81,8 @@ def imported(config: Config) -> Split:
     held = len(split.valid)
     right = f"the validation set is the {held} rows of valid.txt in {folder}, so {held}"
     require(dataset.num_valid == held, "dataset.num_valid", dataset.num_valid, right)
+    right = f"algorithm={config.algorithm.name} needs unlabeled images, and unlabeled.txt holds none"
+    require(len(split.unlabeled) > 0 or not config.reads_unlabeled, "dataset.splits", dataset.splits, right)
     pairs = combinations(("labeled", "valid") if dataset.unknown_unlabeled else PARTS, 2)
     for one, other in pairs:
         common = np.intersect1d(getattr(split, one), getattr(split, other))
@@ -89,13 +91,12 @@ def imported(config: Config) -> Split:
     return split
 
 
-def fitting(split: Split, config: Config, train_y: npt.NDArray[np.int64], with_unlabeled: bool, n_extra: int) -> Split:
+def fitting(split: Split, config: Config, train_y: npt.NDArray[np.int64], n_extra: int) -> Split:
     """The part of an imported split that a run trains on.
 
     Args:
         split: from `imported`.
         train_y: [N] labels of the training images.
-        with_unlabeled: False empties `unlabeled`, True asks for some.
         n_extra: images of the data set's own unlabeled set, 0 if it has none.
 
     Raises:
@@ -109,11 +110,7 @@ def fitting(split: Split, config: Config, train_y: npt.NDArray[np.int64], with_u
         require(not len(wrong), "dataset.splits", value, right)
     counts = np.bincount(train_y[split.labeled], minlength=config.dataset.num_classes)
     require(counts.min() > 0, "dataset.splits", value, f"labeled.txt holds no image of class {counts.argmin()}")
-    if not with_unlabeled:
-        return split._replace(unlabeled=split.unlabeled[:0])
-    right = f"algorithm={config.algorithm.name} needs unlabeled images, and unlabeled.txt holds none"
-    require(len(split.unlabeled) > 0, "dataset.splits", value, right)
-    return split
+    return split if config.reads_unlabeled else split._replace(unlabeled=split.unlabeled[:0])
 
 
 def remarks(config: Config, split: Split, counts: Sequence[int]) -> list[str]:

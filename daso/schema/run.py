@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from daso.schema.base import NOT_SCIENCE, require
 from daso.schema.data import DatasetConfig, ImbalanceConfig
-from daso.schema.learners import AlgorithmConfig
+from daso.schema.learners import AlgorithmConfig, RetrainAlgorithm, SupervisedAlgorithm
 from daso.schema.protocol import ProtocolConfig, SamplerConfig
 from daso.schema.slots import (
     AbcConfig,
@@ -57,6 +57,12 @@ class Config:
     def phase_steps(self) -> int:
         """Steps of a phase of the run, or of the shortest one."""
         return self.train.steps // (1 if self.protocol.phases == "none" else self.protocol.generations)
+
+    @property
+    def reads_unlabeled(self) -> bool:
+        """Whether the run reads unlabeled images."""
+        learns_from_labels = isinstance(self.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
+        return self.protocol.name == "estimate" or not learns_from_labels
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")

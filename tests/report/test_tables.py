@@ -102,6 +102,7 @@ def test_runs_on_imported_splits_are_counted_where_their_folder_is_named(tmp_pat
         folder = tmp_path / "theirs" / f"seed{seed}"
         folder.mkdir(parents=True)
         (folder / "labeled.txt").write_text(f"{seed}\n")
+        (folder / "unlabeled.txt").write_text(f"{seed + 3}\n")
     imported = (*FIXMATCH, "dataset.splits=theirs", "dataset.num_valid=0")
     three(tmp_path / "runs", imported, (70.0, 72.0, 74.0))
     three(tmp_path / "runs", (*FIXMATCH, "dataset.num_valid=0"), (60.0, 61.0, 62.0))

@@ -160,6 +160,7 @@ def collected(parts, step, rows):
         out[f"{tag}_buffer_samples"] = sample(moments, 16)
     momenta = [parts.optimizer.state[p]["momentum_buffer"] for _, _, p in parameters_in_order(parts.nets.student)]
     out["mom_norm"] = np.array([m.norm() for m in momenta])
+    out["p_data"] = np.array(parts.counts) / sum(parts.counts)
     out["hist_in_force"] = np.array([h.tolist() for h in step.hists])
     remembering = getattr(parts.learner, "prototypes", getattr(parts.slots.semantic, "prototypes", None))
     if remembering is not None:

@@ -33,5 +33,5 @@ class FixMatch(Learner):
             "cls": slots.supervised(z_l, batch.y, flags),
             "cons": cross_entropy(z_s, target.label, weight=slots.confident(target, self.threshold)),
         }
-        losses |= slots.aux(nets, feats, batch, target, noise, clock, flags)
+        losses.update(slots.aux(nets, feats, batch, target, noise, clock, flags))
         return Outcome(losses, z_l.detach(), target)

@@ -45,5 +45,5 @@ class MeanTeacher(Learner):
             "cls": slots.supervised(z_l, batch.y, flags),
             "cons": ramped(self.config.cons_weight * cons, clock, self.config),
         }
-        losses |= slots.aux(nets, Feats(f[: sizes[0]], feats_t, None), batch, target, noise, clock, flags)
+        losses.update(slots.aux(nets, Feats(f[: sizes[0]], feats_t, None), batch, target, noise, clock, flags))
         return Outcome(losses, z_l.detach(), target)

@@ -48,5 +48,5 @@ class MixMatch(Learner):
             "cls": cross_entropy(z[:size], q[:size]),
             "cons": ramped(self.config.cons_weight * cons, clock, self.config),
         }
-        losses |= slots.aux(nets, Feats(None, feats[0], None), batch, target, noise, clock, flags)
+        losses.update(slots.aux(nets, Feats(None, feats[0], None), batch, target, noise, clock, flags))
         return Outcome(losses, z[:size].detach(), target)

@@ -36,5 +36,5 @@ class PseudoLabel(Learner):
             "cls": slots.supervised(z_l, batch.y, flags),
             "cons": ramped(self.config.cons_weight * cons, clock, self.config),
         }
-        losses |= slots.aux(nets, Feats(feats_l, feats_w, None), batch, target, noise, clock, flags)
+        losses.update(slots.aux(nets, Feats(feats_l, feats_w, None), batch, target, noise, clock, flags))
         return Outcome(losses, z_l.detach(), target)

@@ -64,7 +64,7 @@ class ReMixMatch(Learner):
             "kl": ramped(config.kl_weight * kl, clock, config),
             "rot": config.rot_weight * rot,
         }
-        losses |= slots.aux(nets, Feats(None, f_w, f_s), batch, target, noise, clock, flags)
+        losses.update(slots.aux(nets, Feats(None, f_w, f_s), batch, target, noise, clock, flags))
         return Outcome(losses, z[:size].detach(), target)
 
 

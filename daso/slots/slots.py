@@ -101,7 +101,7 @@ class Slots(nn.Module):
             return p if self.semantic is None else self.semantic.blend(p, feats_w, flags)[0]
 
         for extra in self.extras:
-            losses = losses | extra(nets, feats, batch, target, noise, clock, flags, blend)
+            losses.update(extra(nets, feats, batch, target, noise, clock, flags, blend))
         return losses
 
     def draws(self, sizes: Sizes) -> dict[str, Draw]:

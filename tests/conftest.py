@@ -4,6 +4,12 @@ import signal
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples in every run, however busy the machine; --hypothesis-profile=explore looks for others.
+settings.register_profile("suite", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.load_profile("suite")
 
 # A shell starts background commands with Ctrl-C ignored, and processes inherit that; tests send it to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -42,7 +42,7 @@ MISTAKES = [
     (["out_root=Übung"], ["out_root=Übung", "letters beyond a-z into quotes"]),
     (["--foo"], ["--foo", "--hydra-help"]),
     (["seed=1", "-m", "seed=0,1"], ["seed=0,1", "flags stand before key=value"]),
-    (["--cfg", "jobs"], ["jobs", "'job', 'hydra', 'all'"]),
+    (["--cfg", "jobs"], ["'jobs'", "choose from"]),
     (["~daso"], ["daso has no value"]),
     (["imb.n1=???"], ["imb.n1"]),
     (["train.steps=1e3"], ["train.steps=1e3", "a whole number, such as 1000"]),

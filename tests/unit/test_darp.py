@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import newton
 
@@ -27,7 +27,6 @@ def call(darp, step, p, idx):
     return darp(p, idx, toy.clock(step), Flags(**darp.flags(step)))
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     classes=st.integers(2, 12),
     rows=st.integers(150, 400),

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daso.nn import ema
@@ -24,7 +24,6 @@ def moved(seed: int = 1) -> Net:
     return made
 
 
-@settings(max_examples=30, deadline=None)
 @given(step=st.integers(0, 10**6), limit=st.floats(0, 0.9999))
 def test_decay_is_the_smaller_of_ramp_and_limit(step: int, limit: float) -> None:
     assert float(ema.ema_decay(torch.tensor(step), limit)) == pytest.approx(min(step / (step + 1), limit), abs=1e-15)

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daso.errors import UserError
@@ -70,7 +70,6 @@ def test_times_strictly_increase_even_if_the_clock_stands_or_goes_back(tmp_path)
     assert [row[TIME] for row in read(tmp_path / "m")] == [5.0, 5.001, 5.002, 6.0]
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.sets(STEP_EVENT, max_size=12), st.integers(-1, 51))
 def test_truncate_keeps_exactly_the_rows_up_to_the_checkpoint(tmp_path_factory, rows, step):
     path = tmp_path_factory.mktemp("j") / "m"
@@ -90,7 +89,6 @@ def test_dropped_rows_may_be_written_again(tmp_path):
     assert keys(tmp_path / "m") == [(1, "train"), (2, "train")]
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_file_cut_anywhere_reads_as_its_whole_rows_and_can_be_continued(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("j") / "m"

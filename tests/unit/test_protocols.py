@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from daso.build import build, data_of
@@ -25,7 +25,6 @@ COUNTS = torch.tensor([27, 8, 1])
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
 def test_generations_tile_the_run(steps, generations):
     generations = min(steps, generations)
     protocol = Crest(steps, generations, COUNTS, 0, 3.0)
@@ -137,7 +136,6 @@ def test_the_average_starts_over_with_a_generation(tmp_path):
 
 
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=6), st.integers(0, 40), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
 def test_of_each_class_the_most_confident_share_is_taken(counts, n, seed):
     counts = np.array(sorted(counts, reverse=True))
     p = np.random.RandomState(seed).dirichlet(np.ones(len(counts)), n).astype(np.float32)
@@ -145,8 +143,9 @@ def test_of_each_class_the_most_confident_share_is_taken(counts, n, seed):
     at = 0
     for k in range(len(counts)):
         mine = [i for i in range(n) if p[i].argmax() == k]
-        rate = (np.float32(counts[-1 - k]) / np.float32(counts[0])) ** np.float32(1 / 3)
-        taken = int(rate * np.float32(len(mine)))
+        share = (counts[-1 - k] / counts[0]) ** (1 / 3) * len(mine)
+        assume(share in (0, len(mine)) or abs(share - round(share)) > 1e-4)  # else it is for float32 to decide
+        taken = int(share)
         best = sorted(mine, key=lambda i: -p[i, k])[:taken]
         assert rows[at : at + taken].tolist() == best
         assert (labels[at : at + taken] == k).all()

@@ -3,7 +3,7 @@ from collections import deque
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daso.slots.prototypes import Prototypes, add_grouped, add_in_order
@@ -14,7 +14,6 @@ def push_queues(queues, feats, y):
         queues[c].append(f)
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_means_are_those_of_first_in_first_out_queues(data):
     classes = data.draw(st.integers(1, 4))

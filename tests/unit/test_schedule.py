@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daso.schema import OptimConfig, Schedule
@@ -33,7 +33,6 @@ def test_warmup_starts_at_exactly_zero_and_ends_at_its_fraction() -> None:
     assert rates == pytest.approx([0.1 * t / 25 for t in range(26)], rel=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
 @given(schedule=st.sampled_from(list(Schedule)), steps=st.integers(1, 10**6), data=st.data())
 def test_factor_stays_between_zero_and_one(schedule: Schedule, steps: int, data: st.DataObject) -> None:
     step = data.draw(st.integers(0, steps - 1))

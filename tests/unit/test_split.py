@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from daso.data.sizes import check_sizes, class_counts
@@ -53,7 +53,6 @@ def possible_settings(draw):
     return data, imb(n1, m1, gamma_l, gamma_u), draw(st.integers(0, 2**32 - 1))
 
 
-@settings(max_examples=40, deadline=None)
 @given(possible_settings())
 def test_every_class_gets_the_images_of_the_formula(case):
     data, sizes, seed = case
@@ -65,7 +64,6 @@ def test_every_class_gets_the_images_of_the_formula(case):
     assert per_class[2] == [data.num_valid // data.num_classes] * data.num_classes
 
 
-@settings(max_examples=40, deadline=None)
 @given(possible_settings())
 def test_no_image_is_in_two_sets(case):
     data, sizes, seed = case
@@ -74,7 +72,6 @@ def test_no_image_is_in_two_sets(case):
     assert len(np.unique(everything)) == len(everything)
 
 
-@settings(max_examples=20, deadline=None)
 @given(possible_settings())
 def test_labeled_set_is_the_same_without_unlabeled_data(case):
     data, sizes, seed = case

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daso.data.streams import Stream, class_aware_round, permutation_round
@@ -17,7 +17,6 @@ def laid_out(n, rounds):
     return torch.cat([torch.randperm(n, generator=keyed(number)) for number in range(rounds)])
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 50), st.integers(0, 10))
 def test_a_step_reads_its_slice_of_the_rounds_laid_end_to_end(n, batch, step):
     rows = Stream(keyed, permutation_round(n)).rows(step, batch)

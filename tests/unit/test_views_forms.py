@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daso.data.views import Views, ViewSpec, draw
@@ -24,7 +24,6 @@ def images_of(n: int, spec: ViewSpec, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.RandomState(seed).randint(0, 256, shape).astype(np.uint8))
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), n=st.integers(1, 40), size=st.sampled_from([4, 8, 28, 32]),
        resolution=st.sampled_from([8, 32]), channels=st.sampled_from([1, 3]), view=st.sampled_from(list(View)))  # fmt: skip
 def test_grouped_and_static_give_the_same_bytes(

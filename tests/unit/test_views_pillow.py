@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -61,7 +61,6 @@ def test_every_operation_level_and_sign_under_a_cutout_equals_pillow(size: int, 
         assert_array_equal(views.augment(images, View.STRONG, draws), expected, f"picture {kind}")
 
 
-@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), size=st.sampled_from(SIZES), channels=st.sampled_from([1, 3]),
        view=st.sampled_from(list(View)), form=st.sampled_from(["grouped", "static"]))  # fmt: skip
 def test_any_draw_of_any_view_equals_pillow(seed: int, size: int, channels: int, view: View, form: str) -> None:
@@ -71,7 +70,6 @@ def test_any_draw_of_any_view_equals_pillow(seed: int, size: int, channels: int,
     assert_array_equal(Views(spec, form).augment(images, view, draws), pillow(images, view, draws, spec))
 
 
-@settings(max_examples=15, deadline=None)
 @given(size=st.integers(2, 100), resolution=st.integers(2, 100), seed=st.integers(0, 1000))
 def test_resizing_equals_pillow_at_any_scale(size: int, resolution: int, seed: int) -> None:
     image = np.random.RandomState(seed).randint(0, 256, (size, size)).astype(np.uint8)

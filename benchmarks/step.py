@@ -46,7 +46,7 @@ from daso.train.optimizer import build_optimizer, set_lr
 from daso.train.schedule import learning_rate
 from daso.types import Batch, View
 
-BATCH = {"wrn28_2": 32, "wrn10_1": 64}  # labeled images a step
+BATCH = 64  # labeled images a step
 GOALS = {("wrn28_2", "fp32"): 1.25, ("wrn28_2", "bf16"): 2.2, ("wrn10_1", "fp32"): 1.7, ("wrn10_1", "bf16"): 2.7}
 CLASSES, MU, WARMUP = 10, 2, 2  # WARMUP: steps of DASO's warm-up and of its histogram period
 OPTIM = OptimConfig("sgd", 0.03, Schedule.constant)
@@ -306,11 +306,13 @@ class NoPrototypes(nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=BATCH, default="wrn28_2")
-    parser.add_argument("--batch", type=int, help="labeled images a step; twice as many unlabeled ones, two views each")
+    parser.add_argument("--model", choices=("wrn28_2", "wrn10_1"), default="wrn28_2")
+    parser.add_argument(
+        "--batch", type=int, default=BATCH, help="labeled images a step; twice as many unlabeled ones, two views each"
+    )
     parser.add_argument("--reps", type=int, default=7)
     args = parser.parse_args()
-    batch = args.batch or BATCH[args.model]
+    batch = args.batch
     configure_torch(make_config(args.model, batch, Precision.fp32), CPU)
     record: dict[str, object] = {
         "benchmark": "step", "model": args.model, "batch": [batch, MU * batch, MU * batch], "reps": args.reps,

@@ -22,7 +22,7 @@ OURS = {
     "remixmatch_daso": ("algorithm=remixmatch_daso", *DASO),
 }
 DRAWS = ("draw_beta", "draw_perm", "draw_rot")
-UNSEEN = {"n_params", "params_first", "param_names", "config_json", *DRAWS}  # inputs; `test_wrn.py` holds the names
+UNSEEN = {"n_params", "params_first", "param_names", "config_json", *DRAWS}  # what the runs start from
 UNSEEN |= {"losses_f32", "eval_logits_f32", "max_abs_f32_f64_loss_gap"}
 
 pytestmark = pytest.mark.usefixtures("one_thread")

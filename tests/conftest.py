@@ -7,7 +7,7 @@ import torch
 from hypothesis import settings
 
 # The same examples in every run, however busy the machine; --hypothesis-profile=explore looks for others.
-settings.register_profile("suite", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True)
 settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("suite")
 

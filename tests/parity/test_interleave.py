@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daso.learners.mixing import interleave
@@ -22,6 +22,7 @@ def test_interleaved_chunks(n, size):
     np.testing.assert_array_equal(torch.stack(interleave(chunks(n, size))), V[f"interleave_n{n}_b{size}"])
 
 
+@settings(max_examples=100)
 @given(n=st.integers(1, 6), size=st.integers(1, 12))
 def test_interleaving_is_its_own_inverse(n, size):
     assert torch.equal(torch.stack(interleave(interleave(chunks(n, size)))), torch.stack(chunks(n, size)))

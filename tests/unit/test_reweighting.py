@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daso.build import build_labeled_loss
@@ -41,6 +41,7 @@ def test_the_weights_begin_at_a_fraction_of_the_phase(option, overrides, first):
     assert slot.flags(max(first - 1, 0)) == {"deferred": first == 0}
 
 
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 5000), min_size=2, max_size=20), st.sampled_from([0.0, 0.9, 0.999, 1.0]))
 def test_class_weights_have_mean_one_and_never_favour_the_larger_class(counts, beta):
     weights = class_weights(torch.tensor(counts), beta)
@@ -49,6 +50,7 @@ def test_class_weights_have_mean_one_and_never_favour_the_larger_class(counts, b
     assert (weights[order].diff() <= 1e-12).all()
 
 
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 5000), min_size=2, max_size=20))
 def test_the_rarest_class_has_the_largest_margin(counts):
     found = margins(torch.tensor(counts), 0.5)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from daso.nn.net import Net
-from daso.nn.wrn import WideResNet
+from daso.nn.wrn import WideResNet, pool
 from tests.golden_fill import fill
 
 
@@ -138,6 +138,17 @@ def test_both_memory_formats_compute_the_same_step() -> None:
         F.cross_entropy(net.predict(batch), y).backward()
     for (name, a), b in zip(plain.named_parameters(), last.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_pooling_is_the_mean_and_its_gradient_keeps_the_layout_of_the_image() -> None:
+    x = images().contiguous(memory_format=torch.channels_last).requires_grad_()
+    features = pool(x)
+    assert torch.equal(features, x.mean((2, 3)))
+    received: list[torch.Tensor] = []
+    doubled = x * 2
+    doubled.register_hook(received.append)
+    pool(doubled).sum().backward()
+    assert received[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_no_forward_changes_its_input() -> None:

@@ -1,8 +1,9 @@
 """The per-image Pillow data path, as the public code of the paper family does it: the baseline of `augment.py`.
 
-One image at a time: flip, reflect-padded crop, RandAugment and Cutout with Pillow, then tensor conversion and
-normalisation with torchvision, in `Dataset.__getitem__` behind a `DataLoader`.
-Draws may be handed in (to compare bytes) or are made per image from Python's and NumPy's generators (to measure time).
+One image at a time: stored as float32 and cast back at every access; flip and reflect-padded crop by torchvision,
+RandAugment and Cutout by Pillow, tensor conversion and normalisation by torchvision, in `Dataset.__getitem__` behind a
+`DataLoader`. That is what is timed, each image's random numbers being drawn by torchvision, Python and NumPy.
+To compare bytes, `augment` does the same with random numbers that are handed in.
 """
 
 import random
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms import functional as F
+from torchvision import transforms as T
 
 from daso.data.views import Draws, ViewSpec
 from daso.types import View
@@ -35,18 +36,16 @@ class Row(NamedTuple):
 
 
 def random_row(view: View, spec: ViewSpec) -> Row:
-    """Draw for one image, number by number."""
-    flip = spec.flip and random.random() < 0.5
-    crop = (random.randint(0, 2 * spec.crop_pad), random.randint(0, 2 * spec.crop_pad))
+    """Draw for RandAugment and Cutout of one image, number by number."""
     if view not in STRONG:
-        return Row(flip, crop, (), None)
+        return Row(False, (0, 0), (), None)
     ops = []
     for op in random.choices(range(len(OPS)), k=2):
         applied = random.random() <= 0.5
         ops.append((op if applied else -1, int(np.random.randint(1, 10)), -1 if random.random() < 0.5 else 1))
     side = spec.resolution if view is View.STRONG_LAST else spec.size
     centre = (float(np.random.uniform(0, side)), float(np.random.uniform(0, side))) if spec.cutout else None
-    return Row(flip, crop, tuple(ops), centre)
+    return Row(False, (0, 0), tuple(ops), centre)
 
 
 def per_image(draws: Draws, n: int) -> list[Row]:
@@ -107,46 +106,52 @@ def crop(image: Image.Image, offset: tuple[int, int], pad: int) -> Image.Image:
 
 
 def augment(image: Image.Image, view: View, row: Row, spec: ViewSpec) -> Image.Image:
-    """One image through one view, up to the conversion to a tensor."""
+    """One image through one view, up to the conversion to a tensor, by random numbers that are handed in."""
+    if view is not View.IDENTITY:
+        if row.flip:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = crop(image, row.crop, spec.crop_pad)
+    return after_crop(image, view, row, spec)
 
-    def strong(image: Image.Image) -> Image.Image:
-        for op, level, sign in row.ops:
-            if op >= 0:
-                image = apply_op(image, op, level, sign)
-        return cutout(image, row.cutout, spec.cutout) if row.cutout else image
 
-    def resize(image: Image.Image) -> Image.Image:
-        side = spec.resolution
-        return image if side == image.size[0] else image.resize((side, side), Image.Resampling.BILINEAR)
-
-    if view is View.IDENTITY:
-        return resize(image)
-    if row.flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    image = crop(image, row.crop, spec.crop_pad)
+def after_crop(image: Image.Image, view: View, row: Row, spec: ViewSpec) -> Image.Image:
+    """RandAugment and Cutout, before or after the change of size, as the view has it."""
     if view is View.STRONG:
-        image = strong(image)
-    image = resize(image)
-    return strong(image) if view is View.STRONG_LAST else image
+        image = strong(image, row, spec)
+    if spec.resolution != image.size[0]:
+        image = image.resize((spec.resolution, spec.resolution), Image.Resampling.BILINEAR)
+    return strong(image, row, spec) if view is View.STRONG_LAST else image
+
+
+def strong(image: Image.Image, row: Row, spec: ViewSpec) -> Image.Image:
+    """RandAugment and Cutout."""
+    for op, level, sign in row.ops:
+        if op >= 0:
+            image = apply_op(image, op, level, sign)
+    return cutout(image, row.cutout, spec.cutout) if row.cutout else image
 
 
 class Images(Dataset[tuple[Tensor, ...]]):
-    """uint8 images [N,H,W,3] (or [N,H,W]) with labels; an item is its views, the label and the index."""
+    """Images [N,H,W,3] (or [N,H,W]) of 0..255 with labels; an item is its views, the label and the index."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, views: tuple[View, ...], spec: ViewSpec) -> None:
-        self.images, self.labels, self.views, self.spec = images, labels, views, spec
+        self.images, self.labels, self.views, self.spec = images.astype(np.float32), labels, views, spec
+        moves: list[object] = [T.RandomHorizontalFlip()] if spec.flip else []
+        moves.append(T.RandomCrop(spec.size, padding=spec.crop_pad, padding_mode="reflect"))
+        self.move, self.normalize = T.Compose(moves), T.Compose([T.ToTensor(), T.Normalize(spec.mean, spec.std)])
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[object, ...]:
-        image = Image.fromarray(self.images[index])
+        image = Image.fromarray(self.images[index].astype(np.uint8))
         return (*(self.transform(image, view) for view in self.views), int(self.labels[index]), index)
 
     def transform(self, image: Image.Image, view: View) -> Tensor:
-        row = random_row(view, self.spec)
-        tensor = F.to_tensor(augment(image, view, row, self.spec))
-        return F.normalize(tensor, self.spec.mean, self.spec.std)
+        if view is not View.IDENTITY:
+            image = self.move(image)
+        tensor: Tensor = self.normalize(after_crop(image, view, random_row(view, self.spec), self.spec))
+        return tensor
 
 
 class Order(Sampler[int]):

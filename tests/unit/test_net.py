@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from daso.nn.net import Net
-from daso.nn.wrn import WideResNet, pool
+from daso.nn.wrn import WideResNet, pool, rectify
 from tests.golden_fill import fill
 
 
@@ -140,15 +140,20 @@ def test_both_memory_formats_compute_the_same_step() -> None:
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12, msg=name)
 
 
-def test_pooling_is_the_mean_and_its_gradient_keeps_the_layout_of_the_image() -> None:
-    x = images().contiguous(memory_format=torch.channels_last).requires_grad_()
-    features = pool(x)
-    assert torch.equal(features, x.mean((2, 3)))
+@pytest.mark.parametrize(
+    ("layout", "other"),
+    [(torch.channels_last, torch.contiguous_format), (torch.contiguous_format, torch.channels_last)],
+)
+def test_pooling_is_the_mean_and_its_gradient_does_not_lie_in_the_other_layout(
+    layout: torch.memory_format, other: torch.memory_format
+) -> None:
+    x = images(channels=8).contiguous(memory_format=layout).requires_grad_()
+    assert torch.equal(pool(x), x.mean((2, 3)))
     received: list[torch.Tensor] = []
-    doubled = x * 2
-    doubled.register_hook(received.append)
-    pool(doubled).sum().backward()
-    assert received[0].is_contiguous(memory_format=torch.channels_last)
+    rectified = rectify(x * 2)
+    rectified.register_hook(received.append)
+    pool(rectified).sum().backward()
+    assert not received[0].is_contiguous(memory_format=other)
 
 
 def test_no_forward_changes_its_input() -> None:

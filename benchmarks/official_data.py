@@ -26,35 +26,42 @@ OPS = (
 STRONG = (View.STRONG, View.STRONG_LAST)
 
 
+class Strong(NamedTuple):
+    """The random numbers of RandAugment and Cutout for one image."""
+
+    ops: tuple[tuple[int, int, int], ...] = ()  # (index in OPS or -1, level, sign)
+    cutout: tuple[float, float] | None = None  # centre x, y
+
+
 class Row(NamedTuple):
-    """The random numbers of one image."""
+    """All random numbers of one image."""
 
     flip: bool
     crop: tuple[int, int]  # row, column of the window in the padded image
-    ops: tuple[tuple[int, int, int], ...]  # (index in OPS or -1, level, sign)
-    cutout: tuple[float, float] | None  # centre x, y
+    strong: Strong
 
 
-def random_row(view: View, spec: ViewSpec) -> Row:
+def random_strong(view: View, spec: ViewSpec) -> Strong:
     """Draw for RandAugment and Cutout of one image, number by number."""
     if view not in STRONG:
-        return Row(False, (0, 0), (), None)
+        return Strong()
     ops = []
     for op in random.choices(range(len(OPS)), k=2):
         applied = random.random() <= 0.5
         ops.append((op if applied else -1, int(np.random.randint(1, 10)), -1 if random.random() < 0.5 else 1))
     side = spec.resolution if view is View.STRONG_LAST else spec.size
     centre = (float(np.random.uniform(0, side)), float(np.random.uniform(0, side))) if spec.cutout else None
-    return Row(False, (0, 0), tuple(ops), centre)
+    return Strong(tuple(ops), centre)
 
 
 def per_image(draws: Draws, n: int) -> list[Row]:
     """The rows of `n` images from a batch of draws; images that the view draws nothing for get a row of nothing."""
     if not len(draws.flip):
-        return [Row(False, (0, 0), (), None)] * n
+        return [Row(False, (0, 0), Strong())] * n
     flip, crop, op, level, sign, centre = (t.tolist() for t in draws)
     return [
-        Row(flip[k], tuple(crop[k]), tuple(zip(op[k], level[k], sign[k])), tuple(centre[k]) or None) for k in range(n)
+        Row(flip[k], tuple(crop[k]), Strong(tuple(zip(op[k], level[k], sign[k])), tuple(centre[k]) or None))
+        for k in range(n)
     ]
 
 
@@ -111,24 +118,24 @@ def augment(image: Image.Image, view: View, row: Row, spec: ViewSpec) -> Image.I
         if row.flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         image = crop(image, row.crop, spec.crop_pad)
-    return after_crop(image, view, row, spec)
+    return after_crop(image, view, row.strong, spec)
 
 
-def after_crop(image: Image.Image, view: View, row: Row, spec: ViewSpec) -> Image.Image:
+def after_crop(image: Image.Image, view: View, draws: Strong, spec: ViewSpec) -> Image.Image:
     """RandAugment and Cutout, before or after the change of size, as the view has it."""
     if view is View.STRONG:
-        image = strong(image, row, spec)
+        image = strong(image, draws, spec)
     if spec.resolution != image.size[0]:
         image = image.resize((spec.resolution, spec.resolution), Image.Resampling.BILINEAR)
-    return strong(image, row, spec) if view is View.STRONG_LAST else image
+    return strong(image, draws, spec) if view is View.STRONG_LAST else image
 
 
-def strong(image: Image.Image, row: Row, spec: ViewSpec) -> Image.Image:
+def strong(image: Image.Image, draws: Strong, spec: ViewSpec) -> Image.Image:
     """RandAugment and Cutout."""
-    for op, level, sign in row.ops:
+    for op, level, sign in draws.ops:
         if op >= 0:
             image = apply_op(image, op, level, sign)
-    return cutout(image, row.cutout, spec.cutout) if row.cutout else image
+    return cutout(image, draws.cutout, spec.cutout) if draws.cutout else image
 
 
 class Images(Dataset[tuple[Tensor, ...]]):
@@ -150,7 +157,7 @@ class Images(Dataset[tuple[Tensor, ...]]):
     def transform(self, image: Image.Image, view: View) -> Tensor:
         if view is not View.IDENTITY:
             image = self.move(image)
-        tensor: Tensor = self.normalize(after_crop(image, view, random_row(view, self.spec), self.spec))
+        tensor: Tensor = self.normalize(after_crop(image, view, random_strong(view, self.spec), self.spec))
         return tensor
 
 

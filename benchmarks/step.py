@@ -331,7 +331,7 @@ def main() -> None:
 
     wall = time.perf_counter()
     rounds = [time_steps(args.model, batch, args.reps) for _ in range(args.rounds)]
-    spent = {name: [pair for spent in rounds for pair in spent[name]] for name in SIDES}
+    spent = {name: [pair for each in rounds for pair in each[name]] for name in SIDES}
     flops = flops_of_step(args.model, batch)
     peaks = {"fp32": matmul_peak(torch.float32), "bf16": matmul_peak(torch.bfloat16)}
     whole = {name: [sum(pair) for pair in pairs] for name, pairs in spent.items()}
@@ -357,8 +357,8 @@ def main() -> None:
         }
         if name.startswith("ours"):
             goal = GOALS[args.model, precision]
-            each = " ".join(f"{r:.2f}" for r in by_round)
-            print(f"{'':15}goal {goal}x {'reached' if ratio >= goal else 'missed'}; round by round {each}")
+            print(f"{'':15}goal {goal}x {'reached' if ratio >= goal else 'missed'}, in the rounds", end=" ")
+            print(*(f"{r:.2f}" for r in by_round))
 
     step = statistics.median(whole["ours fp32"])
     for classes in (10, 100):

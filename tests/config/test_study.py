@@ -145,7 +145,7 @@ def test_who_loses_a_study_stops(search, database):
         mine = optuna.load_study(study_name="quickstart", storage=database)
         mine.set_user_attr(_owner.OWNER, {"host": "h", "pid": 1, "token": "x", "beats": 1})
         with StopRequest() as stop:
-            for _ in range(50):
+            for _ in range(600):
                 if stop() is not None:
                     raise Interrupted(stop())
                 time.sleep(0.1)

@@ -22,11 +22,15 @@ CPU = torch.device("cpu")
 TOLERANCE = 1e-9  # relative, in float64, over ten steps
 
 
-def built(mode, *overrides):
-    config = config_of(
+def configured(mode, *overrides):
+    return config_of(
         "experiment=quickstart", "track=none", f"train.compile={mode}", "train.batch_size=4", "imb.gamma_u=10",
         "daso.warmup_steps=4", "daso.update_every=2", *overrides,
     )  # fmt: skip
+
+
+def built(mode, *overrides):
+    config = configured(mode, *overrides)
     return build(config, CPU, *data_of(config), dtype=torch.float64)
 
 
@@ -85,11 +89,13 @@ def test_compiled_views_give_the_plain_bytes(view):
 
 
 PROGRAM = """
-import json, sys, torch
+import json, os, sys, torch
 from daso.execution import configure_torch
-from tests.graph.test_compiled import CPU, built, losses
-parts = built("default", "out_root=" + sys.argv[1], "algorithm=supervised")
-configure_torch(parts.config, CPU)
+from tests.graph.test_compiled import CPU, built, configured, losses
+settings = "default", "out_root=" + sys.argv[1], "algorithm=supervised"
+os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)  # which Inductor sets at its import, and for its children
+configure_torch(configured(*settings), CPU)  # before anything asks Inductor for its cache, as a run does
+parts = built(*settings)
 losses(parts, 2)
 print(json.dumps(torch._dynamo.utils.counters["inductor"]))
 """

@@ -12,31 +12,32 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import hydra
 from omegaconf import DictConfig
 
-from daso import conf
-from daso.guard import guard
+from daso.command.guard import guard
+from daso.command.launch import launch
 from daso.schema import Config, Provenance
+from daso.settings.compose import register
 from daso.sweep.supervise import PATIENCE
 
-conf.register()
+register()
 
 
 def run(config: Config, provenance: Provenance) -> float:
     """The run itself, imported here so that --help and --cfg answer without it."""
-    from daso.app import run
+    from daso.run.start import run
 
     return run(config, provenance, PATIENCE if provenance.in_sweep else 5.0)
 
 
 def prepare() -> None:
     """What every run of a sweep needs, imported once before one is forked after the other."""
-    for name in ("daso.app", "matplotlib.figure", "torch._dynamo"):
+    for name in ("daso.run.start", "matplotlib.figure", "torch._dynamo"):
         import_module(name)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
     """One job."""
-    return conf.launch(cfg, run, prepare)
+    return launch(cfg, run, prepare)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ from step import matmul_peak
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from daso.conf import configuration
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.schema import Compile
+from daso.settings.compose import configuration
 from daso.train import evaluate
 from daso.train.capture import Captured, CudaGraphs
 from daso.train.loop import evaluated

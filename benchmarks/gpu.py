@@ -40,7 +40,7 @@ from gpu_run import (
 
 from daso.data.sources import Arrays
 from daso.data.split import Split
-from daso.execution import configure_torch
+from daso.machine.execution import configure_torch
 from daso.schema import Compile
 from daso.train.capture import CudaGraphs
 

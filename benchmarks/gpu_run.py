@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from daso.build import build
-from daso.conf import configuration
 from daso.data.sources import Arrays
 from daso.data.split import Split
-from daso.execution import configure_torch
+from daso.machine.execution import configure_torch
 from daso.nn import ema
+from daso.run.build import build
 from daso.schema import Compile, Config
+from daso.settings.compose import configuration
 from daso.train import evaluate
 from daso.train.capture import Captured, Graphs
 from daso.train.loop import Parts, evaluated, predictor, tallies

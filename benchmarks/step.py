@@ -30,16 +30,16 @@ from official_step import ListHistogram, ListQueue, OfficialStep, PlainNet, aver
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from daso.build import build
-from daso.conf import configuration
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.views import ViewSpec, draw
-from daso.execution import configure_torch
+from daso.machine.execution import configure_torch
 from daso.nn import ema
 from daso.nn.net import Net
 from daso.nn.wrn import WideResNet
+from daso.run.build import build
 from daso.schema import Config, DasoConfig, OptimConfig, Precision, Schedule
+from daso.settings.compose import configuration
 from daso.slots.daso import Daso
 from daso.slots.prototypes import Prototypes
 from daso.train.engine import make_clock

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 
-from daso.devices import parallel_jobs
+from daso.machine.devices import parallel_jobs
 from daso.track.jsonl import TIME, Row, read
 
 ROOT = Path(__file__).resolve().parents[1]

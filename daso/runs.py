@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from daso.errors import UserError
-from daso.rundir import RunDir, RunState, imbalance_name, method_name, read_json, run_name
+from daso.outputs.files import read_json
+from daso.outputs.naming import imbalance_name, method_name, run_name
+from daso.outputs.rundir import RunDir, RunState
 from daso.track.jsonl import tail
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads hundreds of files in a second

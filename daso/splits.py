@@ -18,7 +18,7 @@ import numpy as np
 from daso.data.index_files import MANIFEST, PARTS, read, setting_name, sha256
 from daso.data.split import Split, checksum
 from daso.errors import UserError
-from daso.rundir import read_json, replace_file, write_json
+from daso.outputs.files import read_json, replace_file, write_json
 from daso.schema import Config, require
 
 ORDER = {
@@ -122,7 +122,7 @@ def _check(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def _configure(overrides: Sequence[str]) -> Config:
-    from daso.conf import configuration
+    from daso.settings.compose import configuration
 
     return configuration(overrides)
 

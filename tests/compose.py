@@ -4,8 +4,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from daso import conf
 from daso.schema import Config, Provenance
+from daso.settings.compose import register, resolve
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 NOWHERE = Provenance(overrides=[], choices={}, in_sweep=False, warnings=[])
@@ -13,9 +13,9 @@ NOWHERE = Provenance(overrides=[], choices={}, in_sweep=False, warnings=[])
 
 def config_of(*overrides: str) -> Config:
     """What `python train.py <overrides>` would run."""
-    conf.register()
+    register()
     with initialize_config_dir(CONF, version_base="1.3"):
-        return conf.resolve(compose("config", list(overrides)))
+        return resolve(compose("config", list(overrides)))
 
 
 def tiny(*overrides: str) -> Config:

@@ -5,8 +5,8 @@ from functools import cache
 
 import torch
 
-from daso.build import build, data_of
 from daso.errors import Interrupted
+from daso.run.build import build, data_of
 from daso.schema import Config
 from daso.train.loop import State, train
 from tests.compose import config_of

@@ -5,7 +5,7 @@ Training is chaotic, so rounding grows along a run: step 0 is held to 1e-9, ever
 
 import numpy as np
 
-from daso.stages import own
+from daso.run.stages import own
 from tests import trajectory
 from tests.compose import config_of
 

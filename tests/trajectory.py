@@ -7,12 +7,12 @@ from contextlib import suppress
 import numpy as np
 import torch
 
-from daso.build import build
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.errors import Interrupted
 from daso.protocol.crest import Crest
 from daso.protocol.crt import Crt
+from daso.run.build import build
 from daso.schema.learners import Offer
 from daso.train import evaluate
 from daso.train.engine import Engine

@@ -12,10 +12,11 @@ from io import StringIO
 
 from hydra._internal.utils import get_args_parser
 
-from daso.callbacks import SweepReport
-from daso.conf import configuration, launch
+from daso.command.launch import launch
 from daso.errors import Interrupted, UserError
-from daso.mistakes import explain, refuse_no_choice
+from daso.settings.compose import configuration
+from daso.settings.mistakes import explain, refuse_no_choice
+from daso.sweep.callback import SweepReport
 
 ACTIONS = ("run", "multirun", "cfg", "info", "shell_completion")  # of which Hydra takes one at a time
 

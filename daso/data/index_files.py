@@ -17,7 +17,7 @@ import numpy.typing as npt
 from daso.data.sizes import class_counts
 from daso.data.split import Rows, Split
 from daso.errors import UserError
-from daso.rundir import read_json
+from daso.outputs.files import read_json
 from daso.schema import Config, require
 
 MANIFEST = "manifest.json"

@@ -1,21 +1,18 @@
 """A run's folder `<out_root>/<run_key>/`: what is in it, who works on it, and how far it is."""
 
-import json
-import math
 import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from daso.errors import UserError
+from daso.outputs.files import read_json, write_json
 
 
 class RunState(Enum):
@@ -157,76 +154,3 @@ class RunDir:
     def _who(self) -> str:
         holder = read_json(self._holder)
         return "another process" if holder is None else f"process {holder['pid']} on {holder['host']}"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` so that a kill or a full disk leaves the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically; numbers that are not finite become null."""
-    replace_file(path, (json.dumps(_nullify(value), indent=2, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no readable one."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def method_name(config: Mapping[str, Any]) -> str:
-    """The learner and the filled slots of a resolved configuration, e.g. `fixmatch_la_daso`."""
-    fixed = ("dataset", "imb", "algorithm", "model", "optim", "train", "track")
-    plain = ("none", "ce", "random")
-    nodes = [node for key, node in config.items() if key not in fixed and isinstance(node, Mapping)]
-    slots = [node["name"] for node in nodes if "name" in node]
-    return "_".join([config["algorithm"]["name"], *(name for name in slots if name not in plain)])
-
-
-def imbalance_name(imb: Mapping[str, Any]) -> str:
-    """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`."""
-    return f"N1={imb['n1']} gl={ratio(imb['gamma_l'])} gu={ratio(imb['gamma_u'])}"
-
-
-def run_name(config: Mapping[str, Any]) -> str:
-    """What a resolved configuration is called in tables: data set, method, imbalance, seed."""
-    parts = (config["dataset"]["name"], method_name(config), imbalance_name(config["imb"]), f"s{config['seed']}")
-    return " ".join(parts)
-
-
-def objective(summary: Mapping[str, Any]) -> float:
-    """What a sweep compares runs by: the paper's number on the validation set where there is one, else on the test
-    set."""
-    value = summary.get("valid/top1_median20", summary.get("test/top1_median20"))
-    return math.nan if value is None else float(value)
-
-
-def ratio(value: float | str) -> str:
-    """An imbalance in short: `100`, `1/100`, `unknown`."""
-    if isinstance(value, str):
-        return value
-    exact = Fraction(value).limit_denominator(10**6)
-    return f"1/{exact.denominator}" if exact.numerator == 1 and exact.denominator > 1 else f"{value:g}"
-
-
-def _nullify(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _nullify(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nullify(item) for item in value]
-    return value

@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from daso.errors import UserError
-from daso.report.published import Published, footnotes, numbers
+from daso.published.numbers import Published, footnotes, numbers
 
 TABLES = ("1", "2", "3", "5", "6", "7", "8", "11", "12", "13", "14", "15", "16", "17")
 """The paper's tables on CIFAR-10, CIFAR-100 and STL-10; Table 4 is Semi-Aves alone."""

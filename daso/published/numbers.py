@@ -1,4 +1,4 @@
-"""The published numbers, as the project's own data files hold them (`daso/report/data/`).
+"""The published numbers, as the project's own data files hold them (`daso/published/data/`).
 
 `published.csv`: every number of Tables 1-8 and 11-17, the averages printed in the figures, and USB's independent runs
 of the same methods; `figures.csv`: curves, bars and points of the figures; `footnotes.csv`: where the paper contradicts

@@ -21,11 +21,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from daso.errors import UserError
-from daso.mistakes import CONF
-from daso.report.cells import Overrides
+from daso.published.cells import Overrides
 from daso.report.collect import Run, collect
 from daso.report.table import Options, Table, check_options
 from daso.schema import Config
+from daso.settings.mistakes import CONF
 
 DEFAULTS: dict[str, Any] = {
     "table": "",
@@ -167,7 +167,7 @@ def make_table(name: str, runs: Sequence[Run], options: Options) -> Table:
 @cache
 def configure(overrides: Overrides) -> Config:
     """The configuration of a command line of `train.py`; Hydra is imported when there is one."""
-    from daso.conf import configuration
+    from daso.settings.compose import configuration
 
     return configuration(overrides)
 

@@ -10,9 +10,10 @@ from typing import Any, get_type_hints
 import yaml
 
 from daso.errors import UserError
-from daso.identity import science
-from daso.rundir import RunDir, read_json
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir
 from daso.schema import ALGORITHMS, AlgorithmConfig, Config
+from daso.settings.identity import science
 from daso.track.jsonl import Row, read
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from daso.errors import UserError
+from daso.published.cells import DATASETS, TITLES, Overrides, Setting, column_label, overrides_of, row_label
+from daso.published.numbers import Published, points
 from daso.report import draw as pictures
-from daso.report.cells import DATASETS, TITLES, Overrides, Setting, column_label, overrides_of, row_label
 from daso.report.collect import Run
 from daso.report.draw import Series
 from daso.report.match import Configure, match
 from daso.report.mine import group, ordered
-from daso.report.published import Published, points
 from daso.report.sample import choose
 from daso.report.stats import spans
 from daso.report.table import Options

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from daso.errors import UserError
-from daso.identity import plain, run_key
-from daso.report.cells import Overrides, Setting
+from daso.outputs.naming import method_name
+from daso.published.cells import Overrides, Setting
 from daso.report.collect import Run, decisive, flat
-from daso.rundir import method_name
 from daso.schema import Config, parse_gamma_u
+from daso.settings.identity import plain, run_key
 
 Configure = Callable[[Overrides], Config]
 """A command line of `train.py` -> its configuration."""

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from daso.identity import plain
-from daso.report.cells import LEARNERS
+from daso.outputs.naming import imbalance_name, method_name
+from daso.published.cells import LEARNERS
 from daso.report.collect import Run, decisive, flat
 from daso.report.sample import sample_of
 from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
-from daso.rundir import imbalance_name, method_name
+from daso.settings.identity import plain
 
 SETTINGS = ("dataset.", "imb.", "model.", "optim.", "train.")
 OF_LEARNERS = ("optim.", "train.")  # where a learner may have values of its own
@@ -100,7 +100,7 @@ def _relative(run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def _usual(learner: str) -> dict[str, Any]:
     """The knobs of a learner where nothing else is said."""
-    from daso.conf import configuration
+    from daso.settings.compose import configuration
 
     return decisive(configuration((f"algorithm={learner}",)))
 

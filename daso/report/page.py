@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from daso.errors import UserError
+from daso.outputs.naming import run_name
+from daso.published.cells import TABLES
 from daso.report import draw as pictures
 from daso.report import render
-from daso.report.cells import TABLES
 from daso.report.collect import Run
 from daso.report.draw import Series
 from daso.report.figures import own_series
@@ -19,7 +20,6 @@ from daso.report.match import Configure
 from daso.report.mine import own_table
 from daso.report.paper import paper_table
 from daso.report.table import Options, Table
-from daso.rundir import run_name
 from daso.track.console import duration
 
 if TYPE_CHECKING:

@@ -4,10 +4,20 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
-from daso.report.cells import METRIC, METRIC_AFTER_LA, TITLES, Cell, Overrides, Setting, cells, has_place, overrides_of
+from daso.published.cells import (
+    METRIC,
+    METRIC_AFTER_LA,
+    TITLES,
+    Cell,
+    Overrides,
+    Setting,
+    cells,
+    has_place,
+    overrides_of,
+)
+from daso.published.numbers import numbers
 from daso.report.collect import Run
 from daso.report.match import Configure, Matched, match
-from daso.report.published import numbers
 from daso.report.sample import sample_of
 from daso.report.stats import counted, listed
 from daso.report.table import Column, Entry, Number, Options, Table, baseline_row, own_metric

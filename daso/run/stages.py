@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daso import schema
-from daso.identity import identified, plain
-from daso.rundir import RunDir, read_json
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir
 from daso.schema import (
     UNKNOWN,
     Config,
@@ -21,7 +21,8 @@ from daso.schema import (
     Schedule,
     SupervisedAlgorithm,
 )
-from daso.unlabeled import shipped
+from daso.settings.assumed import shipped
+from daso.settings.identity import identified, plain
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,12 +1,12 @@
 """The complete list of knobs: what a run can be told, with types, defaults and the checks that need one node alone.
 
-Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/conf.py` resolves them into a `Config`.
-Checks that span several nodes stand in `daso/checks.py`.
+Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/settings/compose.py` resolves them into a
+`Config`. Checks that span several nodes stand in `daso/settings/checks.py`.
 
-A field's metadata says how it enters the run key (`daso/identity.py`): `NOT_SCIENCE` for what changes no number of a
-run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field existed;
-`{"same": {value: other}}` for a value added later that means what the other one does; `{"only": names}` for a knob of
-some of a node's options, inert under the others.
+A field's metadata says how it enters the run key (`daso/settings/identity.py`): `NOT_SCIENCE` for what changes no
+number of a run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field
+existed; `{"same": {value: other}}` for a value added later that means what the other one does; `{"only": names}` for a
+knob of some of a node's options, inert under the others.
 """
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of

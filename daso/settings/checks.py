@@ -7,7 +7,7 @@ from typing import Any
 
 from daso.data.sizes import check_sizes
 from daso.schema import ALGORITHMS, Config, Offer, Schedule, require
-from daso.unlabeled import SHIPPED, shipped
+from daso.settings.assumed import SHIPPED, shipped
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
 MAX_THREADS = 1024

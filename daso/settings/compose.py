@@ -5,43 +5,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from math import nan
-from typing import cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from daso.callbacks import SweepReport
-from daso.checks import check
-from daso.devices import gpus_asked, parallel_jobs
-from daso.errors import RunFailed, UserError
-from daso.identity import identified, knobs, plain, to_yaml
-from daso.inert import inert, refuse_unread
-from daso.mistakes import CONF, explain, no_such_key
-from daso.rundir import run_name
-from daso.schema import ALGORITHMS, Config, Provenance, parse_gamma_u, require
-from daso.sweep.jobs import run_job
-from daso.sweep.plan import Job
-from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
-from daso.sweep.tables import print_plan
+from daso.errors import UserError
+from daso.machine.devices import gpus_asked, parallel_jobs
+from daso.schema import ALGORITHMS, Config, parse_gamma_u, require
+from daso.settings.checks import check
+from daso.settings.identity import identified, knobs
+from daso.settings.mistakes import CONF, explain, no_such_key
 
-__all__ = [
-    "check",
-    "configuration",
-    "launch",
-    "provenance",
-    "refuse_unknown_hydra_keys",
-    "register",
-    "resolve",
-    "to_yaml",
-]
-
-Run = Callable[[Config, Provenance], float]
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
 
@@ -184,98 +161,3 @@ def _refuse_unknown_keys(node: DictConfig, arguments: list[str], path: str = "")
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_missing() and not child._is_interpolation():
             _refuse_unknown_keys(child, arguments, f"{full}.")
-
-
-def refuse_unknown_hydra_keys(hydra: DictConfig, arguments: Sequence[str]) -> None:
-    """Refuse what the command line adds with `+` to a part of Hydra that has a schema.
-
-    Args:
-        hydra: the composed node `hydra`.
-        arguments: the command line.
-
-    Raises:
-        UserError: there is no such key.
-    """
-    for argument in arguments:
-        key = argument.partition("=")[0]
-        if not key.startswith(("+hydra.", "++hydra.")):
-            continue
-        node, path = hydra, "hydra"
-        for name in key.lstrip("+").split(".")[1:]:
-            kind = OmegaConf.get_type(node)
-            known = [f"{path}.{field.name}" for field in fields(kind)] if is_dataclass(kind) else []
-            path = f"{path}.{name}"
-            if known and path not in known:
-                raise UserError(no_such_key(path, arguments, known))
-            child = node._get_node(name)
-            if not isinstance(child, DictConfig):
-                break
-            node = child
-
-
-def provenance(config: Config, session: Session | None = None) -> Provenance:
-    """Where the running job's configuration came from."""
-    hydra = HydraConfig.get()
-    choices = {
-        group: option
-        for group, option in hydra.runtime.choices.items()
-        if isinstance(option, str) and not group.startswith(("hydra/", "schema"))
-    }
-    overrides = [str(item) for item in hydra.overrides.task]
-    shared = session.shared() if session else {}
-    name = shared.get("labels", {}).get(config.run_key, "")
-    warnings = [*check(config), *inert(config, overrides)]
-    tags, start = shared.get("tags", {}), session.token if session else ""
-    return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start)
-
-
-def in_sweep() -> bool:
-    """Whether the running job is one of a sweep's."""
-    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
-
-
-def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None) -> float:
-    """Resolve and run one job. In a sweep it returns a `JobResult` whatever happens, short of a wish to stop.
-
-    Args:
-        cfg: the composed configuration.
-        run: runs it.
-        prepare: called once in a process that forks one for each of its jobs: imports what all of them need.
-
-    Raises:
-        SystemExit: outside sweeps, for a mistake (2) or a failed run (1); the sentence is on stderr.
-        KeyboardInterrupt: a signal asked to stop.
-    """
-    return _job(cfg, run, prepare) if in_sweep() else _single(cfg, run)
-
-
-def _single(cfg: DictConfig, run: Run) -> float:
-    try:
-        refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
-        refuse_unread("", cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task)))
-        config = resolve(cfg)
-        if not config.plan:
-            return run(config, provenance(config))
-        overrides = [str(item) for item in HydraConfig.get().overrides.task]
-        print_plan([Job(overrides, config, label=run_name(plain(config)))])
-        return nan
-    except (UserError, RunFailed) as error:
-        print(error, file=sys.stderr)
-        sys.exit(2 if isinstance(error, UserError) else 1)
-
-
-def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
-    session = SweepReport.session
-    try:
-        config = resolve(cfg)
-        require(not config.plan, "plan", "true", "a sweep has one plan; say it once, for all of its jobs")
-    except UserError as error:
-        result = JobResult(nan, REFUSED, "", str(error))
-    else:
-        number = HydraConfig.get().job.num
-        result = run_job(config, lambda: run(config, provenance(config, session)), session, number, prepare)
-    if result.state in (FAILED, REFUSED):
-        print(result.reason, file=sys.stderr)
-        if session and cfg.fail_fast:
-            session.ask_to_stop(FAIL_FAST)
-    return result

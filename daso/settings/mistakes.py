@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import get_args
 
 from daso.errors import UserError
-from daso.identity import knobs
+from daso.settings.identity import knobs
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
 SHOWN = 12  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -15,10 +15,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from daso.errors import Interrupted, UserError
-from daso.identity import KEY_DIGITS
-from daso.inert import refuse_unread
+from daso.machine.signals import leave_terminal
 from daso.schema import TuneConfig
-from daso.signals import leave_terminal
+from daso.settings.identity import KEY_DIGITS
+from daso.settings.unread import refuse_unread
 from daso.sweep.plan import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
 from daso.sweep.supervise import ENDING, follow_parent, is_worker

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from daso.errors import UserError
-from daso.report.cells import Overrides, cells
+from daso.published.cells import Overrides, cells
 
 PREFIXES = "+~"
 

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from math import nan
 
 from daso.errors import Interrupted, RunFailed, UserError
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
 from daso.schema import Config
 from daso.sweep.lines import Named
 from daso.sweep.session import FAIL_FAST, FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session

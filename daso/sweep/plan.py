@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import yaml
 
-from daso.identity import plain
-from daso.rundir import RunDir, RunState, read_json
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir, RunState
+from daso.run.stages import own, prerequisites
 from daso.runs import LOADER
 from daso.schema import WORTH_COMPILING, Config
-from daso.stages import own, prerequisites
+from daso.settings.identity import plain
 from daso.track.jsonl import tail
 
 SAMPLES = 5  # runs of a kind that tell its speed

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from daso.rundir import read_json, write_json
+from daso.outputs.files import read_json, write_json
 
 FINISHED, FAILED, REFUSED, STOPPED = "FINISHED", "FAILED", "REFUSED", "STOPPED"
 FAIL_FAST = 0  # asked to stop by a failed job, not by a signal

@@ -10,7 +10,7 @@ from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from daso.signals import ignores_hangup
+from daso.machine.signals import ignores_hangup
 
 Result = TypeVar("Result")
 

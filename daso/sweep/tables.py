@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daso.rundir import RunState
+from daso.outputs.rundir import RunState
 from daso.sweep.grid import labels
 from daso.sweep.plan import Item, Job, Speed, disk_bytes, kind_of, speeds, survey
 from daso.sweep.session import FINISHED, STOPPED, End

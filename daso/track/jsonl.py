@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from daso.errors import UserError
-from daso.rundir import replace_file
+from daso.outputs.files import replace_file
 
 Row = dict[str, Any]
 

@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 
 from daso.errors import UserError
-from daso.rundir import RunDir, RunState, read_json, run_name, write_json
+from daso.outputs.files import read_json, write_json
+from daso.outputs.naming import run_name
+from daso.outputs.rundir import RunDir, RunState
 from daso.track.jsonl import TIME, Prefix, Row, follow, read, tail
 from daso.track.mlflow import (
     METRICS_PER_CALL,

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from daso.errors import UserError
-from daso.rundir import RunDir, read_json, write_json
+from daso.outputs.files import read_json, write_json
+from daso.outputs.rundir import RunDir
 from daso.track import mlflow
 
 ROOT = Path(__file__).resolve().parents[2]

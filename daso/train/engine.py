@@ -8,7 +8,7 @@ from torch import Generator
 
 from daso.data.feed import Feed
 from daso.errors import CannotCompile
-from daso.execution import short_of_memory
+from daso.machine.execution import short_of_memory
 from daso.schema import Compile
 from daso.train.capture import Captured, Graphs
 from daso.train.meters import Meters

@@ -36,7 +36,7 @@ from daso.types import Nets
 
 
 class Parts(NamedTuple):
-    """Everything that a run is made of; `daso/build.py` puts it together."""
+    """Everything that a run is made of; `daso/run/build/` puts it together."""
 
     config: Config
     device: torch.device

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 
-from daso.callbacks import SweepReport
 from daso.errors import RunFailed
+from daso.sweep.callback import SweepReport
 
 if TYPE_CHECKING:
     from submitit import Job

@@ -19,11 +19,11 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from daso import conf
-from daso.callbacks import SweepReport
 from daso.errors import UserError
-from daso.identity import KEY_DIGITS, science
 from daso.schema import Config, require
+from daso.settings.compose import configuration
+from daso.settings.identity import KEY_DIGITS, science
+from daso.sweep.callback import SweepReport
 from daso.sweep.plan import Job
 from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.mlflow import reason, resolve_uri
@@ -61,7 +61,7 @@ class Search:
             isinstance(sweeper.n_jobs, int) and sweeper.n_jobs >= 1, "hydra.sweeper.n_jobs", sweeper.n_jobs, "1 or more"
         )
         self.space, self.fixed = parse([*(f"{key}={value}" for key, value in sweeper.params.items()), *arguments])
-        self.base: Config = conf.configuration(self.fixed, self.compose)
+        self.base: Config = configuration(self.fixed, self.compose)
         self.tune = self.base.tune
         self.root = Path(self.base.out_root).absolute()
         self.storage = self.tune.storage or f"sqlite:///{self.root}/studies.db"
@@ -157,7 +157,7 @@ class Search:
     def _job(self, number: int, values: list[str]) -> Job:
         overrides, label = [*self.fixed, *values], f"trial {number} {values[-1]}"
         try:
-            return Job(overrides, conf.configuration(overrides, self.compose), label=label)
+            return Job(overrides, configuration(overrides, self.compose), label=label)
         except UserError as error:
             return Job(overrides, None, str(error), label)
 

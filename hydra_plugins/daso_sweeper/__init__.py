@@ -23,17 +23,20 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from daso import conf
-from daso.callbacks import SweepReport
+from daso.command.launch import refuse_unknown_hydra_keys
 from daso.errors import Interrupted, UserError
-from daso.identity import plain
-from daso.rundir import RunDir, RunState, objective, read_json, run_name
+from daso.machine.version import code_version
+from daso.outputs.files import read_json
+from daso.outputs.naming import objective, run_name
+from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, require
+from daso.settings.compose import configuration, reseeded
+from daso.settings.identity import plain
+from daso.sweep.callback import SweepReport
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.sweep.tables import print_plan
-from daso.version import code_version
 from hydra_plugins.daso_sweeper._options import Options
 
 POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
@@ -64,7 +67,7 @@ class GridSweeper(Sweeper):
         Raises:
             UserError: Hydra's own part was given a key that it does not have, or a value that no launcher can use.
         """
-        conf.refuse_unknown_hydra_keys(config.hydra, sys.argv[1:])
+        refuse_unknown_hydra_keys(config.hydra, sys.argv[1:])
         at_once = OmegaConf.select(config, "hydra.launcher.n_jobs")
         require(at_once != 0, "hydra.launcher.n_jobs", at_once, "1 or more, or -1 for as many as there are cores")
         self.context, self.config = hydra_context, config
@@ -127,20 +130,20 @@ class GridSweeper(Sweeper):
     def _jobs(self, combinations: Sequence[list[str]]) -> list[Job]:
         """Each run once, and what cannot be one."""
         composed = cache(self.compose)
-        unseeded = cache(lambda overrides: conf.configuration(overrides, composed))
+        unseeded = cache(lambda overrides: configuration(overrides, composed))
 
-        def configuration(overrides: list[str]) -> Config:
+        def described(overrides: list[str]) -> Config:
             seeds = [item for item in overrides if SEED.fullmatch(item)]
             if seeds and not READS_SEED.search(" ".join(overrides)):
                 config = unseeded(tuple(item for item in overrides if item not in seeds))
                 if not self.seed_is_read:
-                    return conf.reseeded(config, int(seeds[-1].partition("=")[2]))
-            return conf.configuration(overrides, composed)
+                    return reseeded(config, int(seeds[-1].partition("=")[2]))
+            return configuration(overrides, composed)
 
         jobs: dict[str, Job] = {}
         for overrides, label in zip(combinations, labels(combinations)):
             try:
-                config = configuration(overrides)
+                config = described(overrides)
                 job = Job(overrides, config, label=label if len(combinations) > 1 else run_name(plain(config)))
             except UserError as error:
                 job = Job(overrides, None, str(error), label)

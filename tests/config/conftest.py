@@ -7,7 +7,7 @@ import time
 import pytest
 
 import train
-from daso.guard import guard
+from daso.command.guard import guard
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 
-from daso.checks import check
 from daso.errors import UserError
 from daso.schema import UNKNOWN, Config
+from daso.settings.checks import check
 from tests.compose import config_of as composed
 
 config_of = cache(composed)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daso.conf import check
-from daso.identity import plain, to_yaml
-from daso.mistakes import groups
 from daso.schema import UNKNOWN
+from daso.settings.compose import check
+from daso.settings.identity import plain, to_yaml
+from daso.settings.mistakes import groups
 from tests.compose import CONF, config_of
 
 TABLE_SIZES = {  # paper App. C.1 and Table 2: (N1, M1, gamma_l, gamma_u)

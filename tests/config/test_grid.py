@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daso.report.cells import TABLES, cells, grid
-from daso.rundir import RunDir, write_json
+from daso.outputs.files import write_json
+from daso.outputs.rundir import RunDir
+from daso.published.cells import TABLES, cells, grid
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import disk_bytes
 from tests.compose import config_of
@@ -134,7 +135,7 @@ def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
     config = config_of("experiment=quickstart", "track=none")
     run = RunDir(tmp_path / "out", config.run_key)
     run.path.mkdir(parents=True)
-    from daso.identity import to_yaml
+    from daso.settings.identity import to_yaml
 
     run.resolved.write_text(to_yaml(config))
     write_json(run.card, {"name": "", "tags": {}, "device": "cpu"})
@@ -153,7 +154,7 @@ def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
 
 
 def test_a_short_run_on_a_gpu_does_not_tell_how_fast_a_compiled_one_is(sweep, tmp_path, monkeypatch):
-    from daso.identity import to_yaml
+    from daso.settings.identity import to_yaml
 
     def finished(steps_per_second, *overrides):
         config = config_of("experiment=quickstart", "track=none", *overrides)

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from daso.inert import inert
+from daso.settings.unread import inert
 from tests.compose import config_of as composed
 
 config_of = cache(composed)

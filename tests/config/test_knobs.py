@@ -4,8 +4,8 @@ from dataclasses import MISSING
 from enum import Enum
 from pathlib import Path
 
-from daso.identity import knobs
 from daso.schema import NOT_SCIENCE, AlgorithmConfig, Config
+from daso.settings.identity import knobs
 
 FROZEN = Path(__file__).with_name("knobs.txt")
 

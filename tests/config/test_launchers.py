@@ -3,12 +3,13 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from daso import conf, devices
+from daso.machine import devices
+from daso.settings.compose import register
 from tests.compose import CONF
 
 
 def launcher(*overrides):
-    conf.register()
+    register()
     with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("config", [*overrides], return_hydra_config=True)
         return {key: cfg.hydra.launcher[key] for key in cfg.hydra.launcher}

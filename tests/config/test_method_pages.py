@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from daso.identity import knobs
-from daso.mistakes import groups
+from daso.settings.identity import knobs
+from daso.settings.mistakes import groups
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs" / "methods").glob("*.md"))}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daso.callbacks import SweepReport
 from daso.errors import Interrupted, RunFailed, UserError
+from daso.sweep.callback import SweepReport
 from tests.compose import CONF
 
 MISTAKES = [

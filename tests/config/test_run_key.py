@@ -5,8 +5,8 @@ from functools import cache
 
 import pytest
 
-from daso.identity import run_key, science
 from daso.schema import NOT_SCIENCE
+from daso.settings.identity import run_key, science
 from tests.compose import config_of as composed
 
 RECORDED = {  # never changes: a new knob comes with the neutral value that leaves these as they are

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from daso.errors import Interrupted, RunFailed, UserError
-from daso.signals import StopRequest
+from daso.machine.signals import StopRequest
 from hydra_plugins.daso_study import _owner
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from daso.callbacks import SweepReport
 from daso.errors import Interrupted, RunFailed, UserError
-from daso.signals import StopRequest
+from daso.machine.signals import StopRequest
+from daso.sweep.callback import SweepReport
 from daso.sweep.plan import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.sweep.tables import ends_table
@@ -225,11 +225,12 @@ def test_jobs_in_other_processes_report_as_well(tmp_path):
         textwrap.dedent(f"""
         import os, sys
         import hydra
-        from daso import conf
+        from daso.command.launch import launch
+        from daso.settings.compose import register
         from daso.errors import RunFailed
-        from daso.guard import guard
+        from daso.command.guard import guard
 
-        conf.register()
+        register()
 
         def run(config, provenance):
             if config.seed == 1:
@@ -238,7 +239,7 @@ def test_jobs_in_other_processes_report_as_well(tmp_path):
 
         @hydra.main(version_base="1.3", config_path={CONF!r}, config_name="config")
         def main(cfg):
-            return conf.launch(cfg, run)
+            return launch(cfg, run)
 
         if __name__ == "__main__":
             sys.exit(guard(main))

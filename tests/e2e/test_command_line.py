@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
 from daso.track.jsonl import TIME, read
 from tests.compose import tiny
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from daso import build, execution
-from daso.app import run
 from daso.errors import RunFailed, UserError
-from daso.rundir import RunDir, RunState, read_json
+from daso.machine import execution
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir, RunState
+from daso.run import build
+from daso.run.start import run
 from daso.schema import Compile
 from daso.train import checkpoint
 from daso.train.step import TrainStep
@@ -99,7 +101,7 @@ def test_a_disk_without_room_for_a_single_file_is_a_sentence(tmp_path, monkeypat
     def full(path, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    for module in ("daso.rundir", "daso.app", "daso.track.jsonl"):
+    for module in ("daso.outputs.rundir", "daso.run.start", "daso.track.jsonl"):
         monkeypatch.setattr(f"{module}.replace_file", full)
     with pytest.raises(RunFailed, match="The disk is full: free some space"):
         run(short(tmp_path), NOWHERE)

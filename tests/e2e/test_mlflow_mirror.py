@@ -14,7 +14,8 @@ import yaml
 
 from daso import runs
 from daso.errors import UserError
-from daso.rundir import RunDir, write_json
+from daso.outputs.files import write_json
+from daso.outputs.rundir import RunDir
 from daso.track import mirror, mlflow
 from daso.track.jsonl import TIME, Journal, read
 from daso.track.mirror import Mirror, Remote, rebuild
@@ -343,7 +344,7 @@ def test_the_store_is_the_configured_one_else_the_environments_else_the_working_
 
 RUN = """
 import sys, yaml
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
 from daso.track.jsonl import Journal
 from daso.track.mirror import Mirror
 from daso.track.mlflow import resolve_uri

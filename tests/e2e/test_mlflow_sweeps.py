@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from daso.identity import to_yaml
-from daso.rundir import RunDir, read_json, write_json
+from daso.outputs.files import read_json, write_json
+from daso.outputs.rundir import RunDir
+from daso.settings.identity import to_yaml
 from daso.track import sweeps
 from daso.track.jsonl import Journal
 from daso.track.mirror import Remote, rebuild

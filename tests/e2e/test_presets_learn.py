@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daso.app import run
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
+from daso.run.start import run
 from daso.track.jsonl import read
 from tests.compose import NOWHERE, config_of
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from daso.rundir import RunDir, RunState, read_json
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir, RunState
 from daso.sweep.session import Session
 from daso.track.jsonl import read
 

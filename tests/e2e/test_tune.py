@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
 
 TRAIN = str(Path(__file__).resolve().parents[2] / "train.py")
 SHORT = ["train.steps=20", "train.eval_every=10", "daso.warmup_steps=range(10,15,1)", "device=cpu"]

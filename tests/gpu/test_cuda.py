@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from daso.app import run
-from daso.build import build, data_of
-from daso.execution import configure_torch
+from daso.machine.execution import configure_torch
+from daso.run.build import build, data_of
+from daso.run.stages import own, prerequisites
+from daso.run.start import run
 from daso.schema import Compile
-from daso.stages import own, prerequisites
 from daso.train.loop import State, train
 from tests.compose import NOWHERE, tiny
 from tests.graph.test_captured_steps import PRESETS

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from daso.app import run
-from daso.build import build, data_of
-from daso.stages import own, prerequisites
+from daso.run.build import build, data_of
+from daso.run.stages import own, prerequisites
+from daso.run.start import run
 from daso.train.loop import State, train
 from tests.compose import NOWHERE, config_of
 from tests.graph.cpu_graph import CpuGraphs

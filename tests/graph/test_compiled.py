@@ -10,8 +10,8 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._pytree import tree_leaves
 
-from daso.build import build, data_of
 from daso.data.views import Views, ViewSpec, draw
+from daso.run.build import build, data_of
 from daso.train.loop import evaluated, predictor
 from daso.types import View
 from tests.compose import config_of
@@ -90,7 +90,7 @@ def test_compiled_views_give_the_plain_bytes(view):
 
 PROGRAM = """
 import json, os, sys, torch
-from daso.execution import configure_torch
+from daso.machine.execution import configure_torch
 from tests.graph.test_compiled import CPU, built, configured, losses
 settings = "default", "out_root=" + sys.argv[1], "algorithm=supervised"
 os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)  # which Inductor sets at its import, and for its children

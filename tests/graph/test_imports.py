@@ -15,7 +15,13 @@ SHARED = {  # what stands in a method's folder without being a method
 }
 # Places and features that carry the name of no single method.
 COMMON_WORDS = {"supervised", "align", "pseudolabel"}
-CONFIGURATION = {"train.py", "daso/conf.py", "daso/guard.py", "daso/callbacks.py"}
+CONFIGURATION = {
+    "train.py",
+    "daso/settings/compose.py",
+    "daso/command/launch.py",
+    "daso/command/guard.py",
+    "daso/sweep/callback.py",
+}
 
 
 def modules():
@@ -105,26 +111,26 @@ def test_networks_know_only_the_types(module):
 def test_a_learner_knows_neither_other_learners_nor_concrete_slots_nor_the_machinery(module):
     own = module.removesuffix(".py").replace("/", ".")
     others = (methods("learners") | methods("slots")) - {own}
-    assert importing(module, *others, "daso.data", "daso.train", "daso.track", "daso.protocol", "daso.build") == []
+    assert importing(module, *others, "daso.data", "daso.train", "daso.track", "daso.protocol", "daso.run.build") == []
 
 
 @pytest.mark.parametrize("module", of_folder("slots"))
 def test_a_slot_knows_neither_learners_nor_other_slots_nor_the_machinery(module):
     own = module.removesuffix(".py").replace("/", ".")
     others = methods("slots") - {own}
-    machinery = ("daso.learners", "daso.data", "daso.train", "daso.track", "daso.protocol", "daso.build")
+    machinery = ("daso.learners", "daso.data", "daso.train", "daso.track", "daso.protocol", "daso.run.build")
     assert importing(module, *others, *machinery) == []
 
 
 @pytest.mark.parametrize("module", of_folder("data"))
 def test_data_knows_no_method_and_no_training(module):
-    assert importing(module, "daso.learners", "daso.slots", "daso.train", "daso.track", "daso.build") == []
+    assert importing(module, "daso.learners", "daso.slots", "daso.train", "daso.track", "daso.run.build") == []
 
 
 def test_only_the_builder_knows_concrete_classes():
     concrete = methods("learners") | methods("slots")
     own = {name.replace(".", "/") + ".py" for name in concrete}
-    assert {m for m in modules() if importing(m, *concrete)} - own == {"daso/build.py"}
+    assert {m for m in modules() if importing(m, *concrete)} - own == {"daso/run/build/__init__.py"}
 
 
 def words(source):

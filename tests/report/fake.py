@@ -3,11 +3,11 @@
 import json
 from dataclasses import replace
 
-from daso.conf import configuration
-from daso.identity import identified, to_yaml
 from daso.report.__main__ import make_table
 from daso.report.collect import collect
 from daso.report.table import Options
+from daso.settings.compose import configuration
+from daso.settings.identity import identified, to_yaml
 
 C10 = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100")
 FIXMATCH, DASO, LA = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso", "fixmatch_la"))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daso.conf import configuration
 from daso.errors import UserError
-from daso.report.cells import DATASETS, TABLES, cells, grid, overrides_of, served_by
-from daso.report.published import numbers, points
+from daso.published.cells import DATASETS, TABLES, cells, grid, overrides_of, served_by
+from daso.published.numbers import numbers, points
+from daso.settings.compose import configuration
 from tests.compose import config_of
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -5,9 +5,9 @@ import pytest
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_info
 
-from daso.app import run
 from daso.report.collect import collect
 from daso.report.features import confusion, embed
+from daso.run.start import run
 from tests.compose import NOWHERE, tiny
 
 

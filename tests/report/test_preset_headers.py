@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from daso.mistakes import groups
-from daso.report.cells import TABLES, cells
+from daso.published.cells import TABLES, cells
+from daso.settings.mistakes import groups
 
 CONF = Path(__file__).parents[2] / "conf" / "algorithm"
 PUBLISHED = {cell.overrides[2] for table in TABLES for cell in cells(table)}

@@ -51,8 +51,8 @@ def test_seeds_differ(written):
 
 
 def test_a_run_of_the_setting_trains_on_the_exported_rows(written):
-    from daso.build import data_of
-    from daso.conf import configuration
+    from daso.run.build import data_of
+    from daso.settings.compose import configuration
 
     _, split = data_of(configuration([*SETTING, "dataset.num_valid=40", "imb.m1=90", "seed=1"]))
     exported = read(written / "seed1")

@@ -13,9 +13,10 @@ import sklearn.datasets  # noqa: F401
 import torch
 import torch._dynamo
 
-from daso.app import run
 from daso.errors import Interrupted
-from daso.rundir import RunDir, read_json
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir
+from daso.run.start import run
 from daso.schema import Config
 from daso.track.jsonl import TIME, read
 from tests.compose import NOWHERE, tiny
@@ -88,7 +89,9 @@ def test_stopped_by_a_signal_at_any_step_a_run_ends_with_the_undisturbed_numbers
     folder = RunDir(config.out_root, config.run_key)
     calls = iter(range(1, 1000))
     with monkeypatch.context() as patch:
-        patch.setattr("daso.signals.StopRequest.__call__", lambda self: signal.SIGTERM if next(calls) == step else None)
+        patch.setattr(
+            "daso.machine.signals.StopRequest.__call__", lambda self: signal.SIGTERM if next(calls) == step else None
+        )
         with pytest.raises(Interrupted) as stopped:
             run(config, NOWHERE)
     assert stopped.value.signum == signal.SIGTERM

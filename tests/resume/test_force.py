@@ -2,8 +2,8 @@
 
 import pytest
 
-from daso.app import run
 from daso.errors import RunFailed
+from daso.run.start import run
 from daso.train.step import TrainStep
 from tests.compose import NOWHERE, tiny
 

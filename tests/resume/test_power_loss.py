@@ -7,10 +7,11 @@ import signal
 
 import pytest
 
-from daso.app import run
 from daso.errors import Interrupted, UserError
-from daso.rundir import RunDir, read_json
-from daso.signals import StopRequest
+from daso.machine.signals import StopRequest
+from daso.outputs.files import read_json
+from daso.outputs.rundir import RunDir
+from daso.run.start import run
 from daso.track.jsonl import TIME, read
 from tests.compose import NOWHERE, tiny
 

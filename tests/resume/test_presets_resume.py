@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from daso.app import run
 from daso.errors import Interrupted
-from daso.mistakes import groups
-from daso.rundir import RunDir
+from daso.machine.signals import StopRequest
+from daso.outputs.rundir import RunDir
+from daso.run.start import run
 from daso.schema import Config
-from daso.signals import StopRequest
+from daso.settings.mistakes import groups
 from daso.track.jsonl import TIME, read
 from tests.compose import NOWHERE, config_of
 
@@ -69,7 +69,7 @@ def same(one: object, other: object) -> bool:
 def test_a_preset_resumes_exactly(preset, tmp_path, monkeypatch):
     whole = short(preset, tmp_path / "whole")
     stopped = replace(whole, out_root=str(tmp_path / "stopped"))
-    monkeypatch.setattr("daso.app.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.start.draw_figures", lambda folder, state: None)
     run(whole, NOWHERE)
 
     finished = itertools.count(1)  # the loop asks once after each step but the last of a stage

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
 from daso.track.jsonl import TIME, read
 from tests.compose import tiny
 

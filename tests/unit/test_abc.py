@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from daso.build import build, data_of
 from daso.learners.fixmatch import FixMatch
+from daso.run.build import build, data_of
 from daso.schema import AbcConfig, DasoConfig
 from daso.slots.abc import Abc
 from daso.slots.daso import Daso

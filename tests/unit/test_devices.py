@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import torch
 
-from daso import devices
-from daso.devices import Place, core_sets, gpus_asked, parallel_jobs, place, take
+from daso.machine import devices
+from daso.machine.devices import Place, core_sets, gpus_asked, parallel_jobs, place, take
 
 FORK = multiprocessing.get_context("fork")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

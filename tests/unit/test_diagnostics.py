@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from daso.app import run
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
+from daso.run.start import run
 from daso.schema import ALGORITHMS
 from daso.track.jsonl import read
 from tests.compose import NOWHERE
@@ -36,7 +36,7 @@ def logged(config):
 def test_pseudo_labels_are_measured_by_the_same_names_whoever_makes_them(
     learner, beside, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("daso.app.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.start.draw_figures", lambda folder, state: None)
     config = replace(composed(f"algorithm={learner}", *beside), out_root=str(tmp_path))
     run(config, NOWHERE)
     assert logged(config) == [expected] * 4

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from daso.build import build, data_of
 from daso.errors import RunFailed
+from daso.run.build import build, data_of
 from daso.schema import Compile
 from tests.compose import tiny
 from tests.graph.cpu_graph import CpuGraphs

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from daso import stages
-from daso.app import run
 from daso.data.sizes import class_counts
 from daso.data.split import Split, hold_out
 from daso.errors import UserError
+from daso.outputs.rundir import RunDir
 from daso.protocol.estimate import Estimate, estimate
-from daso.rundir import RunDir
+from daso.run import stages
+from daso.run.start import run
 from daso.schema import ALGORITHMS
-from daso.unlabeled import SHIPPED
+from daso.settings.assumed import SHIPPED
 from tests.compose import NOWHERE, config_of
 
 SHORT = [
@@ -128,7 +128,7 @@ def test_at_most_half_a_class_is_held_out_without_a_validation_set():
 def finished(tmp_path_factory):
     config = config_of(*SHORT, "algorithm=fixmatch_darp", f"out_root={tmp_path_factory.mktemp('darp')}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.app.draw_figures", lambda folder, state: None)
+        patch.setattr("daso.run.start.draw_figures", lambda folder, state: None)
         run(config, NOWHERE)
     return config
 

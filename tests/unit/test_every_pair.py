@@ -6,11 +6,11 @@ from functools import cache
 import pytest
 import torch
 
-from daso.build import build_learner, build_slots
-from daso.checks import check
 from daso.errors import UserError
-from daso.mistakes import groups
+from daso.run.build import build_learner, build_slots
 from daso.schema import ALGORITHMS, Config
+from daso.settings.checks import check
+from daso.settings.mistakes import groups
 from tests import toy
 from tests.compose import config_of
 

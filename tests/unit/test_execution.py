@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from daso import execution
 from daso.errors import UserError
-from daso.execution import effective_compile
+from daso.machine import execution
+from daso.machine.execution import effective_compile
 from daso.schema import WORTH_COMPILING, Compile, Precision
 from tests.compose import config_of
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from daso.build import data_of
-from daso.conf import configuration
 from daso.data.index_files import remarks
 from daso.data.sources import load
 from daso.errors import UserError
+from daso.run.build import data_of
+from daso.settings.compose import configuration
 from daso.splits import main
 
 DIGITS = ("dataset=digits", "imbalance=digits_n20_m100_g10_uniform", "algorithm=fixmatch")

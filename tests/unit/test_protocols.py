@@ -8,11 +8,11 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from daso.build import build, data_of
-from daso.checks import check
 from daso.errors import UserError
 from daso.protocol.base import Protocol
 from daso.protocol.crest import Crest, select, temperature
+from daso.run.build import build, data_of
+from daso.settings.checks import check
 from daso.slots.supervised import LogitAdjusted
 from daso.train.loop import make_stage
 from daso.train.rng import generator

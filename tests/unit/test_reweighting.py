@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daso.build import build_labeled_loss
+from daso.run.build import build_labeled_loss
 from daso.slots.losses import cross_entropy
 from daso.slots.reweighting import ClassBalanced, MarginBalanced, class_weights, margins
 from daso.types import Flags

@@ -10,11 +10,13 @@ import time
 import pytest
 
 from daso.errors import UserError
-from daso.rundir import RunDir, RunState, imbalance_name, method_name, read_json, replace_file, run_name, write_json
+from daso.outputs.files import read_json, replace_file, write_json
+from daso.outputs.naming import imbalance_name, method_name, run_name
+from daso.outputs.rundir import RunDir, RunState
 
 HOLD = """
 import sys, time
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
 with RunDir(sys.argv[1], sys.argv[2]).lock():
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))

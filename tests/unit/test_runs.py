@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from daso import runs
-from daso.rundir import RunDir, RunState, write_json
+from daso.outputs.files import write_json
+from daso.outputs.rundir import RunDir, RunState
 from daso.track.jsonl import Journal
 
 CONFIG = {

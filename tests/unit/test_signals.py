@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from daso.errors import Interrupted
-from daso.signals import StopRequest
+from daso.machine.signals import StopRequest
 
 ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 

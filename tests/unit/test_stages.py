@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from daso import stages
-from daso.app import run
 from daso.errors import UserError
-from daso.identity import identified
-from daso.rundir import RunDir
+from daso.outputs.rundir import RunDir
+from daso.run import stages
+from daso.run.start import run
 from daso.schema import FrozenBn
+from daso.settings.identity import identified
 from daso.track.jsonl import TIME, read
 from tests.compose import NOWHERE
 from tests.training import composed
@@ -18,7 +18,7 @@ from tests.training import composed
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("daso.app.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.start.draw_figures", lambda folder, state: None)
 
 
 def weights(config):
@@ -43,7 +43,7 @@ def finished(tmp_path_factory):
     """A run with two stages, and its first one."""
     config = crt(tmp_path_factory.mktemp("crt"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.app.draw_figures", lambda folder, state: None)
+        patch.setattr("daso.run.start.draw_figures", lambda folder, state: None)
         run(config, NOWHERE)
     return config, replace(composed("algorithm=supervised"), out_root=config.out_root)
 

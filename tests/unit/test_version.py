@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from daso.version import CodeVersion, version_of
+from daso.machine.version import CodeVersion, version_of
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.streams import Stream, class_aware_round, permutation_round
 from daso.data.views import Views, ViewSpec, draw
-from daso.execution import build_autocast, effective_compile, effective_precision
+from daso.machine.execution import build_autocast, effective_compile, effective_precision
 from daso.learners.base import Learner
 from daso.learners.fixmatch import FixMatch
 from daso.learners.meanteacher import MeanTeacher
@@ -53,7 +53,7 @@ from daso.slots.daso import Daso
 from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.stages import assumed_counts, encoder_of
+from daso.run.stages import assumed_counts, encoder_of
 from daso.train.capture import CudaGraphs, Graphs
 from daso.train.engine import Engine
 from daso.train.loop import Parts

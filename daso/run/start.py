@@ -13,18 +13,21 @@ from typing import Any
 
 import torch
 
-from daso import devices
-from daso.build import build, data_of
-from daso.checks import check
 from daso.data import index_files
 from daso.data import split as splits
 from daso.errors import CannotCompile, RunFailed, UserError
-from daso.execution import configure_torch, hardware, resolve_device, short_of_memory
-from daso.identity import plain, to_yaml
-from daso.rundir import RunDir, method_name, objective, ratio, read_json, replace_file, run_name, write_json
+from daso.machine import devices
+from daso.machine.execution import configure_torch, hardware, resolve_device, short_of_memory
+from daso.machine.signals import StopRequest
+from daso.machine.version import code_version
+from daso.outputs.files import read_json, replace_file, write_json
+from daso.outputs.naming import method_name, objective, ratio, run_name
+from daso.outputs.rundir import RunDir
+from daso.run.build import build, data_of
+from daso.run.stages import own, prerequisites, remarks
 from daso.schema import Compile, Config, Provenance
-from daso.signals import StopRequest
-from daso.stages import own, prerequisites, remarks
+from daso.settings.checks import check
+from daso.settings.identity import plain, to_yaml
 from daso.track.console import Console
 from daso.track.figures import confusion_figure, pseudo_label_figure
 from daso.track.jsonl import TIME, Journal, tail
@@ -32,7 +35,6 @@ from daso.track.mirror import Mirror, artifacts
 from daso.track.mlflow import Status, resolve_uri
 from daso.train import checkpoint, evaluate
 from daso.train.loop import Parts, State, evaluated, predictor, tallies, train
-from daso.version import code_version
 
 
 def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:

@@ -1,0 +1,41 @@
+"""What people call a run, its method and its setting, and the number that runs are compared by."""
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+
+def method_name(config: Mapping[str, Any]) -> str:
+    """The learner and the filled slots of a resolved configuration, e.g. `fixmatch_la_daso`."""
+    fixed = ("dataset", "imb", "algorithm", "model", "optim", "train", "track")
+    plain = ("none", "ce", "random")
+    nodes = [node for key, node in config.items() if key not in fixed and isinstance(node, Mapping)]
+    slots = [node["name"] for node in nodes if "name" in node]
+    return "_".join([config["algorithm"]["name"], *(name for name in slots if name not in plain)])
+
+
+def imbalance_name(imb: Mapping[str, Any]) -> str:
+    """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`."""
+    return f"N1={imb['n1']} gl={ratio(imb['gamma_l'])} gu={ratio(imb['gamma_u'])}"
+
+
+def run_name(config: Mapping[str, Any]) -> str:
+    """What a resolved configuration is called in tables: data set, method, imbalance, seed."""
+    parts = (config["dataset"]["name"], method_name(config), imbalance_name(config["imb"]), f"s{config['seed']}")
+    return " ".join(parts)
+
+
+def objective(summary: Mapping[str, Any]) -> float:
+    """What a sweep compares runs by: the paper's number on the validation set where there is one, else on the test
+    set."""
+    value = summary.get("valid/top1_median20", summary.get("test/top1_median20"))
+    return math.nan if value is None else float(value)
+
+
+def ratio(value: float | str) -> str:
+    """An imbalance in short: `100`, `1/100`, `unknown`."""
+    if isinstance(value, str):
+        return value
+    exact = Fraction(value).limit_denominator(10**6)
+    return f"1/{exact.denominator}" if exact.numerator == 1 and exact.denominator > 1 else f"{value:g}"

@@ -38,7 +38,7 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    from daso.run.start import prepare
+    from daso.run.training import prepare
     from daso.train.evaluate import BATCH
 
     saved = _saved(run)

@@ -101,7 +101,7 @@ def test_a_disk_without_room_for_a_single_file_is_a_sentence(tmp_path, monkeypat
     def full(path, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    for module in ("daso.outputs.rundir", "daso.run.start", "daso.track.jsonl"):
+    for module in ("daso.outputs.files", "daso.run.training", "daso.track.jsonl"):
         monkeypatch.setattr(f"{module}.replace_file", full)
     with pytest.raises(RunFailed, match="The disk is full: free some space"):
         run(short(tmp_path), NOWHERE)

@@ -1,0 +1,73 @@
+"""What a person is told before a run, and what it leaves at its end: facts, final numbers, figures."""
+
+import math
+import platform
+import time
+from typing import Any
+
+import torch
+
+from daso.outputs.rundir import RunDir
+from daso.track.figures import confusion_figure, pseudo_label_figure
+from daso.track.jsonl import TIME, tail
+from daso.train.loop import Parts, State
+
+
+def facts(name: str, parts: Parts, environment: dict[str, Any], state: State) -> dict[str, Any]:
+    """What a person wants to see before a run starts."""
+    pool = parts.feed.pool
+    unlabeled = pool.unlabeled_y
+    classes = parts.config.dataset.num_classes
+    sizes: list[int] | int = 0
+    if unlabeled is not None:
+        known = bool((unlabeled >= 0).all())
+        sizes = torch.bincount(unlabeled, minlength=classes).tolist() if known else len(unlabeled)
+    return {
+        "name": name,
+        "run_key": parts.config.run_key,
+        "labeled": parts.counts,
+        "unlabeled": sizes,  # per class; one number where the classes are unknown
+        "held_out": {name: len(y) for name, (_, y) in parts.splits.items()},
+        "parameters": sum(p.numel() for p in parts.nets.student.parameters()),
+        "steps": parts.config.train.steps,
+        "start": state.step,
+        **environment,
+    }
+
+
+def last_log(folder: RunDir) -> dict[str, Any]:
+    """The newest losses, speed and memory in the run's journal, by name."""
+    rows = [row for row in tail(folder.metrics) if row["event"] == "train"]
+    return {name: value for row in rows[-1:] for name, value in row.items() if name not in ("event", "step", TIME)}
+
+
+def summarise(parts: Parts, state: State, environment: dict[str, Any], logged: dict[str, Any]) -> dict[str, Any]:
+    """The final numbers and what they were made with, flat; `logged` is the newest row of the training log."""
+    config = parts.config
+    return {
+        "run_key": config.run_key,
+        "status": "FINISHED",
+        "dataset": config.dataset.name,
+        "steps": state.step,
+        "seconds": round(state.seconds, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        **environment,
+        "warnings": state.warned,
+        **logged,
+        **state.last,
+    }
+
+
+def draw_figures(folder: RunDir, state: State) -> None:
+    """Confusion matrix of the test set, and recall and precision of the pseudo-labels where there are any."""
+    folder.figures.mkdir(exist_ok=True)
+    confusion_figure(state.confusion.numpy(), folder.figures / "confusion.png")
+    classes = len(state.confusion)
+
+    def per_class(name: str) -> list[float]:
+        return [state.last.get(f"pl/final/{name}/class/{k}", math.nan) for k in range(classes)]
+
+    recall, precision = per_class("recall"), per_class("precision")
+    if not all(map(math.isnan, recall)):
+        pseudo_label_figure(recall, precision, folder.figures / "pseudo_labels.png")

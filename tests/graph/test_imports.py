@@ -1,4 +1,4 @@
-"""Who may import whom: the boundaries that keep a method in its own file."""
+"""Who may import whom: the plan of the house, floor by floor, and the boundaries that keep a method in its own file."""
 
 import ast
 import itertools
@@ -15,6 +15,21 @@ SHARED = {  # what stands in a method's folder without being a method
 }
 # Places and features that carry the name of no single method.
 COMMON_WORDS = {"supervised", "align", "pseudolabel"}
+# From the roof down. A wing or a loose module of `daso/` builds on floors below its own and on nothing else.
+HOUSE = (
+    ("train.py", "hydra_plugins"),  # the door: the program, and what Hydra finds by itself
+    ("command",),  # how the program starts and ends
+    ("sweep", "report"),  # many runs: training them, telling of them
+    ("run",),  # one run, from its configuration to DONE
+    ("train", "splits"),  # the loop and its step
+    ("settings", "protocol", "runs"),  # what a run can be told; what happens between its phases
+    ("learners",),  # a method's own losses
+    ("slots", "data", "machine", "track"),  # the places of a step; images; torch and devices; journal and its mirrors
+    ("nn", "outputs", "published"),  # networks; a run's folder; what papers printed
+    ("schema", "types"),  # the knobs; what travels through a step
+    ("errors",),
+)
+LOOSE = {"__init__", "errors", "types", "runs", "splits"}  # what two wings share, and commands: python -m daso.runs
 CONFIGURATION = {
     "train.py",
     "daso/settings/compose.py",
@@ -75,6 +90,30 @@ def methods(folder):
     """Files of `folder` that each hold methods, by dotted name."""
     stems = {Path(m).stem for m in of_folder(folder)} - SHARED[folder] - {"__init__"}
     return {f"daso.{folder}.{stem}" for stem in stems}
+
+
+def room(name):
+    """The wing or loose module that a dotted name, or a path, belongs to."""
+    parts = name.removesuffix(".py").replace("/", ".").split(".")
+    return f"{parts[0]}.py" if parts[0] == "train" else parts[0] if parts[0] != "daso" else parts[1]
+
+
+def floor(name):
+    """How far up a room is."""
+    return next(height for height, rooms in enumerate(reversed(HOUSE)) if name in rooms)
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m != "daso/__init__.py"])
+def test_no_room_builds_on_one_above_it_or_beside_it(module):
+    own = room(module)
+    used = {room(n) for n in importing(module, "daso", typing=False)} - {own}
+    assert {name for name in used if floor(name) >= floor(own)} == set()
+
+
+def test_nothing_lies_loose_in_the_hall():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == LOOSE
+    wings = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert wings | LOOSE == {name for rooms in HOUSE for name in rooms} - {"train.py", "hydra_plugins"} | {"__init__"}
 
 
 @pytest.mark.parametrize(

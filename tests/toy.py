@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from daso.nn.net import Net
-from daso.nn.wrn import BatchNorm, Block, WideResNet, conv3x3, rectify
+from daso.nn.norm import BatchNorm
+from daso.nn.wrn import Block, WideResNet, conv3x3, rectify
 from daso.schema import OptimConfig, Schedule
 from daso.train.optimizer import build_optimizer
 from daso.train.rng import generator

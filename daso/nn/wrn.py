@@ -6,21 +6,11 @@ Shape legend: B batch, c image channels, H W image, D features.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from daso.nn.norm import BatchNorm
+
 SLOPE = 0.1  # of the leaky rectifier
 STEM_WIDTH = 16
 FEATURES = 64  # D, per unit of width
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that can be told, per call, to use its running statistics and leave them as they are."""
-
-    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
-        """Normalise [B,c,H,W]; with `running_stats` whatever the mode, without moving a buffer."""
-        if not running_stats:
-            return super().forward(x)
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
-        )
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from daso.nn import ema
-from daso.nn.wrn import BatchNorm
+from daso.nn.norm import BatchNorm
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ema.npz")
 CASES = [("wd0_fwd0", False), ("wd0_fwd1", True)]

@@ -20,13 +20,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from daso.learners.base import Method
 from daso.learners.fixmatch import FixMatch
 from daso.nn.net import Net
+from daso.nn.part import Part
 from daso.nn.wrn import WideResNet
 from daso.protocol.crest import select
 from daso.schema import AbcConfig, DarpConfig, DasoConfig, OptimConfig, Schedule
 from daso.slots.abc import Abc
-from daso.slots.base import Auxiliary, Confidence, Refine, Semantic
 from daso.slots.boss import Boss
 from daso.slots.darp import Darp, refine
 from daso.slots.daso import Daso
@@ -36,7 +37,7 @@ from daso.train.engine import make_clock
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
 from daso.train.step import TrainStep
-from daso.types import Batch, Clock, Flags, Labels, Nets, Outcome, Target
+from daso.types import Batch, Clock, Labels, Nets, Outcome, Target
 
 LABELED, UNLABELED, DIM, ROWS = 64, 128, 128, 15_651
 SETS = [(9_922, 10), (100_000, 10), (15_651, 100)]  # unlabeled images and classes: CIFAR-10, STL-10, CIFAR-100
@@ -104,8 +105,8 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     return {
         "DASO: prototypes, histogram": prototypes_and_histogram,
         "ABC: probabilities": lambda: abc.keep(clock),
-        "DARP: store": lambda: darp(p, idx, clock, Flags()),
-        "BOSS: thresholds": lambda: boss(labels, 0.95),
+        "DARP: store": lambda: darp.refine(p, idx, clock, ()),
+        "BOSS: thresholds": lambda: boss.confident(labels, 0.95),
         "meters (all methods)": lambda: meters.add(outcome, y, label),
     }
 
@@ -120,25 +121,19 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     noise = {"abc/labeled": torch.rand(LABELED, device=device), "abc/unlabeled": torch.rand(UNLABELED, device=device)}
     goal = counts(classes) * ROWS / counts(classes).sum()
 
-    def step(
-        refine: Refine | None = None,
-        semantic: Semantic | None = None,
-        confidence: Confidence | None = None,
-        extras: tuple[Auxiliary, ...] = (),
-    ) -> Callable[[], object]:
-        slots = Slots(CrossEntropy(), None, refine, semantic, confidence, extras).to(device)
-        nets = Nets(*(Net(WideResNet(10, 1), classes, ("cls", slots.head)).to(device) for _ in range(2)))
+    def step(*fillings: Part) -> Callable[[], object]:
+        method = Method(FixMatch(), Slots(CrossEntropy(), *fillings).to(device))
+        nets = Nets(*(Net(WideResNet(10, 1), classes, method.heads).to(device) for _ in range(2)))
         nets.student.init(torch.Generator().manual_seed(0))
-        train = TrainStep(
-            nets, FixMatch(), slots, build_optimizer(nets.student, OptimConfig("sgd", 0.03, Schedule.constant)), 0.999
-        )
-        return lambda: train(batch, noise, device_clock(6000, 250_000, device), Flags(semantic=True))
+        optimizer = build_optimizer(nets.student, OptimConfig("sgd", 0.03, Schedule.constant))
+        train = TrainStep(nets, method.learner, method.slots, optimizer, 0.999)
+        return lambda: train(batch, noise, device_clock(6000, 250_000, device), ("semantic",))
 
     return {
         "FixMatch": step(),
-        "FixMatch + DASO": step(semantic=Daso(classes, 64, DasoConfig("daso"))),
-        "FixMatch + ABC": step(extras=(Abc(counts(classes), 0.95, AbcConfig("abc")),)),
-        "FixMatch + BOSS": step(confidence=Boss(classes, 0.25)),
+        "FixMatch + DASO": step(Daso(classes, 64, DasoConfig("daso"))),
+        "FixMatch + ABC": step(Abc(counts(classes), 0.95, AbcConfig("abc"))),
+        "FixMatch + BOSS": step(Boss(classes, 0.25)),
         "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
     }
 

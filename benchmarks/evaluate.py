@@ -62,7 +62,7 @@ def network(run: Run) -> Callable[[Tensor], Tensor]:
     @torch.no_grad()
     def logits(x: Tensor) -> Tensor:
         with parts.autocast():
-            return net.classify(net.encode(x, running_stats=True), parts.slots.head)
+            return net.classify(net.encode(x, running_stats=True), parts.method.answers)
 
     return logits if parts.engine.mode is Compile.none else torch.compile(logits, fullgraph=True, dynamic=False)
 

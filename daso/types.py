@@ -3,11 +3,11 @@
 Shape legend: Bl / Bu labeled / unlabeled batch, V unlabeled views, C classes, D features, H W image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 if TYPE_CHECKING:
     from daso.nn.net import Net
@@ -22,6 +22,12 @@ name, of the same shapes in every step of a run.
 
 Draw = Callable[[Generator], Tensor]
 """How one noise stream is drawn: from a CPU generator keyed by (seed, stream, step)."""
+
+
+Flags = tuple[str, ...]
+"""Names that select a traced graph, sorted: those of the parts' `switches` that are on. Each is a fact about the number
+of the step alone; a step asks `"name" in flags`.
+"""
 
 
 class View(Enum):
@@ -68,11 +74,12 @@ class Outcome(NamedTuple):
 
 
 class Feats(NamedTuple):
-    """Encoder features of one step, per view."""
+    """Encoder features of one step, per view. Whoever pairs weak with strong rows repeats the weak ones."""
 
     l: Tensor | None  # noqa: E741  [Bl,D], None if the learner sees labeled images mixed with others only
     w: Tensor  # [Bu,D]: the view that pseudo-labels are made from
-    s: Tensor | None  # [Bu,D]: the strong view, None if the learner has none
+    s: tuple[Tensor, ...] = ()  # [Bu,D] each: the strong views
+    extra: tuple[Tensor, ...] = ()  # [Bl,D] each: further views of the labeled images, without a loss of the learner's
 
 
 class Nets(NamedTuple):
@@ -89,16 +96,31 @@ class Clock(NamedTuple):
     progress: Tensor  # [] float64: step / steps of the schedule
 
 
-class Flags(NamedTuple):
-    """Python bools that select a traced graph; each is a fact about the step number alone."""
-
-    semantic: bool = False  # past DASO's warm-up: semantic labels, blend and alignment loss are on
-    deferred: bool = False  # past the deferral: the labeled loss weighs its classes
-    solve: bool = False  # pseudo-labels of the whole unlabeled set are refined in this step
-
-
 class Sizes(NamedTuple):
     """Batch sizes, for drawing noise."""
 
     labeled: int  # Bl
     unlabeled: int  # Bu
+
+
+class Head(NamedTuple):
+    """A head of the network: what maps features [B,D] to its outputs."""
+
+    outputs: int | None = None  # None: C
+    make: Callable[[int, int], nn.Module] = nn.Linear  # (D, outputs) -> its layers
+
+
+class Facts(NamedTuple):
+    """What a part may know of its run when it is built."""
+
+    num_classes: int  # C
+    features: int  # D
+    channels: int
+    counts: Tensor  # [C] int64: labeled images per class, none zero
+    unlabeled: int  # N: images of the unlabeled set
+    sizes: Sizes
+    threshold: float  # the learner's, of a pseudo-label's confidence
+    steps: int  # of the run
+    phase_steps: int  # of a phase, or of the shortest one
+    assumed: Callable[[], Tensor]  # [C] float64: images per class that the unlabeled set is assumed to hold, sum N
+    encoder: Callable[[], Mapping[str, Tensor]]  # the encoder's state in the run that this one starts from

@@ -1,11 +1,13 @@
 """The configuration that a command line would give, without a process of its own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
 from daso.schema import Config, Provenance
 from daso.settings.compose import register, resolve
+from daso.settings.identity import plain
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 NOWHERE = Provenance(overrides=[], choices={}, in_sweep=False, warnings=[])
@@ -16,6 +18,13 @@ def config_of(*overrides: str) -> Config:
     register()
     with initialize_config_dir(CONF, version_base="1.3"):
         return resolve(compose("config", list(overrides)))
+
+
+def readable(choices: Sequence[str], knobs: Sequence[str]) -> list[str]:
+    """Those of the `knobs` (key=value) that exist under the options that `choices` make."""
+    config = plain(config_of(*choices))
+    places = [knob.partition("=")[0].split(".") for knob in knobs]
+    return [knob for knob, (node, name) in zip(knobs, places) if name in config[node]]
 
 
 def tiny(*overrides: str) -> Config:

@@ -1,13 +1,16 @@
 """A network and batches small enough to run every method in milliseconds."""
 
 import copy
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 
-from daso.nn.net import Net
+from daso.learners.base import Method
+from daso.nn.net import CLASSIFIER, Net
 from daso.nn.norm import BatchNorm
 from daso.nn.wrn import Block, WideResNet, conv3x3, rectify
+from daso.run.build.parts import facts_of
 from daso.schema import OptimConfig, Schedule
 from daso.train.optimizer import build_optimizer
 from daso.train.rng import generator
@@ -31,12 +34,18 @@ class OneBlock(nn.Module):
         return rectify(self.bn(self.block(self.stem(x), running_stats), running_stats)).mean((2, 3))
 
 
-def nets(dtype=torch.float32, heads=("cls",), classes=CLASSES, encoder=None):
+def nets(dtype=torch.float32, heads=CLASSIFIER, classes=CLASSES, encoder=None):
     """Student and an equal teacher: WRN-10-1, or `encoder`."""
     student = Net(encoder or WideResNet(10, 1), classes, heads)
     student.init(generator(0, "toy"))
     student.to(dtype)
     return Nets(student, copy.deepcopy(student).requires_grad_(False))
+
+
+def facts(config, counts, unlabeled=0):
+    """What parts may know of the run of `config`, with `counts` labeled images per class and `unlabeled` others."""
+    pool = SimpleNamespace(counts=counts, unlabeled_y=torch.zeros(unlabeled))
+    return facts_of(config, pool, None)
 
 
 def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED):
@@ -54,18 +63,19 @@ def clock(step, steps=10):
 
 def noise(learner, slots, step, unlabeled=UNLABELED):
     """Everything random of a step beside the images."""
-    draws = learner.draws(Sizes(LABELED, unlabeled)) | slots.draws(Sizes(LABELED, unlabeled))
+    draws = Method(learner, slots).draws(Sizes(LABELED, unlabeled))
     return {name: draw(generator(0, f"noise/{name}", step)) for name, draw in draws.items()}
 
 
 def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabeled=UNLABELED):
     """The outcome of every one of a run's steps, on networks and slots of `dtype`, and the networks."""
-    trained = nets(dtype, tuple(dict.fromkeys((*learner.heads, slots.head))), classes)
+    method = Method(learner, slots)
+    trained = nets(dtype, method.heads, classes)
     learner.to(dtype), slots.to(dtype)
     optimizer = build_optimizer(trained.student, OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant))
     step = TrainStep(trained, learner, slots, optimizer, 0.999)
     outcomes = []
     for t in range(steps):
         images = batch(t, len(learner.views), dtype, unlabeled)
-        outcomes.append(step(images, noise(learner, slots, t, unlabeled), clock(t, steps), slots.flags(t)))
+        outcomes.append(step(images, noise(learner, slots, t, unlabeled), clock(t, steps), method.flags(t)))
     return outcomes, trained

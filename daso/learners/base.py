@@ -1,26 +1,34 @@
 """The interface of a learner: one semi-supervised algorithm, written as its paper's box."""
 
-from abc import ABCMeta, abstractmethod
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Mapping
 
-from torch import nn
-
+from daso.nn.part import Part, Together
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Draw, Flags, Nets, Noise, Outcome, Sizes, View
+from daso.types import Batch, Clock, Flags, Head, Nets, Noise, Outcome, View
 
 
-class Learner(nn.Module, metaclass=ABCMeta):
-    """One training step's losses. State, if any, lives in registered buffers and changes in place."""
+class Learner(Part):
+    """One training step's losses. Whatever the class says of itself here, an instance may say otherwise."""
 
-    views: ClassVar[tuple[View, ...]] = ()  # unlabeled views, in the order of `Batch.u`
-    heads: ClassVar[tuple[str, ...]] = ("cls",)  # heads of the network that the learner trains
-    train_accuracy: ClassVar[str] = "top1"  # the name of the accuracy of `Outcome.logits_l`
-    evaluates_student: ClassVar[bool] = False  # at test time the raw network answers, not its average
-
-    def draws(self, sizes: Sizes) -> dict[str, Draw]:
-        """The random numbers the learner reads from `noise`, by stream name."""
-        return {}
+    heads: Mapping[str, Head] = {"cls": Head()}
+    views: tuple[View, ...] = ()  # unlabeled views, in the order of `Batch.u`
+    train_accuracy: str = "top1"  # the name of the accuracy of `Outcome.logits_l`
+    evaluates_student: bool = False  # at test time the raw network answers, not its average
 
     @abstractmethod
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
-        """The losses of one step; the step minimises their plain sum."""
+        """The losses of one step, the slots' among them; the step minimises their plain sum."""
+
+
+class Method(Together):
+    """A learner and the slots beside it: what the host asks of both.
+
+    Raises:
+        AssertionError: two parts take the same name for a flag, a metric or a head; `draws` says so of noise streams.
+    """
+
+    def __init__(self, learner: Learner, slots: Slots) -> None:
+        self.learner, self.slots = learner, slots
+        self.parts = [learner, *slots.parts]
+        self.heads, self.switches, self.answers, self.metrics()  # what would be refused, is refused now

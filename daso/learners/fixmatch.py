@@ -3,9 +3,11 @@
 import torch
 
 from daso.learners.base import Learner
+from daso.nn.part import joined
+from daso.schema import FixMatchAlgorithm
 from daso.slots.losses import cross_entropy, wide
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Feats, Flags, Nets, Noise, Outcome, View
+from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, View
 
 
 class FixMatch(Learner):
@@ -21,17 +23,23 @@ class FixMatch(Learner):
         super().__init__()
         self.threshold = threshold
 
+    @classmethod
+    def of(cls, config: FixMatchAlgorithm, facts: Facts) -> "FixMatch":
+        """With the knobs alone."""
+        return cls(config.threshold)
+
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Losses `cls` and `cons` (Eq. 3 and 4), and the slots'. All views share one pass and its batch statistics."""
         net, sizes = nets.student, [len(batch.x), *(len(u) for u in batch.u)]
         slots.observe(nets, batch, clock)
         f = net.encode(torch.cat([batch.x, *batch.u]))
-        feats = Feats(*torch.split(f, sizes))
+        feats_l, feats_w, feats_s = torch.split(f, sizes)
+        feats = Feats(feats_l, feats_w, (feats_s,))
         z_l, z_w, z_s = torch.split(net.classify(f), sizes)
         target = slots.pseudo(wide(z_w.detach()).softmax(1), feats.w, batch.idx, clock, flags)
         losses = {
             "cls": slots.supervised(z_l, batch.y, flags),
             "cons": cross_entropy(z_s, target.label, weight=slots.confident(target, self.threshold)),
         }
-        losses.update(slots.aux(nets, feats, batch, target, noise, clock, flags))
+        losses = joined("loss", (losses, slots.aux(nets, feats, batch, target, noise, clock, flags)))
         return Outcome(losses, z_l.detach(), target)

@@ -4,10 +4,11 @@ import torch
 
 from daso.learners.base import Learner
 from daso.learners.ramp import ramped
+from daso.nn.part import joined
 from daso.schema import MeanTeacherAlgorithm
 from daso.slots.losses import squared_error, wide
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Feats, Flags, Nets, Noise, Outcome, View
+from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, View
 
 
 class MeanTeacher(Learner):
@@ -22,6 +23,11 @@ class MeanTeacher(Learner):
     def __init__(self, config: MeanTeacherAlgorithm) -> None:
         super().__init__()
         self.config = config
+
+    @classmethod
+    def of(cls, config: MeanTeacherAlgorithm, facts: Facts) -> "MeanTeacher":
+        """With the knobs alone."""
+        return cls(config)
 
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Losses `cls` and `cons`, and the slots'.
@@ -45,5 +51,6 @@ class MeanTeacher(Learner):
             "cls": slots.supervised(z_l, batch.y, flags),
             "cons": ramped(self.config.cons_weight * cons, clock, self.config),
         }
-        losses.update(slots.aux(nets, Feats(f[: sizes[0]], feats_t, None), batch, target, noise, clock, flags))
+        feats = Feats(f[: sizes[0]], feats_t)
+        losses = joined("loss", (losses, slots.aux(nets, feats, batch, target, noise, clock, flags)))
         return Outcome(losses, z_l.detach(), target)

@@ -5,10 +5,11 @@ import torch
 from daso.learners.base import Learner
 from daso.learners.mixing import mix, mixing_draws, predict_interleaved
 from daso.learners.ramp import ramped
+from daso.nn.part import joined
 from daso.schema import MixMatchAlgorithm
 from daso.slots.losses import cross_entropy, one_hot, squared_error, wide
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Draw, Feats, Flags, Nets, Noise, Outcome, Sizes, View
+from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Nets, Noise, Outcome, Sizes, View
 
 
 class MixMatch(Learner):
@@ -24,6 +25,11 @@ class MixMatch(Learner):
     def __init__(self, config: MixMatchAlgorithm) -> None:
         super().__init__()
         self.config = config
+
+    @classmethod
+    def of(cls, config: MixMatchAlgorithm, facts: Facts) -> "MixMatch":
+        """With the knobs alone."""
+        return cls(config)
 
     def draws(self, sizes: Sizes) -> dict[str, Draw]:
         """`lam` and `perm` of MixUp."""
@@ -48,5 +54,5 @@ class MixMatch(Learner):
             "cls": cross_entropy(z[:size], q[:size]),
             "cons": ramped(self.config.cons_weight * cons, clock, self.config),
         }
-        losses.update(slots.aux(nets, Feats(None, feats[0], None), batch, target, noise, clock, flags))
+        losses = joined("loss", (losses, slots.aux(nets, Feats(None, feats[0]), batch, target, noise, clock, flags)))
         return Outcome(losses, z[:size].detach(), target)

@@ -4,10 +4,11 @@ import torch
 
 from daso.learners.base import Learner
 from daso.learners.ramp import ramped
+from daso.nn.part import joined
 from daso.schema import PseudoLabelAlgorithm
 from daso.slots.losses import cross_entropy, wide
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Feats, Flags, Nets, Noise, Outcome, View
+from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, View
 
 
 class PseudoLabel(Learner):
@@ -23,6 +24,11 @@ class PseudoLabel(Learner):
         super().__init__()
         self.config = config
 
+    @classmethod
+    def of(cls, config: PseudoLabelAlgorithm, facts: Facts) -> "PseudoLabel":
+        """With the knobs alone."""
+        return cls(config)
+
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Losses `cls` and `cons`, and the slots'. All views share one pass and its batch statistics."""
         net, sizes = nets.student, [len(batch.x), len(batch.u[0])]
@@ -36,5 +42,5 @@ class PseudoLabel(Learner):
             "cls": slots.supervised(z_l, batch.y, flags),
             "cons": ramped(self.config.cons_weight * cons, clock, self.config),
         }
-        losses.update(slots.aux(nets, Feats(feats_l, feats_w, None), batch, target, noise, clock, flags))
+        losses = joined("loss", (losses, slots.aux(nets, Feats(feats_l, feats_w), batch, target, noise, clock, flags)))
         return Outcome(losses, z_l.detach(), target)

@@ -1,16 +1,20 @@
 """ReMixMatch (Berthelot et al., ICLR 2020): MixMatch anchored to a weak view, plus pre-mixup and rotation losses."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Generator, Tensor
 
 from daso.learners.base import Learner
 from daso.learners.mixing import mix, mixing_draws, predict_interleaved
 from daso.learners.ramp import ramped
-from daso.nn.net import ROTATIONS
+from daso.nn.part import joined
 from daso.schema import ReMixMatchAlgorithm
 from daso.slots.losses import cross_entropy, one_hot, wide
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Draw, Feats, Flags, Nets, Noise, Outcome, Sizes, View
+from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Head, Nets, Noise, Outcome, Sizes, View
+
+ROTATIONS = 4  # 0, 90, 180, 270 degrees
 
 
 class ReMixMatch(Learner):
@@ -21,12 +25,17 @@ class ReMixMatch(Learner):
     """
 
     views = (View.WEAK, View.STRONG_LAST, View.STRONG_LAST)
-    heads = ("cls", "rot")
+    heads: Mapping[str, Head] = {"cls": Head(), "rot": Head(ROTATIONS)}
     train_accuracy = "top1_mixed"
 
     def __init__(self, config: ReMixMatchAlgorithm) -> None:
         super().__init__()
         self.config = config
+
+    @classmethod
+    def of(cls, config: ReMixMatchAlgorithm, facts: Facts) -> "ReMixMatch":
+        """With the knobs alone."""
+        return cls(config)
 
     def draws(self, sizes: Sizes) -> dict[str, Draw]:
         """`lam` and `perm` of MixUp; `rot` [Bu]: quarter turns."""
@@ -64,7 +73,7 @@ class ReMixMatch(Learner):
             "kl": ramped(config.kl_weight * kl, clock, config),
             "rot": config.rot_weight * rot,
         }
-        losses.update(slots.aux(nets, Feats(None, f_w, f_s), batch, target, noise, clock, flags))
+        losses = joined("loss", (losses, slots.aux(nets, Feats(None, f_w, (f_s,)), batch, target, noise, clock, flags)))
         return Outcome(losses, z[:size].detach(), target)
 
 

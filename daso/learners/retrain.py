@@ -3,8 +3,9 @@
 import torch
 
 from daso.learners.base import Learner
+from daso.schema import FrozenBn, RetrainAlgorithm
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Flags, Nets, Noise, Outcome
+from daso.types import Batch, Clock, Facts, Flags, Nets, Noise, Outcome
 
 
 class Retrain(Learner):
@@ -20,6 +21,11 @@ class Retrain(Learner):
     def __init__(self, running_stats: bool = False) -> None:
         super().__init__()
         self.running_stats = running_stats
+
+    @classmethod
+    def of(cls, config: RetrainAlgorithm, facts: Facts) -> "Retrain":
+        """With the knobs alone."""
+        return cls(running_stats=config.bn is FrozenBn.clean)
 
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Loss `cls`."""

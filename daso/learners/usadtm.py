@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from daso.learners.base import Learner
 from daso.schema import UsadtmAlgorithm
 from daso.slots.losses import cosine, cross_entropy, labels, mutual_information, wide
 from daso.slots.prototypes import Prototypes
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Flags, Labels, Nets, Noise, Outcome, Target, View
+from daso.types import Batch, Clock, Facts, Flags, Labels, Nets, Noise, Outcome, Target, View
 
 IMAGES_KEPT = 5  # features that a class' prototype remembers, per labeled image
 
@@ -29,6 +30,15 @@ class Usadtm(Learner):
         super().__init__()
         self.config = config
         self.prototypes = Prototypes(len(counts), dim, [IMAGES_KEPT * n for n in counts])
+
+    @classmethod
+    def of(cls, config: UsadtmAlgorithm, facts: Facts) -> "Usadtm":
+        """For the encoder and the labeled images of the run."""
+        return cls(config, facts.features, facts.counts.tolist())
+
+    def relabel(self, counts: Tensor) -> None:
+        """Forget the features: they were those of a network that is gone."""
+        self.prototypes.reset()
 
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Losses `cls`, `mi` and `cons`. All views share one pass and its batch statistics.

@@ -1,33 +1,34 @@
-"""The network of a run: an encoder and its linear heads.
+"""The network of a run: an encoder and its heads.
 
 Shape legend: B batch, c image channels, H W image, D features, C classes.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor, nn
 
 from daso.nn.wrn import WideResNet
+from daso.types import Head
 
-ROTATIONS = 4  # 0, 90, 180, 270 degrees
+CLASSIFIER = {"cls": Head()}
 
 
 class Net(nn.Module):
-    """Encoder plus linear heads: `cls` D->C, `rot` D->4 (ReMixMatch), `abc` D->C (auxiliary balanced classifier).
+    """Encoder plus heads, of which `cls` is the classifier.
 
     Args:
         encoder: maps [B,c,H,W] to [B,D].
         num_classes: C.
-        heads: which heads to build; they are registered as cls, rot, abc whatever the order asked for.
+        heads: by name, in the order in which they are initialised.
     """
 
-    def __init__(self, encoder: WideResNet, num_classes: int, heads: tuple[str, ...] = ("cls",)) -> None:
+    def __init__(self, encoder: WideResNet, num_classes: int, heads: Mapping[str, Head] = CLASSIFIER) -> None:
         super().__init__()
-        outputs = {"cls": num_classes, "rot": ROTATIONS, "abc": num_classes}
-        assert set(heads) <= set(outputs), f"unknown head in {heads}"
         self.encoder = encoder
-        self.heads = nn.ModuleDict({k: nn.Linear(encoder.out_dim, n) for k, n in outputs.items() if k in heads})
+        made = {k: head.make(encoder.out_dim, head.outputs or num_classes) for k, head in heads.items()}
+        self.heads = nn.ModuleDict(made)
 
     def encode(self, x: Tensor, running_stats: bool = False) -> Tensor:
         """Images [B,c,H,W] -> features [B,D].
@@ -39,19 +40,19 @@ class Net(nn.Module):
         return features
 
     def classify(self, f: Tensor, head: str = "cls") -> Tensor:
-        """Features [B,D] -> logits of one head [B,C] (`rot`: [B,4])."""
+        """Features [B,D] -> outputs of one head, for `cls` the logits [B,C]."""
         logits: Tensor = self.heads[head](f)
         return logits
 
     def predict(self, x: Tensor, head: str = "cls") -> Tensor:
-        """Images [B,c,H,W] -> logits of one head."""
+        """Images [B,c,H,W] -> outputs of one head."""
         return self.classify(self.encode(x), head)
 
     @torch.no_grad()
     def init(self, generator: Generator) -> None:
         """Set every parameter and running statistic afresh, in place, from a CPU generator.
 
-        Convolutions are normal with variance 2 / fan-out, head weights Xavier-normal, normalisations the identity,
+        Convolutions are normal with variance 2 / fan-out, linear weights Xavier-normal, normalisations the identity,
         biases 0. Numbers are drawn in float32 on the CPU: every device, dtype and memory format starts from the same.
         """
         for module in self.modules():
@@ -60,8 +61,9 @@ class Net(nn.Module):
                 _normal(module.weight, math.sqrt(2 / fan_out), generator)
             elif isinstance(module, nn.Linear):
                 _normal(module.weight, math.sqrt(2 / (module.in_features + module.out_features)), generator)
-                module.bias.zero_()
-            elif isinstance(module, nn.BatchNorm2d):
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.reset_parameters()
 
 

@@ -1,14 +1,14 @@
 """Phases of a run: what a protocol does on the host, between two steps."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
 from daso.data.feed import Feed
-from daso.slots.slots import Slots
-from daso.types import Nets
+from daso.learners.base import Method
+from daso.types import Facts, Nets
 
 
 class Phase(NamedTuple):
@@ -23,7 +23,7 @@ class Stage(NamedTuple):
     """What a protocol may touch when a phase begins, all in place."""
 
     nets: Nets
-    slots: Slots
+    method: Method
     optimizer: torch.optim.Optimizer
     feed: Feed
     predict_unlabeled: Callable[[], Tensor]  # [N,C] class distributions of the evaluated network over the unlabeled set
@@ -46,6 +46,11 @@ class Protocol(nn.Module):
         super().__init__()
         self.steps = steps
         self.register_buffer("current", torch.tensor(-1))  # number of the phase that has begun; -1: none has
+
+    @classmethod
+    def of(cls, config: Any, facts: Facts) -> "Protocol":
+        """The protocol that a configuration node describes, for a run of these facts."""
+        return cls(facts.steps)
 
     def phase(self, step: int) -> Phase:
         """The phase that `step` belongs to."""

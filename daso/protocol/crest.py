@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from daso.protocol.base import Phase, Protocol, Stage
+from daso.schema import CrestPlusProtocol, CrestProtocol
+from daso.types import Facts
 
 
 class Crest(Protocol):
@@ -37,6 +39,13 @@ class Crest(Protocol):
         self.register_buffer("rows", torch.full((unlabeled,), -1))  # selected rows in their order, then -1
         self.register_buffer("labels", torch.full((unlabeled,), -1))  # what they were selected for
 
+    @classmethod
+    def of(cls, config: CrestProtocol, facts: Facts) -> "Crest":
+        """For the labeled and unlabeled images of the run."""
+        assert facts.unlabeled, "a generation selects from the unlabeled set"
+        t_min = config.t_min if isinstance(config, CrestPlusProtocol) else None
+        return cls(facts.steps, config.generations, facts.counts, facts.unlabeled, config.alpha, t_min)
+
     def phase(self, step: int) -> Phase:
         """The generation of `step`; where they cannot be equally long, later ones have a step more."""
         number = ((step + 1) * self.generations - 1) // self.steps
@@ -44,7 +53,7 @@ class Crest(Protocol):
         return Phase(number, start, self._start(number + 1) - start)
 
     def begin(self, phase: Phase, stage: Stage) -> None:
-        """Select, then re-initialise in place: networks, momentum, labeled set, slots."""
+        """Select, then re-initialise in place: networks, momentum, labeled set, learner and slots."""
         if phase.number > 0:
             self._keep(*select(stage.predict_unlabeled(), self.counts, self.alpha))
             stage.nets.student.init(stage.generator("init", phase.number))
@@ -52,9 +61,9 @@ class Crest(Protocol):
             for state in stage.optimizer.state.values():
                 for value in state.values():
                     value.zero_()
-            stage.slots.relabel(self._extend(phase.number, stage))
+            stage.method.relabel(self._extend(phase.number, stage))
         if self.t_min is not None:
-            stage.slots.soften(temperature(phase.number, self.generations, self.t_min))
+            stage.method.slots.soften(temperature(phase.number, self.generations, self.t_min))
 
     def restore(self, stage: Stage) -> None:
         """Give the feed the labeled set of the generation that has begun."""

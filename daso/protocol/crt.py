@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from daso.protocol.base import Phase, Protocol, Stage
+from daso.schema import CrtProtocol
+from daso.types import Facts
 
 
 class Crt(Protocol):
@@ -18,6 +20,11 @@ class Crt(Protocol):
     def __init__(self, steps: int, encoder: Callable[[], Mapping[str, Tensor]]) -> None:
         super().__init__(steps)
         self.encoder = encoder
+
+    @classmethod
+    def of(cls, config: CrtProtocol, facts: Facts) -> "Crt":
+        """From the run that this one is built on."""
+        return cls(facts.steps, facts.encoder)
 
     def begin(self, phase: Phase, stage: Stage) -> None:
         """Take the encoder over, into student and teacher."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from daso.protocol.base import Protocol, Stage
+from daso.schema import EstimateProtocol
+from daso.types import Facts
 
 
 class Estimate(Protocol):
@@ -30,6 +32,11 @@ class Estimate(Protocol):
         self.max_condition = max_condition
         self.register_buffer("total", torch.zeros(classes, dtype=torch.float64))
         self.register_buffer("accepted", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def of(cls, config: EstimateProtocol, facts: Facts) -> "Estimate":
+        """For the classes of the run."""
+        return cls(facts.steps, facts.num_classes, config.max_condition)
 
     def measured(self, stage: Stage) -> dict[str, float]:
         """This evaluation's condition number, and how many estimates were acceptable so far; if any, their mean: images

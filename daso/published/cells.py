@@ -2,7 +2,7 @@
 
 A configuration is a tuple of overrides of `train.py` without the seed, such as
 `("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100", "algorithm=fixmatch_daso")`. Equal configurations have equal
-tuples, so that a run that serves several cells is trained once. Standard library only.
+tuples, so that a run that serves several cells is trained once.
 """
 
 import re
@@ -11,36 +11,23 @@ from typing import NamedTuple
 
 from daso.errors import UserError
 from daso.published.numbers import Published, footnotes, numbers
+from daso.schema import ALGORITHMS, OPTIONS
 
 TABLES = ("1", "2", "3", "5", "6", "7", "8", "11", "12", "13", "14", "15", "16", "17")
 """The paper's tables on CIFAR-10, CIFAR-100 and STL-10; Table 4 is Semi-Aves alone."""
 
 DATASETS = {"cifar10-lt": "cifar10", "cifar100-lt": "cifar100", "stl10-lt": "stl10"}
 TITLES = {"cifar10": "CIFAR10-LT", "cifar100": "CIFAR100-LT", "stl10": "STL10-LT"}
-LEARNERS = {
-    "supervised": "Supervised",
-    "pseudolabel": "PseudoLabel",
-    "meanteacher": "MeanTeacher",
-    "mixmatch": "MixMatch",
-    "remixmatch": "ReMixMatch",
-    "usadtm": "USADTM",
-    "fixmatch": "FixMatch",
-}
-REBALANCERS = {
-    "la": "LA",
-    "la-inf": "LA (inf)",
-    "cb": "CB",
-    "ldam-drw": "LDAM-DRW",
-    "crt": "cRT",
-    "boss": "BOSS",
-    "darp": "DARP",
-    "crest": "CReST",
-    "crest+": "CReST+",
-    "abc": "ABC",
-    "daso": "DASO",
-}
-OPTION_WORDS = {"crest+": "crest_plus", "ldam-drw": "ldam_drw"}
 AFTER_LA = "la-inf"  # not trained: the run of the other re-balancers, read after subtracting the log prior
+LEARNERS = {name: record.printed for name, record in ALGORITHMS.items()}
+PRINTED = {
+    name: record.printed
+    for node, options in OPTIONS.items()
+    for name, record in options.items()
+    if node != "algorithm" and record.printed and name != record.absent
+}
+OPTION_WORDS = {printed.lower(): name for name, printed in PRINTED.items()}
+REBALANCERS = {printed.lower(): printed for printed in PRINTED.values()} | {AFTER_LA: "LA (inf)"}
 METRIC, METRIC_AFTER_LA = "test/top1_median20", "test/top1_la_median20"
 
 KNOBS = {

@@ -12,7 +12,7 @@ import yaml
 from daso.errors import UserError
 from daso.outputs.files import read_json
 from daso.outputs.rundir import RunDir
-from daso.schema import ALGORITHMS, AlgorithmConfig, Config
+from daso.schema import OPTIONS, Config
 from daso.settings.identity import science
 from daso.track.jsonl import Row, read
 
@@ -111,21 +111,21 @@ def decisive(config: Config) -> dict[str, Any]:
 
 def restore(config: dict[str, Any]) -> Config:
     """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults."""
-    restored = _restore(Config, config)
+    restored = _restore(Config, config, "")
     assert isinstance(restored, Config)
     return restored
 
 
-def _restore(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, AlgorithmConfig):
-        kind = ALGORITHMS[value["name"]]
+def _restore(kind: Any, value: Any, name: str) -> Any:
+    if name in OPTIONS and "name" in value:
+        kind = OPTIONS[name][value["name"]]
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         nodes: dict[str, Any] = {
             f.name: {} for f in fields(kind) if is_dataclass(hints[f.name])
         }  # slots of later versions: absent
         known = {f.name for f in fields(kind)}
-        return kind(**{key: _restore(hints[key], item) for key, item in (nodes | value).items() if key in known})
+        return kind(**{key: _restore(hints[key], item, key) for key, item in (nodes | value).items() if key in known})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind[value]
     return value

@@ -4,7 +4,7 @@ A stage is an ordinary run with a folder, a key and a journal of its own: whoeve
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,11 @@ from daso import schema
 from daso.outputs.files import read_json
 from daso.outputs.rundir import RunDir
 from daso.schema import (
+    OPTIONS,
     UNKNOWN,
     Config,
-    ProtocolConfig,
+    CrtProtocol,
+    EstimateProtocol,
     RetrainAlgorithm,
     SamplerConfig,
     Schedule,
@@ -23,19 +25,14 @@ from daso.schema import (
 )
 from daso.settings.assumed import shipped
 from daso.settings.identity import identified, plain
+from daso.settings.mistakes import CONF
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from daso.data.split import Split
 
-LABEL_ONLY: dict[str, Any] = {  # conf/optim/supervised.yaml
-    "lr": 0.1,
-    "schedule": Schedule.multistep,
-    "warmup": 0.025,
-    "milestones": [0.799996, 0.9],
-    "gamma": 0.01,
-}
+LABEL_ONLY = CONF / "optim" / "supervised.yaml"  # how label-only learners are trained
 
 
 def prerequisites(config: Config) -> list[Config]:
@@ -44,13 +41,14 @@ def prerequisites(config: Config) -> list[Config]:
     Raises:
         UserError: `protocol.from_run` names none that is.
     """
-    named = config.protocol.from_run
-    if config.protocol.name != "crt":
+    protocol = config.protocol
+    if not isinstance(protocol, CrtProtocol):
         return [estimation(config)] if _wants_estimate(config) else []
-    if not named:
-        return [_first_stage(config)]
-    right = f"{_source(config).path} is no finished run; give the key of one in out_root, or its folder"
-    schema.require(_source(config).done.exists(), "protocol.from_run", named, right)
+    if not protocol.from_run:
+        return [_first_stage(config, protocol)]
+    run = _source(config, protocol)
+    right = f"{run.path} is no finished run; give the key of one in out_root, or its folder"
+    schema.require(run.done.exists(), "protocol.from_run", protocol.from_run, right)
     return []
 
 
@@ -61,8 +59,8 @@ def estimation(config: Config) -> Config:
     learner = SupervisedAlgorithm("supervised")
     stage = _empty_slots(config) | {
         "algorithm": learner,
-        "protocol": ProtocolConfig("estimate"),
-        "optim": replace(config.optim, **LABEL_ONLY),
+        "protocol": EstimateProtocol(),
+        "optim": replace(config.optim, **_label_only()),
         "train": replace(config.train, mu=learner.unlabeled_ratio),
     }
     return identified(replace(config, **stage, force=False))
@@ -121,12 +119,12 @@ def own(config: Config) -> Config:
     `from_run` then is the folder of the run to start from, in any case.
     """
     protocol = config.protocol
-    if protocol.name != "crt":
+    if not isinstance(protocol, CrtProtocol):
         return config
     stage = _empty_slots(config) | {
         "algorithm": RetrainAlgorithm("retrain", protocol.frozen_bn),
         "sampler": SamplerConfig(protocol.sampler, protocol.beta),
-        "protocol": replace(protocol, from_run=str(_source(config).path)),
+        "protocol": replace(protocol, from_run=str(_source(config, protocol).path)),
         "train": replace(config.train, steps=round(protocol.retrain * config.train.steps)),
     }
     return replace(config, **stage)
@@ -144,8 +142,10 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
     from daso.data import split as splits
     from daso.train import checkpoint
 
-    run = _source(config)
-    require = partial(schema.require, key="protocol.from_run", value=config.protocol.from_run)
+    protocol = config.protocol
+    assert isinstance(protocol, CrtProtocol), "only a second stage starts from a run"
+    run = _source(config, protocol)
+    require = partial(schema.require, key="protocol.from_run", value=protocol.from_run)
     theirs = yaml.safe_load(run.resolved.read_bytes())
     require(theirs["model"] == plain(config.model), right="it has another network; choose a run of this model")
     images = splits.load(run.splits)._replace(unlabeled=split.unlabeled)
@@ -157,16 +157,21 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
 
 def _empty_slots(config: Config) -> dict[str, Any]:
     """The nodes of `config` that may be absent, made so."""
-    nodes = [(f.name, getattr(config, f.name)) for f in fields(config)]
-    return {name: type(node)(name=node.absent) for name, node in nodes if hasattr(node, "absent")}
+    return {name: OPTIONS[name][node.absent]() for name, node in config.records.items() if node.absent}
 
 
-def _first_stage(config: Config) -> Config:
-    protocol = replace(config.protocol, name=config.protocol.first)
-    return identified(replace(config, protocol=protocol, force=False))
+def _label_only() -> dict[str, Any]:
+    import yaml
+
+    values: dict[str, Any] = yaml.safe_load(LABEL_ONLY.read_bytes())
+    return values | {"schedule": Schedule[values["schedule"]]}
 
 
-def _source(config: Config) -> RunDir:
-    named = config.protocol.from_run or _first_stage(config).run_key
+def _first_stage(config: Config, protocol: CrtProtocol) -> Config:
+    return identified(replace(config, protocol=protocol.main, force=False))
+
+
+def _source(config: Config, protocol: CrtProtocol) -> RunDir:
+    named = protocol.from_run or _first_stage(config, protocol).run_key
     folder = Path(named) if Path(named).is_dir() else Path(config.out_root, named)
     return RunDir(folder.absolute().parent, folder.name)

@@ -5,19 +5,20 @@ Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/settings/
 
 A field's metadata says how it enters the run key (`daso/settings/identity.py`): `NOT_SCIENCE` for what changes no
 number of a run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field
-existed; `{"same": {value: other}}` for a value added later that means what the other one does; `{"only": names}` for a
-knob of some of a node's options, inert under the others.
+existed; `{"same": {value: other}}` for a value added later that means what the other one does. `record.py` says how a
+dataclass is the record of a method.
 """
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of
+from daso.schema.confidence import BossConfidence, ConfidenceConfig
 from daso.schema.data import DatasetConfig, ImbalanceConfig, parse_gamma_u
+from daso.schema.labeled import ClassBalancedLoss, LogitAdjustedLoss, MarginBalancedLoss, SupervisedLossConfig
 from daso.schema.learners import (
     ALGORITHMS,
     AlgorithmConfig,
     FixMatchAlgorithm,
     MeanTeacherAlgorithm,
     MixMatchAlgorithm,
-    Offer,
     PseudoLabelAlgorithm,
     RampedAlgorithm,
     RampShape,
@@ -26,18 +27,18 @@ from daso.schema.learners import (
     SupervisedAlgorithm,
     UsadtmAlgorithm,
 )
-from daso.schema.protocol import FrozenBn, ProtocolConfig, SamplerConfig
-from daso.schema.run import Config
-from daso.schema.slots import (
-    AbcConfig,
-    AlignConfig,
-    ConfidenceConfig,
-    DarpConfig,
-    DasoConfig,
-    EmaBn,
-    SupervisedLossConfig,
-    parse_blend,
+from daso.schema.protocol import (
+    CrestPlusProtocol,
+    CrestProtocol,
+    CrtProtocol,
+    EstimateProtocol,
+    FrozenBn,
+    ProtocolConfig,
+    SamplerConfig,
 )
+from daso.schema.record import NONE, OPTIONS, Offer, Record
+from daso.schema.run import Config
+from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig, EmaBn, parse_blend
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import (
     WORTH_COMPILING,
@@ -54,22 +55,32 @@ from daso.schema.tuning import TuneConfig
 __all__ = [
     "ALGORITHMS",
     "DIST",
+    "NONE",
     "NOT_SCIENCE",
+    "OPTIONS",
     "UNKNOWN",
     "WORTH_COMPILING",
     "AbcConfig",
     "AlgorithmConfig",
     "AlignConfig",
+    "BossConfidence",
+    "ClassBalancedLoss",
     "Compile",
     "ConfidenceConfig",
     "Config",
+    "CrestPlusProtocol",
+    "CrestProtocol",
+    "CrtProtocol",
     "DarpConfig",
     "DasoConfig",
     "DatasetConfig",
     "EmaBn",
+    "EstimateProtocol",
     "FixMatchAlgorithm",
     "FrozenBn",
     "ImbalanceConfig",
+    "LogitAdjustedLoss",
+    "MarginBalancedLoss",
     "MeanTeacherAlgorithm",
     "MixMatchAlgorithm",
     "ModelConfig",
@@ -82,6 +93,7 @@ __all__ = [
     "RampShape",
     "RampedAlgorithm",
     "ReMixMatchAlgorithm",
+    "Record",
     "RetrainAlgorithm",
     "SamplerConfig",
     "Schedule",

@@ -1,48 +1,34 @@
-"""The learners' knobs, and which places of the step each opens to slots."""
+"""The learners' knobs, and which places of the step each opens to slots. Registered in the order of tables."""
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from daso.schema.base import require
 from daso.schema.protocol import FrozenBn
-
-
-class Offer(Enum):
-    """A place of the training step that a learner opens to slots."""
-
-    LABELED_LOGITS = "labeled_logits"  # a labeled loss on plain labeled images
-    PSEUDO = "pseudo"  # a pseudo-label distribution that passes through align, refine, blend
-    CONFIDENCE = "confidence"  # a threshold from which a pseudo-label counts
-    STRONG = "strong"  # features of a strong view of the same unlabeled images
+from daso.schema.record import OPTIONS, Offer, Record, option
 
 
 @dataclass
-class AlgorithmConfig:
+class AlgorithmConfig(Record):
     """A learner. Subclasses add its knobs; `offers` says which slots compose with it."""
 
     name: str
+    absent: ClassVar[str] = ""  # there always is one
+    reads_unlabeled: ClassVar[bool] = True
     offers: ClassVar[frozenset[Offer]] = frozenset()
     unlabeled_ratio: ClassVar[int] = 1  # the paper's mu (Table 10), the default of train.mu
 
 
+@option("algorithm", "supervised")
 @dataclass
 class SupervisedAlgorithm(AlgorithmConfig):
     """The labeled images alone."""
 
+    part: ClassVar[str] = "daso.learners.supervised.Supervised"
+    printed: ClassVar[str] = "Supervised"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS})
-
-
-@dataclass
-class FixMatchAlgorithm(AlgorithmConfig):
-    """FixMatch: confident pseudo-labels of a weak view train a strong one."""
-
-    threshold: float = 0.95
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
-    unlabeled_ratio: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
+    reads_unlabeled: ClassVar[bool] = False
 
 
 class RampShape(Enum):
@@ -65,11 +51,14 @@ class RampedAlgorithm(AlgorithmConfig):
         require(0 < self.ramp_up <= 1, "algorithm.ramp_up", self.ramp_up, "a fraction of train.steps above 0")
 
 
+@option("algorithm", "pseudolabel")
 @dataclass
 class PseudoLabelAlgorithm(RampedAlgorithm):
     """Pseudo-Label: confident pseudo-labels of a weak view train that view."""
 
     threshold: float = 0.95
+    part: ClassVar[str] = "daso.learners.pseudolabel.PseudoLabel"
+    printed: ClassVar[str] = "PseudoLabel"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE})
 
     def __post_init__(self) -> None:
@@ -77,14 +66,18 @@ class PseudoLabelAlgorithm(RampedAlgorithm):
         require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
 
 
+@option("algorithm", "meanteacher")
 @dataclass
 class MeanTeacherAlgorithm(RampedAlgorithm):
     """Mean Teacher: the student's predictions follow its moving average's."""
 
     cons_weight: float = 50.0
+    part: ClassVar[str] = "daso.learners.meanteacher.MeanTeacher"
+    printed: ClassVar[str] = "MeanTeacher"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO})
 
 
+@option("algorithm", "mixmatch")
 @dataclass
 class MixMatchAlgorithm(RampedAlgorithm):
     """MixMatch: sharpened guesses and MixUp. Labeled images are seen mixed only, so no slot may fill their loss."""
@@ -93,6 +86,8 @@ class MixMatchAlgorithm(RampedAlgorithm):
     ramp_up: float = 0.016
     temperature: float = 0.5
     alpha: float = 0.5
+    part: ClassVar[str] = "daso.learners.mixmatch.MixMatch"
+    printed: ClassVar[str] = "MixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
 
     def __post_init__(self) -> None:
@@ -101,6 +96,7 @@ class MixMatchAlgorithm(RampedAlgorithm):
         require(self.alpha > 0, "algorithm.alpha", self.alpha, "a positive parameter of the Beta distribution")
 
 
+@option("algorithm", "remixmatch")
 @dataclass
 class ReMixMatchAlgorithm(MixMatchAlgorithm):
     """ReMixMatch: a weak view labels two strong ones; pre-mixup and rotation losses beside MixMatch's."""
@@ -109,6 +105,8 @@ class ReMixMatchAlgorithm(MixMatchAlgorithm):
     alpha: float = 0.75
     kl_weight: float = 0.5
     rot_weight: float = 0.5
+    part: ClassVar[str] = "daso.learners.remixmatch.ReMixMatch"
+    printed: ClassVar[str] = "ReMixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.STRONG})
 
     def __post_init__(self) -> None:
@@ -117,6 +115,7 @@ class ReMixMatchAlgorithm(MixMatchAlgorithm):
         require(self.rot_weight >= 0, "algorithm.rot_weight", self.rot_weight, "a loss weight, 0 or more")
 
 
+@option("algorithm", "usadtm")
 @dataclass
 class UsadtmAlgorithm(AlgorithmConfig):
     """USADTM: labels by the nearest class prototype. They are no distribution, so no slot may change them."""
@@ -126,6 +125,8 @@ class UsadtmAlgorithm(AlgorithmConfig):
     warmup: float = 0.002  # pseudo-labels count from this fraction of train.steps on
     mi_start: float = 0.0  # the mutual-information loss acts from this fraction of train.steps on (Q42)
     ema_prototypes: bool = False  # prototypes of the EMA encoder's features, not of the student's (Q42)
+    part: ClassVar[str] = "daso.learners.usadtm.Usadtm"
+    printed: ClassVar[str] = "USADTM"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS})
 
     def __post_init__(self) -> None:
@@ -135,19 +136,29 @@ class UsadtmAlgorithm(AlgorithmConfig):
         require(0 <= self.mi_start <= 1, "algorithm.mi_start", self.mi_start, "a fraction of train.steps")
 
 
+@option("algorithm", "fixmatch")
+@dataclass
+class FixMatchAlgorithm(AlgorithmConfig):
+    """FixMatch: confident pseudo-labels of a weak view train a strong one."""
+
+    threshold: float = 0.95
+    part: ClassVar[str] = "daso.learners.fixmatch.FixMatch"
+    printed: ClassVar[str] = "FixMatch"
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
+    unlabeled_ratio: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
+
+
 @dataclass
 class RetrainAlgorithm(AlgorithmConfig):
     """The classifier alone, on a frozen encoder: the second stage of a run, never chosen by name."""
 
     bn: FrozenBn = FrozenBn.official
+    part: ClassVar[str] = "daso.learners.retrain.Retrain"
+    reads_unlabeled: ClassVar[bool] = False
 
 
-ALGORITHMS: dict[str, type[AlgorithmConfig]] = {
-    "supervised": SupervisedAlgorithm,
-    "pseudolabel": PseudoLabelAlgorithm,
-    "meanteacher": MeanTeacherAlgorithm,
-    "mixmatch": MixMatchAlgorithm,
-    "remixmatch": ReMixMatchAlgorithm,
-    "usadtm": UsadtmAlgorithm,
-    "fixmatch": FixMatchAlgorithm,
-}
+ALGORITHMS = cast(dict[str, type[AlgorithmConfig]], OPTIONS["algorithm"])
+"""Learner -> its configuration."""

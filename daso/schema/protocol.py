@@ -1,13 +1,14 @@
 """What happens around the steps: which labeled images a batch holds, and the phases and stages of a run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from daso.schema.base import require, require_one_of
+from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 SAMPLERS = ("random", "class_aware")
-GENERATIONS = ("crest", "crest_plus")
+FIRST_STAGES = (NONE, "crest", "crest_plus")
 
 
 class FrozenBn(Enum):
@@ -17,8 +18,9 @@ class FrozenBn(Enum):
     clean = "clean"  # with its running statistics, which stay
 
 
+@option("sampler", *SAMPLERS)
 @dataclass
-class SamplerConfig:
+class SamplerConfig(Record):
     """The labeled images of a batch: `random` (each once a round) or `class_aware` (by the effective number, Q50)."""
 
     absent: ClassVar[str] = "random"
@@ -35,47 +37,114 @@ def require_beta(key: str, beta: float) -> None:
     require(0 <= beta <= 1, key, beta, "0 (all classes alike per image) to 1 (all classes equally often)")
 
 
+@option("protocol", NONE)
 @dataclass
-class ProtocolConfig:
-    """`none`; `crest` and `crest_plus` (Wei et al. 2021): generations; `crt` (Kang et al. 2020): the classifier is
-    trained again on the frozen encoder of a first run; `estimate` (Kim et al. 2020): of the unlabeled set's class
-    distribution. Settings: paper App. C.3.
-    """
+class ProtocolConfig(Record):
+    """`none`: one phase from the first step to the last; the base of all others. Settings: paper App. C.3."""
 
-    absent: ClassVar[str] = "none"
-    name: str = "none"
-    generations: int = field(default=5, metadata={"only": (*GENERATIONS, "crt")})
-    # a class keeps the share (N_k / N_1)^(1/alpha) of its candidates, k counted from the other end
-    alpha: float = field(default=3.0, metadata={"only": (*GENERATIONS, "crt")})
-    # crest_plus: the temperature of the alignment goal falls from 1 to this one
-    t_min: float = field(default=0.5, metadata={"only": ("crest_plus", "crt")})
-    # crt: the protocol of its first stage; a finished run (key or folder) instead of it; the second stage's length as
-    # a fraction of train.steps, and its sampler
-    first: str = field(default="none", metadata={"only": ("crt",)})
-    from_run: str = field(default="", metadata={"only": ("crt",)})
-    retrain: float = field(default=0.4, metadata={"only": ("crt",)})
-    sampler: str = field(default="class_aware", metadata={"only": ("crt",)})
-    beta: float = field(default=0.999, metadata={"only": ("crt",)})
-    frozen_bn: FrozenBn = field(default=FrozenBn.official, metadata={"only": ("crt",)})
-    # estimate: images per class that are held out of training; the condition number from which a confusion matrix is
-    # not used
-    holdout: int = field(default=10, metadata={"only": ("estimate",)})
-    max_condition: float = field(default=100.0, metadata={"only": ("estimate",)})
+    part: ClassVar[str] = "daso.protocol.base.Protocol"
+    name: str = NONE
 
     def __post_init__(self) -> None:
-        require_one_of("protocol.name", self.name, ("none", "estimate", *GENERATIONS, "crt"))
+        require_one_of("protocol.name", self.name, tuple(OPTIONS["protocol"]))
+
+    @property
+    def main(self) -> "ProtocolConfig":
+        """The protocol of the main training: this one, or that of the first stage where there are two."""
+        return self
+
+    @property
+    def phases(self) -> int:
+        """Phases of the main training."""
+        return 1
+
+
+@option("protocol", "crest")
+@dataclass
+class CrestProtocol(ProtocolConfig):
+    """CReST (Wei et al. 2021): generations, each trained from scratch on a labeled set that the last one enlarged."""
+
+    part: ClassVar[str] = "daso.protocol.crest.Crest"
+    printed: ClassVar[str] = "CReST"
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
+    name: str = "crest"
+    generations: int = 5
+    # a class keeps the share (N_k / N_1)^(1/alpha) of its candidates, k counted from the other end
+    alpha: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.generations >= 1, "protocol.generations", self.generations, "1 (no new generation) or more")
         require(self.alpha > 0, "protocol.alpha", self.alpha, "a positive number, the inverse of an exponent")
+
+    @property
+    def phases(self) -> int:
+        """The generations."""
+        return self.generations
+
+
+@option("protocol", "crest_plus")
+@dataclass
+class CrestPlusProtocol(CrestProtocol):
+    """CReST+: the goal of distribution alignment flattens from generation to generation."""
+
+    printed: ClassVar[str] = "CReST+"
+    name: str = "crest_plus"
+    t_min: float = 0.5  # the temperature of the alignment goal falls from 1 to this one
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 <= self.t_min <= 1, "protocol.t_min", self.t_min, "a temperature between 0 and 1")
-        require_one_of("protocol.first", self.first, ("none", *GENERATIONS))
+
+
+@option("protocol", "crt")
+@dataclass
+class CrtProtocol(CrestPlusProtocol):
+    """cRT (Kang et al. 2020): the classifier is trained again on the frozen encoder of a first run, whose generations,
+    if it has any, are set here too.
+    """
+
+    part: ClassVar[str] = "daso.protocol.crt.Crt"
+    printed: ClassVar[str] = "cRT"
+    needs: ClassVar[frozenset[Offer]] = frozenset()  # those of `main` count
+    name: str = "crt"
+    first: str = NONE  # the protocol of the first stage
+    from_run: str = ""  # a finished run (key or folder) instead of it
+    retrain: float = 0.4  # the second stage's length as a fraction of train.steps, and its sampler
+    sampler: str = "class_aware"
+    beta: float = 0.999
+    frozen_bn: FrozenBn = FrozenBn.official
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("protocol.first", self.first, FIRST_STAGES)
         require(0 < self.retrain <= 1, "protocol.retrain", self.retrain, "a fraction of train.steps above 0")
         require_one_of("protocol.sampler", self.sampler, SAMPLERS)
         require_beta("protocol.beta", self.beta)
-        require(self.holdout >= 1, "protocol.holdout", self.holdout, "at least one image per class")
-        require(self.max_condition > 1, "protocol.max_condition", self.max_condition, "a condition number above 1")
 
     @property
-    def phases(self) -> str:
-        """The generations of the main training, that of the first stage where there are two: a name, or `none`."""
-        name = self.first if self.name == "crt" else self.name
-        return name if name in GENERATIONS else "none"
+    def main(self) -> ProtocolConfig:
+        """The protocol of the first stage."""
+        kind = cast(type[ProtocolConfig], OPTIONS["protocol"][self.first])
+        return kind(**{f.name: getattr(self, f.name) for f in fields(kind)} | {"name": self.first})
+
+    @property
+    def phases(self) -> int:
+        """Those of the first stage."""
+        return self.main.phases
+
+
+@option("protocol", "estimate")
+@dataclass
+class EstimateProtocol(ProtocolConfig):
+    """The class distribution of the unlabeled set, estimated from a confusion matrix (Kim et al. 2020)."""
+
+    part: ClassVar[str] = "daso.protocol.estimate.Estimate"
+    name: str = "estimate"
+    holdout: int = 10  # images per class that are held out of training
+    max_condition: float = 100.0  # the condition number from which a confusion matrix is not used
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.holdout >= 1, "protocol.holdout", self.holdout, "at least one image per class")
+        require(self.max_condition > 1, "protocol.max_condition", self.max_condition, "a condition number above 1")

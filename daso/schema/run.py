@@ -1,19 +1,15 @@
 """One run: all nodes together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from daso.schema.base import NOT_SCIENCE, require
+from daso.schema.confidence import ConfidenceConfig
 from daso.schema.data import DatasetConfig, ImbalanceConfig
-from daso.schema.learners import AlgorithmConfig, RetrainAlgorithm, SupervisedAlgorithm
+from daso.schema.labeled import SupervisedLossConfig
+from daso.schema.learners import AlgorithmConfig
 from daso.schema.protocol import ProtocolConfig, SamplerConfig
-from daso.schema.slots import (
-    AbcConfig,
-    AlignConfig,
-    ConfidenceConfig,
-    DarpConfig,
-    DasoConfig,
-    SupervisedLossConfig,
-)
+from daso.schema.record import Record
+from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import ModelConfig, OptimConfig, TrackConfig, TrainConfig
 from daso.schema.tuning import TuneConfig
@@ -56,13 +52,18 @@ class Config:
     @property
     def phase_steps(self) -> int:
         """Steps of a phase of the run, or of the shortest one."""
-        return self.train.steps // (1 if self.protocol.phases == "none" else self.protocol.generations)
+        return self.train.steps // self.protocol.phases
 
     @property
     def reads_unlabeled(self) -> bool:
         """Whether the run reads unlabeled images."""
-        learns_from_labels = isinstance(self.algorithm, SupervisedAlgorithm | RetrainAlgorithm)
-        return self.protocol.name == "estimate" or not learns_from_labels
+        return self.protocol.name == "estimate" or self.algorithm.reads_unlabeled
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """The nodes that choose a method, by their names."""
+        nodes = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: node for name, node in nodes if isinstance(node, Record)}
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")

@@ -1,13 +1,13 @@
-"""The slots' knobs: one node per place of the step."""
+"""The knobs of slots that have one filling each. Their `none` shares the dataclass: its other fields are inert."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
 from daso.schema.base import DIST, require, require_one_of
-from daso.schema.protocol import require_beta
+from daso.schema.record import NONE, Offer, Record, option
 
-REWEIGHTING = ("cb", "ldam_drw")
 DARP_GOALS = ("labeled", "estimate", "shipped")
 
 
@@ -18,43 +18,23 @@ class EmaBn(Enum):
     clean = "clean"  # the EMA encoder normalises with its running statistics, which stay untouched
 
 
+@option("align", NONE, "da")
 @dataclass
-class SupervisedLossConfig:
-    """The labeled loss: `ce`; `la` (logit adjustment, tau * log prior added to the labeled logits); `cb` (classes
-    weighed by their effective number); `ldam_drw` (a margin per class, and the weights of `cb`).
-    """
-
-    absent: ClassVar[str] = "ce"  # the name at which a slot adds nothing: left out of the run key
-    name: str = "ce"
-    tau: float = field(default=1.0, metadata={"only": ("la",)})
-    beta: float = field(default=0.999, metadata={"only": REWEIGHTING})  # a class weighs (1 - beta) / (1 - beta^n_c)
-    defer: float = field(default=0.8, metadata={"only": REWEIGHTING})  # weights from this fraction of train.steps on
-    max_margin: float = field(default=0.5, metadata={"only": ("ldam_drw",)})
-    scale: float = field(default=30.0, metadata={"only": ("ldam_drw",)})
-    margins_at_once: bool = field(default=False, metadata={"only": ("ldam_drw",)})  # else they are deferred too (Q18)
-
-    def __post_init__(self) -> None:
-        require_one_of("supervised.name", self.name, ("ce", "la", *REWEIGHTING))
-        require(self.tau >= 0, "supervised.tau", self.tau, "0 (plain cross-entropy) or more")
-        require_beta("supervised.beta", self.beta)
-        require(0 <= self.defer <= 1, "supervised.defer", self.defer, "a fraction of train.steps")
-        require(self.max_margin >= 0, "supervised.max_margin", self.max_margin, "a margin, 0 or more")
-        require(self.scale > 0, "supervised.scale", self.scale, "a positive factor of the logits")
-
-
-@dataclass
-class AlignConfig:
+class AlignConfig(Record):
     """Distribution alignment of pseudo-labels to the labeled prior: `none` or `da`."""
 
-    absent: ClassVar[str] = "none"
-    name: str = "none"
+    part: ClassVar[str] = "daso.slots.align.DistributionAlignment"
+    printed: ClassVar[str] = "DA"
+    places: ClassVar[frozenset[str]] = frozenset({"align"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
+    name: str = NONE
     temperature: float = 1.0
     window: int = 128  # batches in the running mean
     # what to follow: the labeled class frequencies, or `refine`, the distribution that DARP assumes
     goal: str = field(default="labeled", metadata={"neutral": "labeled"})
 
     def __post_init__(self) -> None:
-        require_one_of("align.name", self.name, ("none", "da"))
+        require_one_of("align.name", self.name, (NONE, "da"))
         require_one_of("align.goal", self.goal, ("labeled", "refine"))
         require(self.window >= 1, "align.window", self.window, "at least one batch")
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
@@ -72,12 +52,16 @@ def parse_blend(value: object) -> float | str:
     return share
 
 
+@option("darp", NONE, "darp")
 @dataclass
-class DarpConfig:
+class DarpConfig(Record):
     """DARP (Kim et al. 2020; paper App. C.3): `none` or `darp`."""
 
-    absent: ClassVar[str] = "none"
-    name: str = "none"
+    part: ClassVar[str] = "daso.slots.darp.Darp"
+    printed: ClassVar[str] = "DARP"
+    places: ClassVar[frozenset[str]] = frozenset({"refine"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
+    name: str = NONE
     # the class distribution that the unlabeled set is assumed to have: `labeled` (that of the labeled set), `estimate`
     # (by a run on held-out images, which comes first), `shipped` (the reference's estimates, for some settings)
     goal: str = "labeled"
@@ -88,53 +72,71 @@ class DarpConfig:
     refine_on_first: bool = False  # refine at the end of the warm-up too, not only at multiples of `every` (Q44)
 
     def __post_init__(self) -> None:
-        require_one_of("darp.name", self.name, ("none", "darp"))
+        require_one_of("darp.name", self.name, (NONE, "darp"))
         require_one_of("darp.goal", self.goal, DARP_GOALS)
         require(self.alpha > 0, "darp.alpha", self.alpha, "a positive factor")
         require(0 <= self.warmup <= 1, "darp.warmup", self.warmup, "a fraction of train.steps")
         require(self.every >= 1, "darp.every", self.every, "a number of steps, 1 or more")
         require(self.iterations >= 1, "darp.iterations", self.iterations, "1 or more")
 
+    def remarks(self, steps: int) -> list[str]:
+        """A warm-up that leaves no refinement."""
+        begins = int(self.warmup * steps)
+        last = steps if self.refine_on_first and begins < steps else steps - steps % self.every
+        if last > begins:
+            return []
+        return [
+            f"DARP never refines in this run: its warm-up ends after {begins} of {steps} steps and "
+            f"darp.every={self.every}, so that pseudo-labels are uniform from there on."
+        ]
 
+
+@option("abc", NONE, "abc")
 @dataclass
-class ConfidenceConfig:
-    """Which pseudo-labels count: `none` (those above the learner's threshold) or `boss` (a threshold per class)."""
-
-    absent: ClassVar[str] = "none"
-    name: str = "none"
-    delta: float = 0.25  # how far the threshold of the rarest pseudo-label is lowered (paper, App. C.3)
-
-    def __post_init__(self) -> None:
-        require_one_of("confidence.name", self.name, ("none", "boss"))
-        require(0 <= self.delta <= 1, "confidence.delta", self.delta, "0 (one threshold for all classes) to 1")
-
-
-@dataclass
-class AbcConfig:
+class AbcConfig(Record):
     """ABC (Lee et al. 2021; paper App. C.3), an auxiliary balanced classifier: `none` or `abc`."""
 
-    absent: ClassVar[str] = "none"
-    name: str = "none"
+    part: ClassVar[str] = "daso.slots.abc.Abc"
+    printed: ClassVar[str] = "ABC"
+    places: ClassVar[frozenset[str]] = frozenset({"predict"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.STRONG})
+    apart: ClassVar[Mapping[str, str]] = {
+        "supervised=ldam_drw": "margins on the one head and Bernoulli masks on the other do not go together"
+    }
+    name: str = NONE
     weight: float = 1.0
     every: int = 500  # steps between two stairs of the schedule that balances unlabeled images
     blend: bool = True  # its pseudo-labels are blended as the main head's, where something blends those
 
     def __post_init__(self) -> None:
-        require_one_of("abc.name", self.name, ("none", "abc"))
+        require_one_of("abc.name", self.name, (NONE, "abc"))
         require(self.weight >= 0, "abc.weight", self.weight, "a loss weight, 0 or more")
         require(self.every >= 1, "abc.every", self.every, "a number of steps, 1 or more")
 
+    def remarks(self, steps: int) -> list[str]:
+        """A schedule without a second stair."""
+        if self.every < steps:
+            return []
+        return [
+            f"ABC never balances the unlabeled images in this run, but keeps them all: abc.every={self.every} is not "
+            f"below {steps} steps."
+        ]
 
+
+@option("daso", NONE, "daso")
 @dataclass
-class DasoConfig:
+class DasoConfig(Record):
     """DASO (paper sections 3.2-3.4, App. C.3): `none` or `daso`."""
 
-    absent: ClassVar[str] = "none"
-    name: str = "none"
+    part: ClassVar[str] = "daso.slots.daso.Daso"
+    printed: ClassVar[str] = "DASO"
+    places: ClassVar[frozenset[str]] = frozenset({"semantic"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
+    name: str = NONE
     t_proto: float = 0.05
     t_dist: float = 1.0
     queue_size: int = 256
-    align_weight: float = 1.0
+    align_weight: float = field(default=1.0, metadata={"needs": Offer.STRONG})
     warmup_steps: int = 5000
     update_every: int = 100
     ema_bn: EmaBn = EmaBn.official
@@ -146,7 +148,7 @@ class DasoConfig:
     ema_encoder: bool = field(default=True, metadata={"neutral": True})
 
     def __post_init__(self) -> None:
-        require_one_of("daso.name", self.name, ("none", "daso"))
+        require_one_of("daso.name", self.name, (NONE, "daso"))
         self.blend = parse_blend(self.blend)
         require(self.t_proto > 0, "daso.t_proto", self.t_proto, "a positive temperature")
         require(self.t_dist > 0, "daso.t_dist", self.t_dist, "a positive temperature")

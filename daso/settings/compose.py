@@ -14,7 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from daso.errors import UserError
 from daso.machine.devices import gpus_asked, parallel_jobs
-from daso.schema import ALGORITHMS, Config, parse_gamma_u, require
+from daso.schema import ALGORITHMS, OPTIONS, Config, parse_gamma_u, require
 from daso.settings.checks import check
 from daso.settings.identity import identified, knobs
 from daso.settings.mistakes import CONF, explain, no_such_key
@@ -56,8 +56,9 @@ def register() -> None:
         sys.path.append(root)
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config)
-    for name, node in ALGORITHMS.items():
-        store.store(group="schema/algorithm", name=name, node=node)
+    for group, options in OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
     _register_resolvers()
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import yaml
 
-from daso.schema import ALGORITHMS, AlgorithmConfig, Config
+from daso.schema import OPTIONS, Config
 
 KEY_DIGITS = 12
 
@@ -26,8 +26,8 @@ def science(node: Any) -> Any:
     """The part of a configuration that decides a run's numbers.
 
     Left out: fields marked `NOT_SCIENCE`, fields at their `neutral` value (a knob added later orphans no finished
-    run), slots that add nothing, whose other fields are inert, and knobs of other options of a node. A value that means
-    the `same` as another one stands as that one.
+    run), and slots that add nothing, whose other fields are inert. A value that means the `same` as another one stands
+    as that one.
     """
     if not is_dataclass(node):
         return plain(node)
@@ -36,8 +36,6 @@ def science(node: Any) -> Any:
         value = getattr(node, f.name)
         absent = getattr(value, "absent", None)
         if not f.metadata.get("science", True) or (absent is not None and value.name == absent):
-            continue
-        if "only" in f.metadata and getattr(node, "name", None) not in f.metadata["only"]:
             continue
         if "neutral" in f.metadata and value == f.metadata["neutral"]:
             continue
@@ -81,7 +79,7 @@ class Knob(NamedTuple):
 
 
 def knobs() -> dict[str, Knob]:
-    """Every key that a configuration can hold, over all learners."""
+    """Every key that a configuration can hold, over all options."""
     found: dict[str, Knob] = {}
 
     def visit(cls: Any, path: str) -> None:
@@ -92,7 +90,7 @@ def knobs() -> dict[str, Knob]:
                 default = f.default_factory() if f.default_factory is not MISSING else f.default
                 found.setdefault(key, Knob(kind, default))
                 continue
-            for node in ALGORITHMS.values() if kind is AlgorithmConfig else [kind]:
+            for node in (kind, *OPTIONS.get(f.name, {}).values()):
                 visit(node, f"{key}.")
 
     visit(Config, "")

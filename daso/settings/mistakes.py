@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from daso.errors import UserError
+from daso.schema import OPTIONS
 from daso.settings.identity import knobs
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -65,7 +66,8 @@ def no_such_key(key: str, arguments: Sequence[str], here: list[str] | None = Non
     shown = _shown(key, arguments)
     node, _, name = key.rpartition(".")
     if here is None and key in knobs():
-        return f"{shown} is not possible: the chosen {node} has no {name}."
+        readers = [choice for choice, kind in OPTIONS[node].items() if name in kind.__dataclass_fields__]
+        return f"{shown} is not possible: the chosen {node} has no {name}; it belongs to {', '.join(readers)}."
     beside = here or [place for place in knobs() if place.rpartition(".")[0] == node]
     near = get_close_matches(name, [place.rpartition(".")[2] for place in beside], 1) if node and beside else []
     close = [f"{node}.{near[0]}"] if near else []

@@ -59,15 +59,12 @@ def reader_of(config: Config, key: str) -> str:
     """Which option reads a knob that `config` does not read; empty where it does."""
     name, _, field = key.partition(".")
     node: Any = getattr(config, name, None)
-    known = {f.name: f for f in fields(node)} if is_dataclass(node) else {}
+    known = {f.name for f in fields(node)} if is_dataclass(node) else set()
     if field not in known:
         return ""
     option = getattr(node, "name", None)
-    only = known[field].metadata.get("only")
-    if only is None and field != "name" and option is not None and option == getattr(node, "absent", None):
+    if field != "name" and option is not None and option == getattr(node, "absent", None):
         return f"another option than {name}={option}"
-    if only is not None and option not in only:
-        return " or ".join(f"{name}={reader}" for reader in only)
     return READ_BY[key](config) if key in READ_BY else ""
 
 

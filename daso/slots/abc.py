@@ -10,7 +10,7 @@ from torch import Tensor
 from daso.schema import AbcConfig
 from daso.slots.base import Auxiliary, Blend
 from daso.slots.losses import cross_entropy, wide
-from daso.types import Batch, Clock, Draw, Feats, Flags, Nets, Noise, Sizes, Target
+from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Head, Nets, Noise, Sizes, Target
 
 
 class Abc(Auxiliary):
@@ -29,10 +29,16 @@ class Abc(Auxiliary):
 
     def __init__(self, counts: Tensor, threshold: float, config: AbcConfig) -> None:
         super().__init__()
-        self.head = "abc" if config.weight > 0 else "cls"
+        self.head = self.answers = "abc" if config.weight > 0 else "cls"
+        self.heads = {self.head: Head()}
         self.threshold = threshold
         self.weight, self.blended, self.every = config.weight, config.blend, config.every
         self.register_buffer("counts", counts.to(torch.int64, copy=True))
+
+    @classmethod
+    def of(cls, config: AbcConfig, facts: Facts) -> "Abc":
+        """For the labeled images of the run and its learner's threshold."""
+        return cls(facts.counts, facts.threshold, config)
 
     def draws(self, sizes: Sizes) -> dict[str, Draw]:
         """`abc/labeled` [Bl] and `abc/unlabeled` [Bu], uniform on [0,1): an image is kept where it is below the
@@ -54,7 +60,7 @@ class Abc(Auxiliary):
         progress = clock.progress * stair / clock.step.clamp(min=1)
         return labeled, 1 - progress * (1 - labeled)
 
-    def forward(
+    def aux(
         self,
         nets: Nets,
         feats: Feats,
@@ -71,10 +77,9 @@ class Abc(Auxiliary):
         if self.weight == 0:
             return {}
         assert feats.l is not None
-        assert feats.s is not None
-        net = nets.student
+        net, views = nets.student, len(feats.s)
         labeled, unlabeled = self.keep(clock)
-        z_l, z_s = (net.classify(f, self.head) for f in (feats.l, feats.s))
+        z_l, z_s = (net.classify(f, self.head) for f in (feats.l, torch.cat(feats.s)))
         with torch.no_grad():
             p = wide(net.classify(feats.w, self.head)).softmax(1)
             if self.blended:
@@ -82,4 +87,5 @@ class Abc(Auxiliary):
             conf, label = p.max(1)
             kept_l = noise["abc/labeled"] < labeled[batch.y]
             kept_u = (conf >= self.threshold) & (noise["abc/unlabeled"] < unlabeled[label])
-        return {"abc": self.weight * (cross_entropy(z_l, batch.y, kept_l) + cross_entropy(z_s, p, kept_u))}
+        cons = cross_entropy(z_s, p.repeat(views, 1), kept_u.repeat(views))
+        return {"abc": self.weight * (cross_entropy(z_l, batch.y, kept_l) + cons)}

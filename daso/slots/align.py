@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from daso.schema import AlignConfig
 from daso.slots.base import Align
+from daso.types import Facts
 
 EPS = 1e-6
 
@@ -32,11 +34,17 @@ class DistributionAlignment(Align):
         self.register_buffer("ring", torch.zeros(window, len(goal)))  # batch means
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # batches seen
 
+    @classmethod
+    def of(cls, config: AlignConfig, facts: Facts) -> "DistributionAlignment":
+        """Towards the labeled images of the run, or what its unlabeled ones are assumed to be."""
+        goal = facts.assumed() if config.goal == "refine" else facts.counts
+        return cls(goal, config.temperature, config.window)
+
     def soften(self, temperature: float) -> None:
         """Follow goal^temperature from now on."""
         self.temperature.fill_(temperature)
 
-    def forward(self, p: Tensor) -> Tensor:
+    def align(self, p: Tensor) -> Tensor:
         """Aligned distributions [Bu,C] from `p` [Bu,C]; remembers the mean of `p`."""
         window = len(self.ring)
         self.ring.index_copy_(0, (self.pushed % window).view(1), p.mean(0, keepdim=True).to(self.ring.dtype))

@@ -6,8 +6,9 @@ Shape legend: Bu unlabeled batch, C classes.
 import torch
 from torch import Tensor
 
+from daso.schema import BossConfidence
 from daso.slots.base import Confidence
-from daso.types import Labels
+from daso.types import Facts, Labels
 
 
 class Boss(Confidence):
@@ -25,8 +26,13 @@ class Boss(Confidence):
         self.num_classes = num_classes
         self.delta = delta
 
+    @classmethod
+    def of(cls, config: BossConfidence, facts: Facts) -> "Boss":
+        """For the classes of the run."""
+        return cls(facts.num_classes, config.delta)
+
     @torch.no_grad()
-    def forward(self, labels: Labels, threshold: float) -> Tensor:
+    def confident(self, labels: Labels, threshold: float) -> Tensor:
         """Which of the pseudo-labels [Bu] reach the threshold of their class, as [Bu] bool."""
         counts = labels.conf.new_zeros(self.num_classes).index_add_(0, labels.label, torch.ones_like(labels.conf))
         return labels.conf >= threshold - self.delta * (1 - counts[labels.label] / counts.max())

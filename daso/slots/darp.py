@@ -9,7 +9,7 @@ from torch import Tensor
 
 from daso.schema import DarpConfig
 from daso.slots.base import Refine
-from daso.types import Clock, Flags
+from daso.types import Clock, Facts, Flags
 
 EPS = 1e-6
 SECANT_STEPS = 30  # at most; more than a handful are rare
@@ -30,6 +30,7 @@ class Darp(Refine):
         config: warm-up, period, and the solver's settings.
     """
 
+    switches = ("solve",)
     raw: Tensor
     refined: Tensor
     goal: Tensor
@@ -38,18 +39,22 @@ class Darp(Refine):
     def __init__(self, goal: Tensor, rows: int, steps: int, config: DarpConfig) -> None:
         super().__init__()
         self.warmup_steps = int(config.warmup * steps)
-        self.every, self.iterations = config.every, config.iterations
-        self.refine_on_first = config.refine_on_first
+        self.every, self.iterations, self.refine_on_first = config.every, config.iterations, config.refine_on_first
         uniform = torch.full((rows, len(goal)), 1 / len(goal), dtype=torch.float64)
         self.register_buffer("raw", uniform)
         self.register_buffer("refined", uniform.clone())
         self.register_buffer("goal", goal.to(torch.float64))
         self.register_buffer("quota", (config.alpha * goal.to(torch.float64)).to(torch.int64))  # rows kept per class
 
-    def flags(self, step: int) -> dict[str, bool]:
+    @classmethod
+    def of(cls, config: DarpConfig, facts: Facts) -> "Darp":
+        """For the unlabeled set of the run and what it is assumed to hold."""
+        return cls(facts.assumed(), facts.unlabeled, facts.phase_steps, config)
+
+    def flags(self, step: int) -> Flags:
         """`solve`: the warm-up is over and a refinement is due."""
         due = (step + 1) % self.every == 0 or (self.refine_on_first and step == self.warmup_steps)
-        return {"solve": step >= self.warmup_steps and due}
+        return self.switches if step >= self.warmup_steps and due else ()
 
     def relabel(self, counts: Tensor) -> None:
         """Start afresh: the predictions were those of a network that is gone."""
@@ -57,12 +62,11 @@ class Darp(Refine):
             buffer.fill_(1 / buffer.shape[1])
 
     @torch.no_grad()
-    def forward(self, p: Tensor, idx: Tensor, clock: Clock, flags: Flags) -> Tensor:
+    def refine(self, p: Tensor, idx: Tensor, clock: Clock, flags: Flags) -> Tensor:
         """The refined distributions of the rows `idx` [Bu]; `p` [Bu,C] itself during the warm-up."""
-        same = idx[:, None] == idx
-        last = (same * torch.arange(len(idx), device=idx.device)).amax(1)  # [Bu]: of equal rows the last one counts
+        last = ((idx[:, None] == idx) * torch.arange(len(idx), device=idx.device)).amax(1)  # of equal rows, the last
         self.raw.index_copy_(0, idx, p.index_select(0, last).to(self.raw.dtype))
-        if flags.solve:
+        if "solve" in flags:
             self.refined.copy_(refine(self.raw, self.quota, self.goal, self.iterations))
         return torch.where(clock.step < self.warmup_steps, p, self.refined.index_select(0, idx).to(p.dtype))
 

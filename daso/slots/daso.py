@@ -12,7 +12,7 @@ from daso.schema import DIST, DasoConfig, EmaBn
 from daso.slots.base import Semantic
 from daso.slots.losses import cosine, cross_entropy, labels
 from daso.slots.prototypes import Prototypes
-from daso.types import Batch, Clock, Feats, Flags, Labels, Nets
+from daso.types import Batch, Clock, Facts, Feats, Flags, Labels, Nets
 
 
 class Daso(Semantic):
@@ -25,6 +25,7 @@ class Daso(Semantic):
         counts: labeled images per class; needed where the queue is not balanced.
     """
 
+    switches = ("semantic",)
     hist: Tensor
     pending: Tensor
 
@@ -42,9 +43,14 @@ class Daso(Semantic):
         self.register_buffer("hist", torch.zeros(num_classes, dtype=torch.int64))  # pseudo-labels, last full period
         self.register_buffer("pending", torch.zeros(num_classes, dtype=torch.int64))  # those of the running period
 
-    def flags(self, step: int) -> dict[str, bool]:
+    @classmethod
+    def of(cls, config: DasoConfig, facts: Facts) -> "Daso":
+        """For the encoder and the labeled images of the run."""
+        return cls(facts.num_classes, facts.features, config, facts.counts.tolist())
+
+    def flags(self, step: int) -> Flags:
         """`semantic`: the warm-up is over."""
-        return {"semantic": step >= self.warmup_steps}
+        return self.switches if step >= self.warmup_steps else ()
 
     def relabel(self, counts: Tensor) -> None:
         """Start afresh: the features were those of a network that is gone."""
@@ -79,7 +85,7 @@ class Daso(Semantic):
     @torch.no_grad()
     def blend(self, p: Tensor, feats_w: Tensor, flags: Flags) -> tuple[Tensor, Labels | None]:
         """(1 - v) p + v q, q being the similarity classifier's distribution (Eq. 3), and q's labels; p in warm-up."""
-        if not flags.semantic:
+        if "semantic" not in flags:
             return p, None
         q = self.similarity(feats_w).softmax(1)
         v = self.weights(p.dtype)[p.argmax(1), None]
@@ -90,12 +96,11 @@ class Daso(Semantic):
         self.pending.index_add_(0, label, torch.ones_like(label))
 
     def losses(self, feats: Feats, flags: Flags) -> dict[str, Tensor]:
-        """`align`: the strong view's similarities are trained towards the weak view's, for all images (Eq. 4)."""
-        if not flags.semantic or self.align_weight == 0:
+        """`align`: the strong views' similarities are trained towards the weak view's, for all images (Eq. 4)."""
+        if "semantic" not in flags or self.align_weight == 0:
             return {}
-        assert feats.s is not None
-        q = self.similarity(feats.w.detach()).softmax(1)
-        return {"align": self.align_weight * cross_entropy(self.similarity(feats.s), q)}
+        q = self.similarity(feats.w.detach()).softmax(1).repeat(len(feats.s), 1)
+        return {"align": self.align_weight * cross_entropy(self.similarity(torch.cat(feats.s)), q)}
 
 
 def shares(counts: Sequence[int], places: int) -> list[int]:

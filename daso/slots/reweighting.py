@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from daso.schema import ClassBalancedLoss, MarginBalancedLoss
 from daso.slots.base import LabeledLoss
 from daso.slots.losses import cross_entropy, one_hot, wide
-from daso.types import Flags
+from daso.types import Facts, Flags
 
 
 class ClassBalanced(LabeledLoss):
@@ -21,6 +22,7 @@ class ClassBalanced(LabeledLoss):
         start: the step of a phase from which the weights count.
     """
 
+    switches = ("deferred",)
     weight: Tensor
 
     def __init__(self, counts: Tensor, beta: float, start: int) -> None:
@@ -28,17 +30,22 @@ class ClassBalanced(LabeledLoss):
         self.beta, self.start = beta, start
         self.register_buffer("weight", class_weights(counts, beta))
 
-    def flags(self, step: int) -> dict[str, bool]:
+    @classmethod
+    def of(cls, config: ClassBalancedLoss, facts: Facts) -> "ClassBalanced":
+        """For the labeled images of the run."""
+        return cls(facts.counts, config.beta, first_late_step(config.defer, facts.phase_steps))
+
+    def flags(self, step: int) -> Flags:
         """`deferred`: the weights count."""
-        return {"deferred": step >= self.start}
+        return self.switches if step >= self.start else ()
 
     def relabel(self, counts: Tensor) -> None:
         """Weigh by the new counts from now on."""
         self.weight.copy_(class_weights(counts, self.beta))
 
-    def forward(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The mean (weighed) cross entropy of `logits` [Bl,C] against `y` [Bl]."""
-        weight = self.weight.to(wide(logits).dtype)[y] if flags.deferred else None
+        weight = self.weight.to(wide(logits).dtype)[y] if "deferred" in flags else None
         return cross_entropy(logits, y, weight)
 
 
@@ -64,18 +71,31 @@ class MarginBalanced(ClassBalanced):
         self.max_margin, self.scale, self.margins_at_once = max_margin, scale, margins_at_once
         self.register_buffer("margin", margins(counts, max_margin))
 
+    @classmethod
+    def of(cls, config: ClassBalancedLoss, facts: Facts) -> "MarginBalanced":
+        """For the labeled images of the run."""
+        assert isinstance(config, MarginBalancedLoss)
+        start = first_late_step(config.defer, facts.phase_steps)
+        margin = (config.max_margin, config.scale, config.margins_at_once)
+        return cls(facts.counts, config.beta, start, *margin)
+
     def relabel(self, counts: Tensor) -> None:
         """Weights and margins by the new counts from now on."""
         super().relabel(counts)
         self.margin.copy_(margins(counts, self.max_margin))
 
-    def forward(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The mean cross entropy, later with margins and weights, of `logits` [Bl,C] against `y` [Bl]."""
-        if not (flags.deferred or self.margins_at_once):
+        if not ("deferred" in flags or self.margins_at_once):
             return cross_entropy(logits, y)
         z = wide(logits)
         z = self.scale * (z - one_hot(y, z) * self.margin.to(z.dtype))
-        return F.cross_entropy(z, y, weight=self.weight.to(z.dtype) if flags.deferred else None)
+        return F.cross_entropy(z, y, weight=self.weight.to(z.dtype) if "deferred" in flags else None)
+
+
+def first_late_step(defer: float, steps: int) -> int:
+    """The first step, counted from 0, that weighs its classes; in the reference, the 200,000th of 250,000."""
+    return round(defer * steps) - 1
 
 
 def class_weights(counts: Tensor, beta: float) -> Tensor:

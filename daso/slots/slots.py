@@ -1,40 +1,49 @@
 """The facade that learners talk to: the order of a step's places is written here and nowhere else."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from daso.slots.base import Align, Auxiliary, Confidence, LabeledLoss, Refine, Semantic, Slot
+from daso.nn.part import Part, Together, joined
+from daso.slots.base import Align, Auxiliary, Confidence, LabeledLoss, Refine, Semantic
 from daso.slots.losses import labels, sharpen
-from daso.types import Batch, Clock, Draw, Feats, Flags, Labels, Nets, Noise, Sizes, Target
+from daso.types import Batch, Clock, Feats, Flags, Labels, Nets, Noise, Target
 
 
-class Slots(nn.Module):
-    """The filled places of one run. An absent slot is None and leaves its place without effect."""
+class Slots(Together, nn.Module):
+    """The filled places of one run. A place that no part fills is None and without effect.
+
+    Args:
+        parts: what fills them; a part goes wherever it has the interface. None is no part.
+    """
 
     labeled: LabeledLoss
     align: Align | None
     refine: Refine | None
     semantic: Semantic | None
     confidence: Confidence | None
+    extras: Sequence[Auxiliary]
 
-    def __init__(
-        self,
-        supervised: LabeledLoss,
-        align: Align | None = None,
-        refine: Refine | None = None,
-        semantic: Semantic | None = None,
-        confidence: Confidence | None = None,
-        extras: Iterable[Auxiliary] = (),
-    ) -> None:
+    def __init__(self, *parts: Part | None) -> None:
         super().__init__()
-        self.labeled = supervised
-        self.align = align
-        self.refine = refine
-        self.semantic = semantic
-        self.confidence = confidence
-        self.extras = nn.ModuleList(extras)
+        self.parts = [part for part in parts if part is not None]
+        places = (LabeledLoss, Align, Refine, Semantic, Confidence, Auxiliary)
+        assert all(isinstance(part, places) for part in self.parts), "every slot fills a place"
+        self.labeled = self._filling(LabeledLoss)
+        assert self.labeled is not None, "a run has a labeled loss"
+        self.align = self._filling(Align)
+        self.refine = self._filling(Refine)
+        self.semantic = self._filling(Semantic)
+        self.confidence = self._filling(Confidence)
+        extras = nn.ModuleList(part for part in self.parts if isinstance(part, Auxiliary))
+        self.extras = cast(Sequence[Auxiliary], extras)
+
+    def _filling(self, place: type[Any]) -> Any:
+        found = [part for part in self.parts if isinstance(part, place)]
+        assert len(found) < 2, f"{' and '.join(type(part).__name__ for part in found)} fill the same place"
+        return found[0] if found else None
 
     @property
     def reads_features(self) -> bool:
@@ -48,8 +57,7 @@ class Slots(nn.Module):
 
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d labeled loss of `logits` [Bl,C] against `y` [Bl]."""
-        loss: Tensor = self.labeled(logits, y, flags)
-        return loss
+        return self.labeled.supervised(logits, y, flags)
 
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None = None) -> None:
         """Start of a step, before any other place. `feats_l` [Bl,D]: teacher features that the learner has anyway."""
@@ -69,11 +77,11 @@ class Slots(nn.Module):
             temperature: the learner's own sharpening; 1 is none.
         """
         if self.align is not None:
-            p = self.align(p)
+            p = self.align.align(p)
         if temperature != 1.0:
             p = sharpen(p, temperature)
         if self.refine is not None:
-            p = self.refine(p, idx, clock, flags)
+            p = self.refine.refine(p, idx, clock, flags)
         linear, semantic = labels(p), None
         if self.semantic is not None:
             p, semantic = self.semantic.blend(p, feats_w, flags)
@@ -88,8 +96,7 @@ class Slots(nn.Module):
         """
         if self.confidence is None:
             return target.conf >= threshold
-        weight: Tensor = self.confidence(Labels(target.label, target.conf), threshold)
-        return weight
+        return self.confidence.confident(Labels(target.label, target.conf), threshold)
 
     def aux(
         self, nets: Nets, feats: Feats, batch: Batch, target: Target | None, noise: Noise, clock: Clock, flags: Flags
@@ -100,34 +107,10 @@ class Slots(nn.Module):
         def blend(p: Tensor, feats_w: Tensor) -> Tensor:
             return p if self.semantic is None else self.semantic.blend(p, feats_w, flags)[0]
 
-        for extra in self.extras:
-            losses.update(extra(nets, feats, batch, target, noise, clock, flags, blend))
-        return losses
-
-    def draws(self, sizes: Sizes) -> dict[str, Draw]:
-        """The noise streams of all slots."""
-        return {name: draw for slot in self._filled() for name, draw in slot.draws(sizes).items()}
-
-    def flags(self, step: int) -> Flags:
-        """The traced graph that `step` of the phase needs; host side."""
-        return Flags(**{name: value for slot in self._filled() for name, value in slot.flags(step).items()})
-
-    def relabel(self, counts: Tensor) -> None:
-        """The labeled set changed to `counts` [C] int64 images per class and a new phase begins; host side."""
-        for slot in self._filled():
-            slot.relabel(counts)
+        found = [extra.aux(nets, feats, batch, target, noise, clock, flags, blend) for extra in self.extras]
+        return joined("loss", [losses, *found])
 
     def soften(self, temperature: float) -> None:
         """A new phase begins, with this temperature of the class distribution to align to; host side."""
         assert self.align is not None, "nothing is aligned"
         self.align.soften(temperature)
-
-    @property
-    def head(self) -> str:
-        """The head of the network that answers at test time."""
-        heads = [str(extra.head) for extra in self.extras]
-        return heads[0] if heads else "cls"
-
-    def _filled(self) -> list[Slot]:
-        slots = (self.labeled, self.align, self.refine, self.semantic, self.confidence, *self.extras)
-        return [slot for slot in slots if slot is not None]

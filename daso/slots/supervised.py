@@ -3,15 +3,21 @@
 import torch
 from torch import Tensor
 
+from daso.schema import LogitAdjustedLoss, SupervisedLossConfig
 from daso.slots.base import LabeledLoss
 from daso.slots.losses import cross_entropy, wide
-from daso.types import Flags
+from daso.types import Facts, Flags
 
 
 class CrossEntropy(LabeledLoss):
     """Plain cross entropy."""
 
-    def forward(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    @classmethod
+    def of(cls, config: SupervisedLossConfig, facts: Facts) -> "CrossEntropy":
+        """Without knobs."""
+        return cls()
+
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The mean cross entropy of `logits` [Bl,C] against `y` [Bl]."""
         return cross_entropy(logits, y)
 
@@ -32,7 +38,12 @@ class LogitAdjusted(LabeledLoss):
         self.tau = tau
         self.register_buffer("counts", counts.to(torch.int64, copy=True))
 
-    def forward(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    @classmethod
+    def of(cls, config: LogitAdjustedLoss, facts: Facts) -> "LogitAdjusted":
+        """For the labeled images of the run."""
+        return cls(facts.counts, config.tau)
+
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The mean cross entropy of the adjusted `logits` [Bl,C] against `y` [Bl]."""
         z = wide(logits)
         counts = self.counts.to(z.dtype)

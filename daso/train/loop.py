@@ -21,8 +21,9 @@ from torch import Generator, Tensor
 from daso.data.feed import Feed
 from daso.data.views import Views
 from daso.errors import Interrupted, RunFailed
-from daso.learners.base import Learner
+from daso.learners.base import Learner, Method
 from daso.nn.net import Net
+from daso.nn.part import joined
 from daso.protocol.base import Protocol, Stage
 from daso.schema import Compile, Config
 from daso.slots.slots import Slots
@@ -30,7 +31,7 @@ from daso.train import checkpoint, evaluate
 from daso.train.capture import Captured, Graphs
 from daso.train.engine import Engine, explained
 from daso.train.later import Later
-from daso.train.meters import Meters
+from daso.train.meters import Meters, read_metrics
 from daso.train.schedule import learning_rate
 from daso.types import Nets
 
@@ -41,8 +42,7 @@ class Parts(NamedTuple):
     config: Config
     device: torch.device
     nets: Nets
-    learner: Learner
-    slots: Slots
+    method: Method
     optimizer: torch.optim.Optimizer
     protocol: Protocol
     engine: Engine
@@ -55,6 +55,16 @@ class Parts(NamedTuple):
     splits: dict[str, tuple[Tensor, Tensor]]  # "valid", "test" -> (uint8 images at network resolution, labels)
     counts: list[int]  # labeled images per class
     autocast: Callable[[], AbstractContextManager[object]]
+
+    @property
+    def learner(self) -> Learner:
+        """The method's."""
+        return self.method.learner
+
+    @property
+    def slots(self) -> Slots:
+        """The method's."""
+        return self.method.slots
 
 
 class Reporter(Interface):
@@ -145,8 +155,9 @@ def train(
         while pending and (wait or pending[0].ready()):
             pending.popleft().get()
 
-    def logged(step: int, row: dict[str, float], means: dict[str, float]) -> None:
-        report.row("train", step, {f"train/{name}": value for name, value in means.items()} | row)
+    def logged(step: int, row: dict[str, float], own: Later[dict[str, float]], means: dict[str, float]) -> None:
+        measured = joined("metric", (means, own.get()))
+        report.row("train", step, {f"train/{name}": value for name, value in measured.items()} | row)
         if not all(map(math.isfinite, means.values())):
             raise RunFailed(_not_finite(step))
 
@@ -174,7 +185,7 @@ def train(
         phase = parts.protocol.enter(state.step, stage)
         position = state.step - phase.start
         lr = learning_rate(parts.config.optim, position, phase.steps)
-        parts.engine(parts.engine.draw(state.step, position, phase.steps, lr), parts.slots.flags(position))
+        parts.engine(parts.engine.draw(state.step, position, phase.steps, lr), parts.method.flags(position))
         state.step += 1
         report.progress(state.step)
 
@@ -184,7 +195,8 @@ def train(
             window_began, window_start = now, state.step
             row = {"train/lr": lr, "time/steps_per_second": rate, "memory/peak_bytes": peak_bytes(parts.device)}
             row = parts.protocol.metrics() | row
-            pending.append(parts.meters.read_train().then(partial(logged, state.step, row)))
+            own = read_metrics(parts.method.metrics())
+            pending.append(parts.meters.read_train().then(partial(logged, state.step, row, own)))
         if due(state.step, config.eval_every, steps):  # starts a host read
             found, progress = parts.protocol.measured(stage), (position + 1) / phase.steps
             with explained(parts.engine.mode):
@@ -215,7 +227,7 @@ def make_stage(parts: Parts, predict: evaluate.Predict | None = None) -> Stage:
         return evaluate.distributions(lambda images: predict(parts.resize(images)), pool.unlabeled_x)
 
     return Stage(
-        parts.nets, parts.slots, parts.optimizer, parts.feed, predict_unlabeled, parts.generator, predict_valid
+        parts.nets, parts.method, parts.optimizer, parts.feed, predict_unlabeled, parts.generator, predict_valid
     )
 
 
@@ -226,12 +238,12 @@ def evaluated(parts: Parts) -> Net:
 
 def predictor(parts: Parts, net: Net) -> evaluate.Predict:
     """uint8 images at network resolution -> logits in at least float32, by the running statistics of `net`."""
-    dtype = next(net.parameters()).dtype
+    dtype, head = next(net.parameters()).dtype, parts.method.answers
 
     def predict(images: Tensor) -> Tensor:
         with parts.autocast():
             features = net.encode(parts.views.normalise(images, dtype), running_stats=True)
-            logits = net.classify(features, parts.slots.head)
+            logits = net.classify(features, head)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     if parts.engine.mode is Compile.none:

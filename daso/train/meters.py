@@ -3,6 +3,7 @@
 Shape legend: B batch, C classes. Confusion counts have rows = truth (row C = unknown), columns = prediction.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,19 @@ class Meters:
         cell = torch.where(truth < 0, self.classes, truth) * self.classes + labels.label  # [B]; the cost knows no C
         self.labels[kind].view(-1).index_add_(0, cell, torch.ones_like(cell))
         self.labels[kind][-1, 0] += (labels.conf >= self.threshold).sum()
+
+
+def read_metrics(metrics: Mapping[str, Tensor]) -> Later[dict[str, float]]:
+    """The parts' own numbers, by name: [] as they are, [C] as `name/class/k`."""
+
+    def finish(host: list[Tensor]) -> dict[str, float]:
+        out: dict[str, float] = {}
+        for name, value in zip(metrics, host, strict=True):
+            row = {name: value} if value.ndim == 0 else {f"{name}/class/{k}": entry for k, entry in enumerate(value)}
+            out |= {name: entry.item() for name, entry in row.items()}
+        return out
+
+    return Later(list(metrics.values()), finish)
 
 
 def means(sums: dict[str, Tensor]) -> dict[str, float]:

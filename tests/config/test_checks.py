@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from daso.errors import UserError
-from daso.schema import UNKNOWN, Config
+from daso.schema import ALGORITHMS, UNKNOWN, Config
 from daso.settings.checks import check
 from tests.compose import config_of as composed
 
@@ -44,7 +44,10 @@ IMPOSSIBLE = [
     ("cifar10", "daso.t_dist", 0.0, ["daso.t_dist=0.0", "positive"]),
     ("cifar10", "daso.name", "dasso", ["daso.name=dasso", "none, daso"]),
     ("cifar10", "algorithm.threshold", 1.5, ["algorithm.threshold=1.5", "between 0 and 1"]),
-    ("cifar10", "supervised.tau", -1.0, ["supervised.tau=-1.0", "0"]),
+    ("cifar10", "supervised.name", "la", ["supervised.name=la", "choose it with supervised=la"]),
+    ("cifar10", "supervised.name", "focal", ["supervised.name=focal", "ce, la, cb, ldam_drw"]),
+    ("cifar10", "protocol.name", "crest", ["protocol.name=crest", "choose it with protocol=crest"]),
+    ("cifar10", "algorithm.name", "mixmatch", ["algorithm.name=mixmatch", "choose it with algorithm=mixmatch"]),
     ("cifar10", "optim.lr", float("inf"), ["optim.lr=inf", "finite"]),
     ("cifar10", "optim.momentum", 0.0, ["optim.momentum=0.0", "Nesterov"]),
     ("cifar10", "optim.name", "adam", ["optim.name=adam", "sgd"]),
@@ -81,7 +84,7 @@ def test_an_alignment_loss_is_refused_on_a_learner_without_a_strong_view():
         offers = config.algorithm.offers - {o for o in config.algorithm.offers if o.name == "STRONG"}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(check.__globals__["ALGORITHMS"], "weak", Weak)
+        patch.setitem(ALGORITHMS, "weak", Weak)
         weak = replace(config, algorithm=Weak("weak"))
         with pytest.raises(UserError, match=r"daso\.align_weight=1\.0 .* no strong view"):
             check(weak)
@@ -129,9 +132,16 @@ def test_a_median_over_few_evaluations_is_remarked_upon():
     ("overrides", "says"),
     [
         (["algorithm=fixmatch", "abc=paper", "supervised=ldam_drw"], r"abc\.name=abc .* margins .* do not go together"),
-        (["algorithm=remixmatch", "abc=paper"], r"abc\.name=abc .* no plain labeled images beside a strong view"),
-        (["algorithm=usadtm", "darp=paper"], r"darp\.name=darp .* algorithm=usadtm opens no pseudo-labels to refine"),
+        (
+            ["algorithm=remixmatch", "abc=paper"],
+            r"abc\.name=abc .* has a labeled loss of its own, so abc=none or, .* algorithm=fixmatch_abc",
+        ),
+        (
+            ["algorithm=usadtm", "darp=paper"],
+            r"darp\.name=darp .* algorithm=usadtm makes no pseudo-labels open to slots, so darp=none",
+        ),
         (["algorithm=meanteacher", "confidence=boss"], r"confidence\.name=boss .* has no confidence threshold"),
+        (["algorithm=fixmatch", "supervised=la", "supervised.tau=-1"], r"supervised\.tau=-1\.0 .* 0 \(plain"),
         (["algorithm=fixmatch_da", "align.goal=refine"], r"align\.goal=refine .* no slot assumes a distribution"),
         (["algorithm=fixmatch_darp", "darp.goal=shipped"], r"darp\.goal=shipped .* no estimate for this setting"),
         (

@@ -20,8 +20,6 @@ config_of = cache(composed)
         (["algorithm=supervised_la"], "optim.ema_decay=0.9", "a learner of unlabeled images"),
         (["algorithm=fixmatch"], "daso.t_proto=0.1", "another option than daso=none"),
         (["algorithm=fixmatch_daso", "daso.blend=0.5"], "daso.t_dist=0.5", "daso.blend=dist"),
-        (["algorithm=fixmatch"], "supervised.tau=2", "supervised=la"),
-        (["algorithm=fixmatch_crest"], "protocol.t_min=0.3", "protocol=crest_plus or protocol=crt"),
     ],
 )
 def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices, override, reader):

@@ -33,7 +33,7 @@ def test_recorded_configurations_keep_their_keys(overrides):
         (("imb.gamma_l=100",), ("imb.gamma_l=100.0", "imb.gamma_u=100")),
         (("imbalance=cifar10_default",), ("imbalance=cifar10_n1500_m3000_g100",)),
         (("model=wrn28_8",), ("model=wrn28_2", "model.width=8")),
-        (BASE, (*BASE, "daso.warmup_steps=200", "align.window=3", "supervised.tau=2")),  # inert at none
+        (BASE, (*BASE, "daso.warmup_steps=200", "align.window=3")),  # inert at none
         (BASE, (*BASE, "device=cpu", "dataset.root=/elsewhere", "out_root=elsewhere", "track=none", "force=true")),
         (BASE, (*BASE, "train.log_every=7", "train.checkpoint_every=9", "eval_only=true", "resume_across=true")),
     ],

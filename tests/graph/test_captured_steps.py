@@ -10,7 +10,7 @@ from daso.run.build import build, data_of
 from daso.run.stages import own, prerequisites
 from daso.run.start import run
 from daso.train.loop import State, train
-from tests.compose import NOWHERE, config_of
+from tests.compose import NOWHERE, config_of, readable
 from tests.graph.cpu_graph import CpuGraphs
 from tests.training import Rows
 
@@ -32,10 +32,10 @@ CORE = {  # every learner, slot, flag and protocol once; the others are combinat
 
 
 def trained(preset, out_root, graphs):
+    choices = "experiment=quickstart", f"algorithm={preset}"
     config = config_of(
-        "experiment=quickstart",
+        *choices,
         "track=none",
-        f"algorithm={preset}",
         f"out_root={out_root}",
         "imb.gamma_u=10",
         "train.steps=20",
@@ -47,9 +47,7 @@ def trained(preset, out_root, graphs):
         "daso.update_every=4",
         "darp.every=2",
         "darp.goal=labeled",
-        "protocol.generations=2",
-        "protocol.retrain=1",
-        "supervised.defer=0.5",
+        *readable(choices, ["protocol.generations=2", "protocol.retrain=1", "supervised.defer=0.5"]),
     )
     for stage in prerequisites(config):
         run(stage, NOWHERE)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch._dynamo.testing
 
+from daso.learners.base import Method
 from daso.learners.fixmatch import FixMatch
 from daso.learners.meanteacher import MeanTeacher
 from daso.learners.mixmatch import MixMatch
@@ -32,7 +33,6 @@ from daso.slots.daso import Daso
 from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.types import Flags
 from tests import toy
 
 LEARNERS = {
@@ -63,7 +63,7 @@ REFINE = {
     "darp": lambda: Darp(8.0 * toy.COUNTS / toy.COUNTS.sum(), 12, 5, DarpConfig("darp", warmup=0.4, every=4)),
 }
 CONFIDENCE = {"none": lambda: None, "boss": lambda: Boss(toy.CLASSES, 0.25)}
-AUX = {"none": lambda: [], "abc": lambda: [Abc(toy.COUNTS, 0.3, AbcConfig("abc", every=2))]}
+AUX = {"none": lambda: None, "abc": lambda: Abc(toy.COUNTS, 0.3, AbcConfig("abc", every=2))}
 PLAIN = ["none"]
 CASES = [
     *itertools.product(["supervised"], LABELED, PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
@@ -95,28 +95,29 @@ def make_slots(labeled, align, refine, semantic, confidence, aux):
 def run(names, compiled, steps=4):
     """Losses of every step, and the buffers of learner and slots at the end."""
     learner, slots = LEARNERS[names[0]](), make_slots(*names[1:])
-    nets = toy.nets(heads=(*learner.heads, slots.head), encoder=toy.OneBlock())
+    method = Method(learner, slots)
+    nets = toy.nets(heads=method.heads, encoder=toy.OneBlock())
     graphs = torch._dynamo.testing.CompileCounterWithBackend("eager")
     forward = torch.compile(learner.__call__, backend=graphs, fullgraph=True, dynamic=False) if compiled else learner
     losses = []
     for t in range(steps):
         batch = toy.batch(t, len(learner.views), unlabeled=toy.LABELED)
         noise = toy.noise(learner, slots, t, toy.LABELED)
-        outcome = forward(nets, batch, slots, noise, toy.clock(t), slots.flags(t))
+        outcome = forward(nets, batch, slots, noise, toy.clock(t), method.flags(t))
         sum(outcome.losses.values()).backward()
         losses.append({name: loss.detach() for name, loss in outcome.losses.items()})
-    flags = {slots.flags(t) for t in range(steps)}
+    flags = {method.flags(t) for t in range(steps)}
     buffers = {**dict(slots.named_buffers()), **dict(learner.named_buffers(prefix="learner"))}
-    return losses, buffers, graphs.frame_count, flags
+    return losses, buffers, graphs.frame_count, flags, method.switches
 
 
 @pytest.mark.parametrize("names", CASES, ids="-".join)
 def test_a_step_traces_whole_and_gives_the_eager_numbers(names):
-    losses, buffers, graphs, flags = run(names, compiled=True)
-    expected, expected_buffers, _, _ = run(names, compiled=False)
+    losses, buffers, graphs, flags, switches = run(names, compiled=True)
+    expected, expected_buffers, *_ = run(names, compiled=False)
     for actual, wanted in zip(losses, expected, strict=True):
         assert set(actual) == set(wanted)
         assert all(torch.equal(actual[name], wanted[name]) for name in wanted)
     assert all(torch.equal(buffers[name], wanted) for name, wanted in expected_buffers.items())
     assert graphs == len(flags)
-    assert flags <= {Flags(*bools) for bools in itertools.product([False, True], repeat=len(Flags()))}
+    assert {name for on in flags for name in on} == {*switches}

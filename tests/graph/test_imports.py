@@ -12,6 +12,7 @@ PACKAGE = ROOT / "daso"
 SHARED = {  # what stands in a method's folder without being a method
     "learners": {"base", "mixing", "ramp"},
     "slots": {"base", "losses", "prototypes", "slots"},
+    "protocol": {"base"},
 }
 # Places and features that carry the name of no single method.
 COMMON_WORDS = {"supervised", "align", "pseudolabel"}
@@ -166,10 +167,9 @@ def test_data_knows_no_method_and_no_training(module):
     assert importing(module, "daso.learners", "daso.slots", "daso.train", "daso.track", "daso.run.build") == []
 
 
-def test_only_the_builder_knows_concrete_classes():
-    concrete = methods("learners") | methods("slots")
-    own = {name.replace(".", "/") + ".py" for name in concrete}
-    assert {m for m in modules() if importing(m, *concrete)} - own == {"daso/run/build/__init__.py"}
+def test_nobody_imports_a_concrete_class():
+    concrete = methods("learners") | methods("slots") | methods("protocol")
+    assert {m: found for m in modules() if (found := importing(m, *concrete))} == {}
 
 
 def words(source):

@@ -78,7 +78,7 @@ def case(request):
         abc = Abc(recorded("label_counts"), meta["threshold"], AbcConfig("abc", blend=meta["abc_daso_pl"]))
         noise = {f"abc/{kind}": recorded(f"bern_u_{kind}") for kind in ("labeled", "unlabeled")}
         extras = [abc]
-    slots = Slots(supervised, semantic=daso, extras=extras)
+    slots = Slots(supervised, daso, *extras)
     nets = Nets(GivenFeatures(**heads), Queued(recorded("ema_labeled_features")))
     feats = recorded("features").requires_grad_()
     labeled, weak, strong = feats.split([meta["B"], meta["B"] * meta["mu"], meta["B"] * meta["mu"]])

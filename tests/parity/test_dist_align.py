@@ -20,4 +20,4 @@ def test_aligned_predictions(window, goal):
     for step, p in enumerate(torch.from_numpy(V[f"{tag}_p"])):
         if goal == "prog":
             align.temperature.fill_(float(V["temps_prog"][step]))
-        np.testing.assert_allclose(align(p), V[f"{tag}_{goal}_out"][step], rtol=1e-12)
+        np.testing.assert_allclose(align.align(p), V[f"{tag}_{goal}_out"][step], rtol=1e-12)

@@ -9,7 +9,6 @@ import torch
 from daso.slots.losses import cross_entropy, mutual_information, squared_error
 from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.types import Flags
 
 V = np.load(Path(__file__).parents[1] / "golden" / "losses.npz")
 LOSS_WEIGHT = 1.5
@@ -28,7 +27,7 @@ def agrees(loss_of, name):
 
 
 def test_cross_entropy_divides_by_the_number_of_samples():
-    agrees(lambda z: LOSS_WEIGHT * CrossEntropy()(z, tensor("labels"), Flags()), "ce_mean_lw1.5")
+    agrees(lambda z: LOSS_WEIGHT * CrossEntropy().supervised(z, tensor("labels"), ()), "ce_mean_lw1.5")
 
 
 @pytest.mark.parametrize(("weight", "name"), [("weight", "ce_w_lw1.5"), ("weight01", "ce_w01_avgB_lw1.5")])
@@ -52,7 +51,7 @@ def test_soft_targets_take_weights():
 @pytest.mark.parametrize("tau", [1.0, 2.0])
 def test_logit_adjustment(tau):
     slot = LogitAdjusted(tensor("counts"), tau)
-    agrees(lambda z: slot(z, tensor("labels"), Flags()), f"la_train_tau{tau}")
+    agrees(lambda z: slot.supervised(z, tensor("labels"), ()), f"la_train_tau{tau}")
 
 
 def test_squared_error_averages_over_samples_and_classes():
@@ -86,22 +85,24 @@ def test_euclidean_distances_are_the_library_s():
 @pytest.mark.parametrize("beta", [0.999, 0.99, 1.0])
 def test_class_balanced_cross_entropy(beta):
     slot = ClassBalanced(tensor("counts"), beta, start=0)
-    agrees(lambda z: slot(z, tensor("labels"), Flags(deferred=True)), f"beta{beta}_cb_ce")
+    agrees(lambda z: slot.supervised(z, tensor("labels"), ("deferred",)), f"beta{beta}_cb_ce")
     np.testing.assert_allclose(slot.weight, V[f"C10_beta{beta}_class_weight"], rtol=1e-10)
 
 
 @pytest.mark.parametrize("beta", [0.999, 0.99, 1.0])
 def test_margins_with_class_weights(beta):
     slot = MarginBalanced(tensor("counts"), beta, 0, max_margin=0.5, scale=30, margins_at_once=False)
-    agrees(lambda z: slot(z, tensor("labels"), Flags(deferred=True)), f"beta{beta}_ldam")
+    agrees(lambda z: slot.supervised(z, tensor("labels"), ("deferred",)), f"beta{beta}_ldam")
     np.testing.assert_allclose(slot.margin, V["C10_ldam_margins"], rtol=1e-10)
 
 
 def test_margins_without_class_weights():
     slot = MarginBalanced(tensor("counts"), 0.999, 0, max_margin=0.5, scale=30, margins_at_once=True)
-    agrees(lambda z: slot(z, tensor("labels"), Flags()), "ldam_unweighted")
+    agrees(lambda z: slot.supervised(z, tensor("labels"), ()), "ldam_unweighted")
 
 
 @pytest.mark.parametrize("slot", [ClassBalanced, lambda n, b, s: MarginBalanced(n, b, s, 0.5, 30, False)])
 def test_before_the_deferral_the_loss_is_plain(slot):
-    agrees(lambda z: LOSS_WEIGHT * slot(tensor("counts"), 0.999, 5)(z, tensor("labels"), Flags()), "ce_mean_lw1.5")
+    agrees(
+        lambda z: LOSS_WEIGHT * slot(tensor("counts"), 0.999, 5).supervised(z, tensor("labels"), ()), "ce_mean_lw1.5"
+    )

@@ -12,7 +12,7 @@ from daso.learners.usadtm import IMAGES_KEPT, Usadtm
 from daso.schema import UsadtmAlgorithm
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
-from daso.types import Batch, Clock, Flags, Nets
+from daso.types import Batch, Clock, Nets
 
 V = np.load(Path(__file__).parents[1] / "golden" / "usadtm_step.npz")
 META = json.loads(str(V["meta_json"]))
@@ -49,7 +49,7 @@ def case(request):
     labeled, *views = feats.split(meta["B"])
     batch = Batch(labeled, recorded("labels"), tuple(views), torch.arange(meta["B"]))
     clock = Clock(torch.tensor(0), torch.tensor(0.4 if meta["pretraining"] else 0.5, dtype=torch.float64))
-    outcome = learner(Nets(net, net), batch, Slots(CrossEntropy()), {}, clock, Flags())
+    outcome = learner(Nets(net, net), batch, Slots(CrossEntropy()), {}, clock, ())
     return meta, recorded, learner, feats, outcome
 
 

@@ -5,6 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from daso.learners.fixmatch import FixMatch
+from daso.nn.net import CLASSIFIER
 from daso.run.build import build, data_of
 from daso.schema import AbcConfig, DasoConfig
 from daso.slots.abc import Abc
@@ -12,11 +13,11 @@ from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
 from daso.train.loop import predictor
-from daso.types import Clock, Feats, Flags
+from daso.types import Clock, Feats, Head
 from tests import toy
 from tests.compose import tiny
 
-OFF, ON = Flags(), Flags(semantic=True)
+OFF, ON = (), ("semantic",)
 
 
 def make(threshold=0.3, **settings):
@@ -25,14 +26,15 @@ def make(threshold=0.3, **settings):
 
 def loss(slots, nets, step=0, noise=None, flags=OFF, clock=None):
     batch = toy.batch(step)
-    feats = Feats(*(nets.student.encode(x) for x in (batch.x, *batch.u)))
+    labeled, weak, strong = (nets.student.encode(x) for x in (batch.x, *batch.u))
+    feats = Feats(labeled, weak, (strong,))
     noise = noise or {"abc/labeled": torch.rand(toy.LABELED), "abc/unlabeled": torch.rand(toy.UNLABELED)}
     return slots.aux(nets, feats, batch, None, noise, clock or toy.clock(step), flags), feats, batch, noise
 
 
 @pytest.fixture
 def nets():
-    return toy.nets(heads=("cls", "abc"))
+    return toy.nets(heads=CLASSIFIER | {"abc": Head()})
 
 
 def test_labeled_images_are_kept_in_inverse_proportion_to_their_class():
@@ -68,10 +70,10 @@ def test_a_new_labeled_set_changes_the_balance():
 
 
 def test_loss_of_the_head_by_hand(nets):
-    slots = Slots(CrossEntropy(), extras=[make(every=1)])
+    slots = Slots(CrossEntropy(), make(every=1))
     losses, feats, batch, noise = loss(slots, nets, step=5)
     labeled, unlabeled = slots.extras[0].keep(toy.clock(5))
-    z_l, z_w, z_s = (nets.student.classify(f, "abc") for f in feats)
+    z_l, z_w, z_s = (nets.student.classify(f, "abc") for f in (feats.l, feats.w, *feats.s))
     conf, label = z_w.softmax(1).max(1)
     kept_l = noise["abc/labeled"] < labeled[batch.y]
     kept_u = (conf >= 0.3) & (noise["abc/unlabeled"] < unlabeled[label])
@@ -83,20 +85,21 @@ def test_loss_of_the_head_by_hand(nets):
 
 
 def test_loss_is_proportional_to_its_weight(nets):
-    one, _, _, noise = loss(Slots(CrossEntropy(), extras=[make()]), nets)
-    half, *_ = loss(Slots(CrossEntropy(), extras=[make(weight=0.5)]), nets, noise=noise)
+    one, _, _, noise = loss(Slots(CrossEntropy(), make()), nets)
+    half, *_ = loss(Slots(CrossEntropy(), make(weight=0.5)), nets, noise=noise)
     torch.testing.assert_close(half["abc"], 0.5 * one["abc"])
 
 
 def test_both_views_of_a_kept_image_but_only_the_strong_one_get_a_gradient(nets):
-    slots = Slots(CrossEntropy(), extras=[make(threshold=0.0)])
+    slots = Slots(CrossEntropy(), make(threshold=0.0))
     batch = toy.batch(0)
-    feats = Feats(*(nets.student.encode(x).detach().requires_grad_() for x in (batch.x, *batch.u)))
+    labeled, weak, strong = (nets.student.encode(x).detach().requires_grad_() for x in (batch.x, *batch.u))
+    feats = Feats(labeled, weak, (strong,))
     noise = {"abc/labeled": torch.zeros(toy.LABELED), "abc/unlabeled": torch.zeros(toy.UNLABELED)}
     slots.aux(nets, feats, batch, None, noise, toy.clock(0), OFF)["abc"].backward()
     assert feats.w.grad is None
     assert feats.l.grad.abs().sum() > 0
-    assert feats.s.grad.abs().sum() > 0
+    assert feats.s[0].grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("blend", [True, False])
@@ -104,19 +107,19 @@ def test_a_second_opinion_changes_the_head_s_labels_where_it_may(nets, blend):
     daso = Daso(toy.CLASSES, toy.DIM, DasoConfig("daso", queue_size=3, warmup_steps=2, update_every=2, align_weight=0))
     daso.prototypes.push(torch.randn(4, toy.DIM), torch.arange(4))
     daso.hist.fill_(1)
-    plain, _, _, noise = loss(Slots(CrossEntropy(), extras=[make(0.0)]), nets)
-    both, *_ = loss(Slots(CrossEntropy(), semantic=daso, extras=[make(0.0, blend=blend)]), nets, noise=noise, flags=ON)
+    plain, _, _, noise = loss(Slots(CrossEntropy(), make(0.0)), nets)
+    both, *_ = loss(Slots(CrossEntropy(), daso, make(0.0, blend=blend)), nets, noise=noise, flags=ON)
     assert torch.equal(plain["abc"], both["abc"]) is not blend
 
 
 def test_the_auxiliary_head_answers_at_test_time():
-    assert Slots(CrossEntropy(), extras=[make()]).head == "abc"
-    assert Slots(CrossEntropy(), extras=[make(weight=0.0)]).head == "cls"  # nothing would train the other one
-    assert Slots(CrossEntropy()).head == "cls"
+    assert Slots(CrossEntropy(), make()).answers == "abc"
+    assert Slots(CrossEntropy(), make(weight=0.0)).answers == "cls"  # nothing would train the other one
+    assert Slots(CrossEntropy()).answers == "cls"
 
 
 def test_both_heads_train_the_encoder():
-    outcomes, trained = toy.train(FixMatch(0.3), Slots(CrossEntropy(), extras=[make()]), 2)
+    outcomes, trained = toy.train(FixMatch(0.3), Slots(CrossEntropy(), make()), 2)
     plain, without = toy.train(FixMatch(0.3), Slots(CrossEntropy()), 2)
     assert torch.equal(outcomes[0].losses["cls"], plain[0].losses["cls"])
     assert outcomes[1].losses["cls"] != plain[1].losses["cls"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from daso.errors import UserError
-from daso.schema import ConfidenceConfig
+from daso.schema import BossConfidence
 from daso.slots.boss import Boss
 from daso.slots.losses import labels
 from daso.slots.slots import Slots
@@ -20,7 +20,7 @@ def target(p):
 def test_a_rare_pseudo_label_needs_less_confidence_in_proportion_to_its_count():
     label = torch.tensor([0, 0, 0, 0, 1, 1, 2])  # thresholds 0.95, 0.825, 0.7625 at delta 0.25
     conf = torch.tensor([0.95, 0.94, 0.99, 0.1, 0.83, 0.82, 0.763])
-    kept = Boss(4, 0.25)(Labels(label, conf), 0.95)
+    kept = Boss(4, 0.25).confident(Labels(label, conf), 0.95)
     assert kept.tolist() == [True, False, True, False, True, False, True]
 
 
@@ -28,16 +28,16 @@ def test_a_rare_pseudo_label_needs_less_confidence_in_proportion_to_its_count():
 def test_delta_zero_is_the_plain_threshold(dtype):
     conf = torch.tensor([0.95, 0.9499999, 0.2, 1.0], dtype=dtype)
     p = torch.stack([conf, 1 - conf], 1)
-    boss = Slots(CrossEntropy(), confidence=Boss(2, 0.0))
+    boss = Slots(CrossEntropy(), Boss(2, 0.0))
     assert torch.equal(boss.confident(target(p), 0.95), Slots(CrossEntropy()).confident(target(p), 0.95))
 
 
 def test_pseudo_labels_below_every_threshold_are_counted_too():
     label, conf = torch.tensor([0, 0, 1]), torch.tensor([0.2, 0.2, 0.85])
-    assert Boss(2, 0.25)(Labels(label, conf), 0.95).tolist() == [False, False, True]
+    assert Boss(2, 0.25).confident(Labels(label, conf), 0.95).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("delta", [-0.1, 1.1])
 def test_an_impossible_delta_is_refused(delta):
     with pytest.raises(UserError, match=r"confidence\.delta="):
-        ConfidenceConfig("boss", delta)
+        BossConfidence(delta=delta)

@@ -10,7 +10,6 @@ from scipy.optimize import newton
 from daso.errors import UserError
 from daso.schema import DarpConfig
 from daso.slots.darp import Darp, refine, rescale, secant
-from daso.types import Flags
 from tests import toy
 
 
@@ -24,7 +23,7 @@ def make(steps=20, rows=12, goal=(6.0, 3.0, 2.0, 1.0), **settings):
 
 
 def call(darp, step, p, idx):
-    return darp(p, idx, toy.clock(step), Flags(**darp.flags(step)))
+    return darp.refine(p, idx, toy.clock(step), tuple(darp.flags(step)))
 
 
 @given(
@@ -95,7 +94,7 @@ def test_the_warm_up_returns_the_predictions_and_remembers_them():
 )
 def test_refinements_come_at_multiples_of_the_period_after_the_warm_up(at_once, expected):
     darp = make(steps=24, refine_on_first=at_once)
-    assert [step for step in range(24) if darp.flags(step)["solve"]] == expected
+    assert [step for step in range(24) if darp.flags(step)] == expected
 
 
 def test_rows_are_uniform_until_the_first_refinement():

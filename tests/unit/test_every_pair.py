@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from daso.errors import UserError
-from daso.run.build import build_learner, build_slots
+from daso.run.build.parts import build_method
 from daso.schema import ALGORITHMS, Config
 from daso.settings.checks import check
 from daso.settings.mistakes import groups
 from tests import toy
 from tests.compose import config_of
+from tests.training import CPU
 
 SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso")
 OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
@@ -45,7 +46,8 @@ def base(learner: str) -> Config:
 def hurried(config: Config) -> Config:
     daso = replace(config.daso, warmup_steps=2, update_every=2)
     darp = replace(config.darp, warmup=0.2, every=2)
-    return replace(config, daso=daso, darp=darp, supervised=replace(config.supervised, defer=0.4))
+    late = {"defer": 0.4} if hasattr(config.supervised, "defer") else {}
+    return replace(config, daso=daso, darp=darp, supervised=replace(config.supervised, **late))
 
 
 def place(learner: str, group: str, name: str) -> bool:
@@ -68,9 +70,9 @@ def test_a_learner_with_a_slot_runs_or_is_refused(learner, pair):
             check(config)
         return
     check(config)
-    method = build_learner(config, COUNTS)
-    slots = build_slots(config, COUNTS, UNLABELED + 10, 0.1)
-    outcomes, nets = toy.train(method, slots, 10, classes=10, unlabeled=UNLABELED)
+    facts = toy.facts(config, COUNTS, UNLABELED + 10)._replace(threshold=0.1)
+    method = build_method(config, facts, CPU, torch.float32)
+    outcomes, nets = toy.train(method.learner, method.slots, 10, classes=10, unlabeled=UNLABELED)
     losses = torch.stack([torch.stack(list(o.losses.values())).sum() for o in outcomes])
     assert losses.isfinite().all()
     assert all(p.isfinite().all() for p in nets.student.parameters())

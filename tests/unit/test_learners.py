@@ -9,7 +9,6 @@ from daso.slots.align import DistributionAlignment
 from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.types import Flags
 from tests import toy
 
 
@@ -30,7 +29,7 @@ def forward(learner, slots, nets, step=0, dtype=torch.float32):
 def test_daso_of_full_strength_changes_the_run_after_its_warmup():
     plain, with_slots = (
         train(FixMatch(0.3), Slots(CrossEntropy())),
-        train(FixMatch(0.3), Slots(CrossEntropy(), semantic=make_daso())),
+        train(FixMatch(0.3), Slots(CrossEntropy(), make_daso())),
     )
     assert all(torch.equal(with_slots[t]["cons"], plain[t]["cons"]) for t in range(2))
     assert "align" not in with_slots[1]
@@ -40,7 +39,7 @@ def test_daso_of_full_strength_changes_the_run_after_its_warmup():
 
 def test_consistency_averages_over_all_unlabeled_images_confident_or_not():
     nets, batch = toy.nets(torch.float64), toy.batch(0, dtype=torch.float64)
-    outcome = FixMatch(0.3)(nets, batch, Slots(CrossEntropy()), {}, toy.clock(0), Flags())
+    outcome = FixMatch(0.3)(nets, batch, Slots(CrossEntropy()), {}, toy.clock(0), ())
     z = toy.nets(torch.float64).student.predict(torch.cat([batch.x, *batch.u])).detach().numpy()
     weak, strong = z[toy.LABELED :].reshape(2, toy.UNLABELED, toy.CLASSES)
     p = np.exp(weak) / np.exp(weak).sum(1, keepdims=True)
@@ -60,7 +59,7 @@ def test_the_consistency_loss_has_no_gradient_through_the_weak_view():
     nets, batch = toy.nets(), toy.batch(0)
     nets.student.eval()  # images do not meet in batch statistics
     weak, strong = (u.requires_grad_() for u in batch.u)
-    outcome = FixMatch(0.0)(nets, batch, Slots(CrossEntropy()), {}, toy.clock(0), Flags())
+    outcome = FixMatch(0.0)(nets, batch, Slots(CrossEntropy()), {}, toy.clock(0), ())
     weak_grad, strong_grad = torch.autograd.grad(outcome.losses["cons"], [weak, strong])
     assert weak_grad.abs().sum() == 0
     assert strong_grad.abs().sum() > 0
@@ -68,7 +67,7 @@ def test_the_consistency_loss_has_no_gradient_through_the_weak_view():
 
 def test_all_views_share_one_pass_of_the_student():
     nets = toy.nets()
-    forward(FixMatch(), Slots(CrossEntropy(), semantic=make_daso()), nets)
+    forward(FixMatch(), Slots(CrossEntropy(), make_daso()), nets)
     counts = [b for name, b in nets.student.named_buffers() if name.endswith("num_batches_tracked")]
     assert {int(n) for n in counts} == {1}
 
@@ -76,7 +75,7 @@ def test_all_views_share_one_pass_of_the_student():
 def test_supervised_learns_from_labeled_images_alone():
     with_unlabeled, without = toy.batch(0), toy.batch(0)._replace(u=())
     a, b = (
-        Supervised()(toy.nets(), batch, Slots(CrossEntropy()), {}, toy.clock(0), Flags())
+        Supervised()(toy.nets(), batch, Slots(CrossEntropy()), {}, toy.clock(0), ())
         for batch in (with_unlabeled, without)
     )
     assert torch.equal(a.losses["cls"], b.losses["cls"])
@@ -87,7 +86,7 @@ def test_supervised_learns_from_labeled_images_alone():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_everything_follows_the_dtype_of_the_step(dtype):
-    slots = Slots(LogitAdjusted(toy.COUNTS, 1.0), DistributionAlignment(toy.COUNTS), semantic=make_daso()).to(dtype)
+    slots = Slots(LogitAdjusted(toy.COUNTS, 1.0), DistributionAlignment(toy.COUNTS), make_daso()).to(dtype)
     nets = toy.nets(dtype)
     for step in range(3):
         outcome = forward(FixMatch(), slots, nets, step, dtype)
@@ -98,7 +97,7 @@ def test_everything_follows_the_dtype_of_the_step(dtype):
 
 def test_under_bfloat16_autocast_losses_and_pseudo_labels_are_float32():
     slots, nets = (
-        Slots(LogitAdjusted(toy.COUNTS, 1.0), DistributionAlignment(toy.COUNTS), semantic=make_daso()),
+        Slots(LogitAdjusted(toy.COUNTS, 1.0), DistributionAlignment(toy.COUNTS), make_daso()),
         toy.nets(),
     )
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,20 +1,28 @@
 import copy
 import math
+from collections.abc import Mapping
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from daso.nn.net import Net
+from daso.nn.net import CLASSIFIER, Net
 from daso.nn.wrn import WideResNet, pool, rectify
+from daso.types import Head
 from tests.golden_fill import fill
 
 
-def small(channels: int = 3, stem_stride: int = 1, heads: tuple[str, ...] = ("cls",)) -> Net:
+def small(channels: int = 3, stem_stride: int = 1, heads: Mapping[str, Head] = CLASSIFIER) -> Net:
     net = Net(WideResNet(10, 1, channels, stem_stride), 7, heads)
     net.init(torch.Generator().manual_seed(0))
     return net
+
+
+def projection(features: int, outputs: int) -> nn.Module:
+    """Two layers, the last one without a bias."""
+    layers = nn.Linear(features, features), nn.BatchNorm1d(features), nn.ReLU(), nn.Linear(features, outputs, False)
+    return nn.Sequential(*layers)
 
 
 def images(n: int = 6, channels: int = 3, size: int = 16, seed: int = 1) -> torch.Tensor:
@@ -53,10 +61,17 @@ def test_a_batch_of_one_keeps_its_batch_dimension() -> None:
     assert small().encode(images(1)).shape == (1, 64)
 
 
-def test_heads_are_registered_in_one_order_whatever_was_asked_for() -> None:
-    net = small(heads=("abc", "cls", "rot"))
-    assert list(net.heads) == ["cls", "rot", "abc"]
-    assert [net.predict(images(), head).shape[1] for head in net.heads] == [7, 4, 7]
+def test_heads_are_those_that_are_declared_in_their_order() -> None:
+    net = small(heads={"second": Head(), "cls": Head(), "turns": Head(4), "projection": Head(5, projection)})
+    assert list(net.heads) == ["second", "cls", "turns", "projection"]
+    assert [net.predict(images(), head).shape[1] for head in net.heads] == [7, 7, 4, 5]
+
+
+def test_a_head_draws_its_weights_after_those_before_it() -> None:
+    one, more = small(), small(heads=CLASSIFIER | {"projection": Head(5, projection)})
+    assert same(state(one), {name: value for name, value in state(more).items() if name in state(one)})
+    assert more.heads["projection"][0].weight.std().item() == pytest.approx(math.sqrt(2 / (64 + 64)), rel=0.1)
+    assert more.heads["projection"][3].bias is None
 
 
 def test_running_statistics_are_used_and_left_alone_in_training_mode() -> None:
@@ -92,7 +107,7 @@ def test_first_block_alone_activates_its_shortcut() -> None:
 
 
 def test_init_depends_on_the_generator_alone() -> None:
-    first, again = small(heads=("cls", "rot")), small(heads=("cls", "rot"))
+    first, again = small(heads=CLASSIFIER | {"rot": Head(4)}), small(heads=CLASSIFIER | {"rot": Head(4)})
     torch.manual_seed(123)
     again.predict(images())
     again.init(torch.Generator().manual_seed(0))

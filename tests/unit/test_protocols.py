@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hydra.errors import ConfigCompositionException
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -113,8 +114,8 @@ def test_a_generation_adjusts_by_its_own_prior_and_keeps_the_alignment_s_window_
 def test_a_generation_forgets_prototypes_and_warms_up_again(border, tmp_path):
     parts, _, phase, _ = border
     assert not parts.slots.semantic.prototypes.bank.any()
-    assert not parts.slots.flags(6 - phase.start).semantic
-    assert parts.slots.flags(9 - phase.start).semantic
+    assert parts.method.flags(6 - phase.start) == ()
+    assert parts.method.flags(9 - phase.start) == ("semantic",)
 
 
 def test_crest_leaves_the_alignment_s_temperature_alone(tmp_path):
@@ -216,18 +217,23 @@ def test_a_warm_up_longer_than_a_generation_is_remarked_upon():
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "inert", "telling"),
+    ("algorithm", "foreign", "own"),
     [
         ("fixmatch", "protocol.generations=2", "protocol=crest"),
         ("fixmatch_crest", "protocol.t_min=0.1", "protocol.generations=2"),
         ("fixmatch_crest_plus", "protocol.retrain=0.1", "protocol.t_min=0.1"),
-        ("supervised_crt", "sampler.beta=0.5", "protocol.beta=0.5"),
     ],
 )
-def test_a_knob_of_another_protocol_is_no_part_of_a_run_s_identity(algorithm, inert, telling):
-    key = composed(f"algorithm={algorithm}").run_key
-    assert composed(f"algorithm={algorithm}", inert).run_key == key
-    assert composed(f"algorithm={algorithm}", telling).run_key != key
+def test_a_protocol_has_its_own_knobs_alone(algorithm, foreign, own):
+    with pytest.raises(ConfigCompositionException):
+        composed(f"algorithm={algorithm}", foreign)
+    assert composed(f"algorithm={algorithm}", own).run_key != composed(f"algorithm={algorithm}").run_key
+
+
+def test_a_second_stage_has_a_sampler_of_its_own():
+    key = composed("algorithm=supervised_crt").run_key
+    assert composed("algorithm=supervised_crt", "sampler.beta=0.5").run_key == key
+    assert composed("algorithm=supervised_crt", "protocol.beta=0.5").run_key != key
 
 
 def test_a_class_aware_run_differs_from_a_random_one_in_its_labeled_rows_alone(tmp_path):

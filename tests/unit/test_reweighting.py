@@ -5,14 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daso.run.build import build_labeled_loss
+from daso.run.build.parts import class_of
 from daso.slots.losses import cross_entropy
 from daso.slots.reweighting import ClassBalanced, MarginBalanced, class_weights, margins
-from daso.types import Flags
 from tests import toy
 from tests.compose import config_of
 
-LATE = Flags(deferred=True)
+LATE = ("deferred",)
 
 
 def logits(seed=0):
@@ -36,9 +35,10 @@ def make_margins(counts=toy.COUNTS, start=0, at_once=False):
     ],
 )
 def test_the_weights_begin_at_a_fraction_of_the_phase(option, overrides, first):
-    slot = build_labeled_loss(config_of("algorithm=fixmatch", f"supervised={option}", *overrides), toy.COUNTS)
-    assert slot.flags(first) == {"deferred": True}
-    assert slot.flags(max(first - 1, 0)) == {"deferred": first == 0}
+    config = config_of("algorithm=fixmatch", f"supervised={option}", *overrides)
+    slot = class_of(config.supervised).of(config.supervised, toy.facts(config, toy.COUNTS))
+    assert slot.flags(first) == LATE
+    assert slot.flags(max(first - 1, 0)) == (LATE if first == 0 else ())
 
 
 @settings(max_examples=100)
@@ -59,21 +59,21 @@ def test_the_rarest_class_has_the_largest_margin(counts):
 
 def test_weights_of_classes_alike_are_plain_cross_entropy():
     z, y = logits()
-    assert torch.equal(ClassBalanced(toy.COUNTS, 0.0, 0)(z, y, LATE), cross_entropy(z, y))
+    assert torch.equal(ClassBalanced(toy.COUNTS, 0.0, 0).supervised(z, y, LATE), cross_entropy(z, y))
 
 
 @pytest.mark.parametrize("make", [lambda n: ClassBalanced(n, 0.999, 0), make_margins])
 def test_a_new_labeled_set_brings_its_own_weights(make):
     z, y = logits()
     slot, counts = make(toy.COUNTS), toy.COUNTS.flip(0)
-    before = slot(z, y, LATE)
+    before = slot.supervised(z, y, LATE)
     slot.relabel(counts)
-    assert torch.equal(slot(z, y, LATE), make(counts)(z, y, LATE))
-    assert slot(z, y, LATE) != before
+    assert torch.equal(slot.supervised(z, y, LATE), make(counts).supervised(z, y, LATE))
+    assert slot.supervised(z, y, LATE) != before
 
 
 def test_margins_can_come_before_the_weights():
     z, y = logits()
-    assert make_margins()(z, y, Flags()) == cross_entropy(z, y)
-    assert make_margins(at_once=True)(z, y, Flags()) != cross_entropy(z, y)
-    assert torch.equal(make_margins(at_once=True)(z, y, LATE), make_margins()(z, y, LATE))
+    assert make_margins().supervised(z, y, ()) == cross_entropy(z, y)
+    assert make_margins(at_once=True).supervised(z, y, ()) != cross_entropy(z, y)
+    assert torch.equal(make_margins(at_once=True).supervised(z, y, LATE), make_margins().supervised(z, y, LATE))

@@ -27,7 +27,6 @@ from daso.slots.daso import Daso
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
 from daso.train.rng import generator
-from daso.types import Flags
 from tests import toy
 
 SETTINGS = {  # with ramp-ups that end within a run of six steps
@@ -86,9 +85,9 @@ class Silent(Semantic):
 
 @pytest.mark.parametrize("name", ["meanteacher", "remixmatch"])
 def test_daso_of_strength_zero_changes_nothing_but_which_images_share_a_pass(name):
-    zero = Slots(CrossEntropy(), semantic=make_daso(blend=0, align_weight=0))
+    zero = Slots(CrossEntropy(), make_daso(blend=0, align_weight=0))
     plain = losses(SETTINGS[name](), Slots(CrossEntropy()))
-    assert same(losses(SETTINGS[name](), Slots(CrossEntropy(), semantic=Silent())), losses(SETTINGS[name](), zero))
+    assert same(losses(SETTINGS[name](), Slots(CrossEntropy(), Silent())), losses(SETTINGS[name](), zero))
     assert not same(plain, losses(SETTINGS[name](), zero))
 
 
@@ -96,7 +95,7 @@ def test_daso_of_strength_zero_changes_nothing_but_which_images_share_a_pass(nam
 def test_daso_of_full_strength_changes_the_pseudo_labels_after_its_warmup(name):
     align = 1.0 if name == "remixmatch" else 0.0
     outcomes, _ = toy.train(
-        SETTINGS[name](), Slots(CrossEntropy(), semantic=make_daso(align_weight=align, blend=0.5)), unlabeled=UNLABELED
+        SETTINGS[name](), Slots(CrossEntropy(), make_daso(align_weight=align, blend=0.5)), unlabeled=UNLABELED
     )
     assert [outcome.target.semantic is None for outcome in outcomes] == [True, True, False, False, False, False]
     assert any(not torch.equal(o.target.conf, o.target.linear.conf) for o in outcomes[2:])
@@ -125,7 +124,7 @@ def test_pseudo_label_trains_the_view_that_it_labels():
     threshold = nets.student.predict(batch.u[0]).softmax(1).amax(1).median().item()
     learner = PseudoLabel(PseudoLabelAlgorithm("pseudolabel", threshold=threshold))
     batch.u[0].requires_grad_()
-    outcome = learner(nets, batch, Slots(CrossEntropy()), {}, toy.clock(3), Flags())
+    outcome = learner(nets, batch, Slots(CrossEntropy()), {}, toy.clock(3), ())
     (grad,) = torch.autograd.grad(outcome.losses["cons"], batch.u)
     confident = outcome.target.conf >= threshold
     assert 0 < confident.sum() < len(confident)
@@ -161,7 +160,7 @@ def test_a_step_takes_as_many_passes_as_the_reference_s(name, student, teacher, 
     forward(learner, Slots(CrossEntropy()), nets)
     assert (passes(nets.student), passes(nets.teacher)) == (student, teacher)
     nets = toy.nets(heads=learner.heads)
-    forward(learner, Slots(CrossEntropy(), semantic=make_daso(align_weight=0)), nets)
+    forward(learner, Slots(CrossEntropy(), make_daso(align_weight=0)), nets)
     assert (passes(nets.student), passes(nets.teacher)) == with_daso
 
 
@@ -169,7 +168,7 @@ def test_mean_teacher_makes_labeled_features_in_its_own_pass_only_if_the_slot_ca
     learner, nets = SETTINGS["meanteacher"](), toy.nets()
     batch = toy.batch(3, 2, unlabeled=UNLABELED)
     slot = make_daso(align_weight=0, queue_size=toy.LABELED)
-    forward(learner, Slots(CrossEntropy(), semantic=slot), nets, batch=batch)
+    forward(learner, Slots(CrossEntropy(), slot), nets, batch=batch)
     joint = toy.nets().teacher.encode(torch.cat([batch.x, batch.u[1]]))[: toy.LABELED]
     expected = torch.stack([joint[batch.y == k].mean(0) for k in batch.y.unique()])
     torch.testing.assert_close(slot.prototypes.means()[batch.y.unique()], expected)
@@ -248,10 +247,10 @@ def test_usadtm_s_prototypes_can_be_the_teacher_s():
 
 def test_alignment_comes_before_sharpening():
     align = DistributionAlignment(toy.COUNTS, window=3)
-    nets, batch = toy.nets(heads=("cls", "rot")), toy.batch(0, 3, unlabeled=UNLABELED)
+    nets, batch = toy.nets(heads=SETTINGS["remixmatch"]().heads), toy.batch(0, 3, unlabeled=UNLABELED)
     target = forward(SETTINGS["remixmatch"](), Slots(CrossEntropy(), align), nets, 0, batch).target
-    p = toy.nets(heads=("cls", "rot")).student.predict(batch.u[0]).softmax(1).detach()
-    q = DistributionAlignment(toy.COUNTS, window=3)(p) ** 2
+    p = toy.nets(heads=SETTINGS["remixmatch"]().heads).student.predict(batch.u[0]).softmax(1).detach()
+    q = DistributionAlignment(toy.COUNTS, window=3).align(p) ** 2
     torch.testing.assert_close(target.p, q / q.sum(1, keepdim=True))
 
 
@@ -268,7 +267,7 @@ def test_under_bfloat16_autocast_losses_and_pseudo_labels_are_float32(make):
     learner = make()
     nets = toy.nets(heads=learner.heads)
     align = 1.0 if "rot" in learner.heads else 0.0
-    slots = Slots(CrossEntropy(), semantic=make_daso(align_weight=align))
+    slots = Slots(CrossEntropy(), make_daso(align_weight=align))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outcome = forward(learner, slots, nets)
     assert {loss.dtype for loss in outcome.losses.values()} == {torch.float32}

@@ -11,10 +11,10 @@ from daso.slots.daso import Daso
 from daso.slots.losses import cosine, cross_entropy, labels, sharpen
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.types import Feats, Flags, Labels, Sizes
+from daso.types import Feats, Labels, Sizes
 from tests import toy
 
-ON, OFF = Flags(semantic=True), Flags()
+ON, OFF = ("semantic",), ()
 
 
 def make_daso(**settings):
@@ -25,7 +25,7 @@ def make_daso(**settings):
 @pytest.fixture
 def feats():
     torch.manual_seed(0)
-    return Feats(torch.randn(toy.LABELED, toy.DIM), torch.randn(8, toy.DIM), torch.randn(8, toy.DIM))
+    return Feats(torch.randn(toy.LABELED, toy.DIM), torch.randn(8, toy.DIM), (torch.randn(8, toy.DIM),))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_places_come_in_the_order_align_sharpen_refine_blend():
     seen = []
 
     class AlignTo(Align):
-        def forward(self, p):
+        def align(self, p):
             seen.append(("align", p))
             return torch.tensor([[0.2, 0.8]])
 
@@ -57,7 +57,7 @@ def test_places_come_in_the_order_align_sharpen_refine_blend():
             seen.append(("soften", temperature))
 
     class RefineTo(Refine):
-        def forward(self, p, idx, clock, flags):
+        def refine(self, p, idx, clock, flags):
             seen.append(("refine", p))
             return torch.tensor([[0.7, 0.3]])
 
@@ -100,7 +100,7 @@ def test_empty_slots_leave_predictions_as_they_are(p, feats):
 def test_pseudo_labels_carry_no_gradient(p, feats, daso):
     daso.hist.fill_(1)
     inputs = p.requires_grad_(), feats.w.requires_grad_()
-    target = Slots(CrossEntropy(), DistributionAlignment(torch.ones(toy.CLASSES)), semantic=daso).pseudo(
+    target = Slots(CrossEntropy(), DistributionAlignment(torch.ones(toy.CLASSES)), daso).pseudo(
         *inputs, torch.arange(8), toy.clock(9), ON
     )
     assert not target.p.requires_grad
@@ -110,7 +110,7 @@ def test_pseudo_labels_carry_no_gradient(p, feats, daso):
 class Second(Auxiliary):
     """Keeps what the facade's blend makes of a uniform distribution."""
 
-    def forward(self, nets, feats, batch, target, noise, clock, flags, blend):
+    def aux(self, nets, feats, batch, target, noise, clock, flags, blend):
         self.blended = blend(torch.full((8, toy.CLASSES), 1 / toy.CLASSES), feats.w)
         return {"second": noise["second"].sum()}
 
@@ -119,7 +119,7 @@ class Second(Auxiliary):
 
 
 def test_losses_and_noise_of_extra_slots_join(feats, daso):
-    slots = Slots(CrossEntropy(), semantic=daso, extras=[Second()])
+    slots = Slots(CrossEntropy(), daso, Second())
     noise = {name: draw(torch.Generator()) for name, draw in slots.draws(Sizes(2, 5)).items()}
     assert noise["second"].shape == (5,)
     losses = slots.aux(None, feats, None, None, noise, toy.clock(0), ON)
@@ -128,14 +128,14 @@ def test_losses_and_noise_of_extra_slots_join(feats, daso):
 
 def test_extra_slots_get_the_same_blend_without_being_counted(feats, daso):
     daso.hist.fill_(1)
-    slots = Slots(CrossEntropy(), semantic=daso, extras=[Second()])
+    slots = Slots(CrossEntropy(), daso, Second())
     slots.aux(None, feats, None, None, {"second": torch.zeros(1)}, toy.clock(0), ON)
     torch.testing.assert_close(slots.extras[0].blended, daso.similarity(feats.w).softmax(1))
     assert daso.pending.sum() == 0
 
 
 def test_every_slot_learns_of_a_new_labeled_set(daso):
-    slots = Slots(LogitAdjusted(toy.COUNTS, 1.0), semantic=daso)
+    slots = Slots(LogitAdjusted(toy.COUNTS, 1.0), daso)
     slots.relabel(torch.tensor([5, 5, 5, 5]))
     assert slots.labeled.counts.tolist() == [5, 5, 5, 5]
     assert daso.prototypes.fill().sum() == 0
@@ -148,7 +148,7 @@ def test_logit_adjustment_follows_the_current_counts():
     logits, y = torch.zeros(4, 4), torch.tensor([0, 1, 2, 3])
     slot = LogitAdjusted(toy.COUNTS, 1.0)
     slot.relabel(torch.tensor([1, 1, 1, 1]))
-    assert torch.equal(slot(logits, y, OFF), CrossEntropy()(logits, y, OFF))
+    assert torch.equal(slot.supervised(logits, y, OFF), CrossEntropy().supervised(logits, y, OFF))
 
 
 def test_logit_adjustment_keeps_counts_of_its_own():
@@ -164,22 +164,21 @@ def test_alignment_makes_a_constant_prediction_the_goal():
     goal = torch.tensor([0.7, 0.1, 0.1, 0.1])
     align = DistributionAlignment(goal)
     p = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).expand(5, 4)
-    torch.testing.assert_close(align(p), goal.expand(5, 4), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(align.align(p), goal.expand(5, 4), rtol=1e-4, atol=1e-4)
 
 
 def test_alignment_forgets_batches_older_than_its_window(p):
     long, short = (DistributionAlignment(toy.COUNTS, window=2) for _ in range(2))
-    long(p.flip(1))
+    long.align(p.flip(1))
     for align in (long, short):
-        align(p)
-        out = align(p.roll(1, 1))
-        align.out = out
+        align.align(p)
+        align.out = align.align(p.roll(1, 1))
     torch.testing.assert_close(long.out, short.out)
 
 
 def test_alignment_temperature_zero_aims_at_the_uniform_distribution(p):
     uniform = DistributionAlignment(torch.ones(toy.CLASSES))
-    torch.testing.assert_close(DistributionAlignment(toy.COUNTS, temperature=0.0)(p), uniform(p))
+    torch.testing.assert_close(DistributionAlignment(toy.COUNTS, temperature=0.0).align(p), uniform.align(p))
 
 
 # --- DASO
@@ -187,7 +186,7 @@ def test_alignment_temperature_zero_aims_at_the_uniform_distribution(p):
 
 @pytest.mark.parametrize(("step", "on"), [(0, False), (3, False), (4, True), (5, True)])
 def test_blend_begins_after_the_warmup_steps(step, on):
-    assert Slots(CrossEntropy(), semantic=make_daso()).flags(step) == Flags(semantic=on)
+    assert Slots(CrossEntropy(), make_daso()).flags(step) == (ON if on else OFF)
 
 
 def test_warmup_leaves_predictions_and_losses_alone(p, feats, daso):
@@ -268,8 +267,8 @@ def test_running_statistics_of_the_teacher_move_in_the_official_mode_only(mode):
 
 
 def test_alignment_loss_trains_the_strong_view_alone(feats, daso):
-    weak, strong = feats.w.requires_grad_(), feats.s.requires_grad_()
-    loss = daso.losses(Feats(feats.l, weak, strong), ON)["align"]
+    weak, strong = feats.w.requires_grad_(), feats.s[0].requires_grad_()
+    loss = daso.losses(Feats(feats.l, weak, (strong,)), ON)["align"]
     loss.backward()
     assert weak.grad is None
     assert strong.grad.abs().sum() > 0

@@ -1,0 +1,55 @@
+"""What a method is made of: its configuration is its record, from which building, checks and printed names follow."""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, ClassVar, TypeVar
+
+NONE = "none"
+"""The option of a node with which nothing fills its places."""
+
+
+class Offer(Enum):
+    """A place of the training step that a learner opens to slots; its value says what is true of one that does not."""
+
+    LABELED_LOGITS = "has a labeled loss of its own"  # else: a labeled loss on plain labeled images
+    PSEUDO = "makes no pseudo-labels open to slots"  # else: a distribution that passes through align, refine, blend
+    CONFIDENCE = "has no confidence threshold"  # else: a threshold from which a pseudo-label counts
+    STRONG = "has no strong view"  # else: features of a strong view of the same unlabeled images
+
+
+class Record:
+    """The base of every node that chooses a method. Class variables describe it, fields are its knobs.
+
+    A field's metadata `{"needs": offer}` names what the learner must offer wherever the value is not 0.
+    """
+
+    name: str
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    absent: ClassVar[str] = NONE  # the option that adds nothing: left out of the run key
+    part: ClassVar[str] = ""  # dotted path of the class that is built from it
+    printed: ClassVar[str] = ""  # what tables call it; empty: they do not
+    places: ClassVar[frozenset[str]] = frozenset()  # of the step, that it alone fills
+    needs: ClassVar[frozenset[Offer]] = frozenset()  # what the learner must offer
+    apart: ClassVar[Mapping[str, str]] = {}  # "node=option" that it cannot stand beside -> why
+
+    def remarks(self, steps: int) -> list[str]:
+        """Sentences about knobs that in a phase of `steps` steps run but probably do not mean what they say."""
+        return []
+
+
+Kind = TypeVar("Kind", bound=type[Record])
+OPTIONS: dict[str, dict[str, type[Record]]] = {}
+"""Node -> name -> the dataclass that holds the knobs of this option. In the order of tables."""
+
+
+def option(node: str, *names: str) -> Callable[[Kind], Kind]:
+    """Register a dataclass as what `node` holds under one of `names`."""
+
+    def register(kind: Kind) -> Kind:
+        known = OPTIONS.setdefault(node, {})
+        for name in names:
+            assert name not in known, f"{node}={name} is taken"
+            known[name] = kind
+        return kind
+
+    return register

@@ -1,0 +1,30 @@
+"""A run that an older version began is resumed by a newer one: what a checkpoint holds keeps its names."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from daso.run.build.parts import build_method, build_protocol
+from daso.run.stages import own
+from daso.settings.mistakes import groups
+from tests import toy
+from tests.compose import config_of
+from tests.training import CPU
+
+RECORDED = json.loads(Path(__file__).with_name("state_names.json").read_text())  # never changes; new presets join
+
+
+@pytest.mark.parametrize("preset", groups()["algorithm"])
+def test_the_state_of_a_preset_keeps_its_names(preset):
+    config = own(config_of("experiment=quickstart", f"algorithm={preset}", "darp.goal=labeled"))
+    facts = toy.facts(config, torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 30)
+    method = build_method(config, facts, CPU, torch.float32)
+    student = toy.nets(heads=method.heads, classes=10, encoder=toy.OneBlock()).student
+    assert RECORDED[preset] == {
+        "learner": list(method.learner.state_dict()),
+        "slots": list(method.slots.state_dict()),
+        "protocol": list(build_protocol(config, facts).state_dict()),
+        "heads": [name for name in student.state_dict() if name.startswith("heads.")],
+    }

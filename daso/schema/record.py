@@ -30,7 +30,7 @@ class Record:
     printed: ClassVar[str] = ""  # what tables call it; empty: they do not
     places: ClassVar[frozenset[str]] = frozenset()  # of the step, that it alone fills
     needs: ClassVar[frozenset[Offer]] = frozenset()  # what the learner must offer
-    apart: ClassVar[Mapping[str, str]] = {}  # "node=option" that it cannot stand beside -> why
+    apart: ClassVar[Mapping[str, str]] = {}  # "node=option", or a whole "node", that it cannot stand beside -> why
 
     def remarks(self, steps: int) -> list[str]:
         """Sentences about knobs that in a phase of `steps` steps run but probably do not mean what they say."""

@@ -98,7 +98,7 @@ def _check_neighbours(key: str, record: Record, other: str, theirs: Record) -> N
     remedy = f"so {key.removesuffix('.name')}={record.absent} or {other}={theirs.absent}"
     for place in sorted(record.places & theirs.places):
         require(False, key, record.name, f"{other}={theirs.name} fills the same place, {place}, {remedy}")
-    reason = record.apart.get(f"{other}={theirs.name}", "")
+    reason = record.apart.get(f"{other}={theirs.name}", record.apart.get(other, ""))
     require(not reason, key, record.name, f"{reason}, {remedy}")
 
 

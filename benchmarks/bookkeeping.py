@@ -96,7 +96,8 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     idx, batch = torch.randperm(ROWS)[:UNLABELED].to(device), Batch(feats, y, (), y)
     conf, label = p.max(1)
     labels, clock, nets = Labels(label, conf), device_clock(7, 10, device), Nets(*[torch.nn.Module()] * 2)
-    outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), Target(p, *labels, labels))
+    target = Target(p, *labels, labels)
+    outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), target)
 
     def prototypes_and_histogram() -> None:
         daso.observe(nets, batch, clock, feats)
@@ -106,7 +107,7 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "DASO: prototypes, histogram": prototypes_and_histogram,
         "ABC: probabilities": lambda: abc.keep(clock),
         "DARP: store": lambda: darp.refine(p, idx, clock, ()),
-        "BOSS: thresholds": lambda: boss.confident(labels, 0.95),
+        "BOSS: thresholds": lambda: boss.confident(target, idx, 0.95, clock),
         "meters (all methods)": lambda: meters.add(outcome, y, label),
     }
 
@@ -115,7 +116,7 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     """Training steps of WRN-10-1 on 32x32 images, one for each method."""
     torch.manual_seed(0)
     x = torch.randn(LABELED, 3, 32, 32, device=device)
-    u = tuple(torch.randn(UNLABELED, 3, 32, 32, device=device) for _ in FixMatch.views)
+    u = tuple(torch.randn(UNLABELED, 3, 32, 32, device=device) for _ in FixMatch().views)
     y = torch.multinomial(counts(classes).double(), LABELED, True).to(device)
     batch = Batch(x, y, u, torch.arange(UNLABELED, device=device))
     noise = {"abc/labeled": torch.rand(LABELED, device=device), "abc/unlabeled": torch.rand(UNLABELED, device=device)}

@@ -46,6 +46,7 @@ class Batch(NamedTuple):
     y: Tensor  # [Bl] int64
     u: tuple[Tensor, ...]  # V x [Bu,c,H,W] float, in the order of the learner's `views`
     idx: Tensor  # [Bu] int64: row in the unlabeled set
+    extra: tuple[Tensor, ...] = ()  # [Bl,c,H,W] each: further views of the labeled images, as the learner wants them
 
 
 class Labels(NamedTuple):
@@ -53,6 +54,14 @@ class Labels(NamedTuple):
 
     label: Tensor  # [Bu] int64
     conf: Tensor  # [Bu]
+
+
+class Guess(NamedTuple):
+    """What a network takes unlabeled images for, before any slot that works on distributions. Carries no gradient."""
+
+    p: Tensor  # [Bu,C] distribution: the softmax of `logits`, or a mean of several
+    logits: Tensor | None = None  # [Bu,C] with what `adjust` makes of them; None where several views are averaged
+    plain: Tensor | None = None  # [Bu,C] the classifier's own
 
 
 class Target(NamedTuple):
@@ -63,6 +72,15 @@ class Target(NamedTuple):
     conf: Tensor  # [Bu] = max p
     linear: Labels  # the classifier's own, before the blend
     semantic: Labels | None = None  # the prototypes', None where there are none (yet)
+    logits: Tensor | None = None  # [Bu,C] as in `Guess`
+    plain: Tensor | None = None  # [Bu,C] as in `Guess`
+
+
+class Chosen(NamedTuple):
+    """What a thresholded consistency loss is trained with."""
+
+    label: Tensor  # [Bu] int64
+    weight: Tensor  # [Bu]: bool, or a number of at least 0
 
 
 class Outcome(NamedTuple):

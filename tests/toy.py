@@ -48,13 +48,14 @@ def facts(config, counts, unlabeled=0):
     return facts_of(config, pool, None)
 
 
-def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED):
-    """The batch of a step, the same for every caller."""
+def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED, labeled_views=1):
+    """The batch of a step, the same for every caller; further labeled views are images of their own."""
     g = generator(0, "toy/batch", step)
     x = torch.randn(LABELED, 3, SIDE, SIDE, generator=g)
     u = torch.randn(views, unlabeled, 3, SIDE, SIDE, generator=g)
     y = torch.randint(CLASSES, (LABELED,), generator=g)
-    return Batch(x.to(dtype), y, tuple(u.to(dtype)), torch.arange(unlabeled) + step)
+    extra = [torch.randn(LABELED, 3, SIDE, SIDE, generator=g).to(dtype) for _ in range(labeled_views - 1)]
+    return Batch(x.to(dtype), y, tuple(u.to(dtype)), torch.arange(unlabeled) + step, tuple(extra))
 
 
 def clock(step, steps=10):
@@ -76,6 +77,6 @@ def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabel
     step = TrainStep(trained, learner, slots, optimizer, 0.999)
     outcomes = []
     for t in range(steps):
-        images = batch(t, len(learner.views), dtype, unlabeled)
+        images = batch(t, len(learner.views), dtype, unlabeled, len(learner.labeled_views))
         outcomes.append(step(images, noise(learner, slots, t, unlabeled), clock(t, steps), method.flags(t)))
     return outcomes, trained

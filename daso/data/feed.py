@@ -26,6 +26,7 @@ class Feed:
         labeled: (labels [n] of the labeled set, number of its phase) -> index stream.
         unlabeled: index stream; None where the learner has no unlabeled views.
         sizes: batch sizes.
+        labeled_views: the learner's views of labeled images, in order.
         generator: (stream name, step) -> CPU generator of the augmentation draws.
         dtype: of the image tensors.
     """
@@ -40,6 +41,7 @@ class Feed:
         sizes: Sizes,
         generator: Callable[[str, int], Generator],
         dtype: torch.dtype = torch.float32,
+        labeled_views: tuple[View, ...] = (View.WEAK,),
     ) -> None:
         self.pool = pool
         self.views = views
@@ -48,6 +50,7 @@ class Feed:
         self.sizes = sizes
         self.generator = generator
         self.dtype = dtype
+        self.labeled_views = {LABELED + f"/{k}" * (k > 0): view for k, view in enumerate(labeled_views)}
         self.unlabeled_views = {f"views/unlabeled/{k}": view for k, view in enumerate(unlabeled_views)}
         nothing = pool.labeled_y[:0]
         self.extend(nothing, nothing)
@@ -79,7 +82,7 @@ class Feed:
         """What `batch` needs for `step`, on the CPU: rows, labels and the random numbers of every view."""
         at = self.labeled.rows(step - self.start, self.sizes.labeled)
         given = {"rows/labeled": self.labeled_rows[at], "labels": self.labeled_y[at]}
-        views = {LABELED: (View.WEAK, self.sizes.labeled)}
+        views = {stream: (view, self.sizes.labeled) for stream, view in self.labeled_views.items()}
         if self.unlabeled is not None:
             given["rows/unlabeled"] = self.unlabeled.rows(step, self.sizes.unlabeled)
             views |= {stream: (view, self.sizes.unlabeled) for stream, view in self.unlabeled_views.items()}
@@ -94,13 +97,14 @@ class Feed:
         A function of `given` and the resident images without any state, so that it can be traced and captured.
         """
         rows = given["rows/labeled"]
-        x, y = self._view(self.pool.train_x[rows], View.WEAK, LABELED, given), given["labels"]
+        images, y = self.pool.train_x[rows], given["labels"]
+        x, *extra = (self._view(images, view, stream, given) for stream, view in self.labeled_views.items())
         if self.unlabeled is None or self.pool.unlabeled_x is None or self.pool.unlabeled_y is None:
-            return Batch(x, y, (), rows[:0]), None
+            return Batch(x, y, (), rows[:0], tuple(extra)), None
         idx = given["rows/unlabeled"]
         images = self.pool.unlabeled_x[idx]
         u = tuple(self._view(images, view, stream, given) for stream, view in self.unlabeled_views.items())
-        return Batch(x, y, u, idx), self.pool.unlabeled_y[idx]
+        return Batch(x, y, u, idx, tuple(extra)), self.pool.unlabeled_y[idx]
 
     def _view(self, images: Tensor, view: View, stream: str, given: Given) -> Tensor:
         draws = Draws(*(given[f"{stream}/{name}"] for name in Draws._fields))

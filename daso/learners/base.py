@@ -13,6 +13,7 @@ class Learner(Part):
 
     heads: Mapping[str, Head] = {"cls": Head()}
     views: tuple[View, ...] = ()  # unlabeled views, in the order of `Batch.u`
+    labeled_views: tuple[View, ...] = (View.WEAK,)  # of the labeled images: `Batch.x`, then `Batch.extra`
     train_accuracy: str = "top1"  # the name of the accuracy of `Outcome.logits_l`
     evaluates_student: bool = False  # at test time the raw network answers, not its average
 

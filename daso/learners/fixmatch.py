@@ -4,8 +4,7 @@ import torch
 
 from daso.learners.base import Learner
 from daso.nn.part import joined
-from daso.schema import FixMatchAlgorithm
-from daso.slots.losses import cross_entropy, wide
+from daso.schema import FixMatchAlgorithm, LabeledViews, PseudoLabels
 from daso.slots.slots import Slots
 from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, View
 
@@ -13,33 +12,43 @@ from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, 
 class FixMatch(Learner):
     """Section 2.2 of the paper: labeled loss plus thresholded consistency, both with weight 1 and no ramp-up.
 
+    Later methods build on a changed base, which the last three arguments give.
+
     Args:
         threshold: confidence from which a pseudo-label counts.
+        strong_views: strong views of an unlabeled image, each trained towards its one pseudo-label.
+        soft: train them towards the distribution, not the label.
+        labeled_strong: train on a strong view of the labeled images beside the weak one.
     """
 
-    views = (View.WEAK, View.STRONG)
-
-    def __init__(self, threshold: float = 0.95) -> None:
+    def __init__(
+        self, threshold: float = 0.95, strong_views: int = 1, soft: bool = False, labeled_strong: bool = False
+    ) -> None:
         super().__init__()
-        self.threshold = threshold
+        self.threshold, self.soft = threshold, soft
+        self.views = (View.WEAK, *[View.STRONG] * strong_views)
+        self.labeled_views = (View.WEAK, View.STRONG) if labeled_strong else (View.WEAK,)
 
     @classmethod
     def of(cls, config: FixMatchAlgorithm, facts: Facts) -> "FixMatch":
         """With the knobs alone."""
-        return cls(config.threshold)
+        soft, both = config.labels is PseudoLabels.soft, config.labeled_views is LabeledViews.weak_strong
+        return cls(config.threshold, config.strong_views, soft, both)
 
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Losses `cls` and `cons` (Eq. 3 and 4), and the slots'. All views share one pass and its batch statistics."""
-        net, sizes = nets.student, [len(batch.x), *(len(u) for u in batch.u)]
+        net, labeled = nets.student, (batch.x, *batch.extra)
+        sizes = [len(x) for x in (*labeled, *batch.u)]
         slots.observe(nets, batch, clock)
-        f = net.encode(torch.cat([batch.x, *batch.u]))
-        feats_l, feats_w, feats_s = torch.split(f, sizes)
-        feats = Feats(feats_l, feats_w, (feats_s,))
-        z_l, z_w, z_s = torch.split(net.classify(f), sizes)
-        target = slots.pseudo(wide(z_w.detach()).softmax(1), feats.w, batch.idx, clock, flags)
-        losses = {
-            "cls": slots.supervised(z_l, batch.y, flags),
-            "cons": cross_entropy(z_s, target.label, weight=slots.confident(target, self.threshold)),
-        }
+        f = net.encode(torch.cat([*labeled, *batch.u]))
+        feats_l, *rest = torch.split(f, sizes)
+        feats_w, *feats_s = rest[len(batch.extra) :]
+        feats = Feats(feats_l, feats_w, tuple(feats_s), tuple(rest[: len(batch.extra)]))
+        bounds = [len(batch.y) * len(labeled), len(feats_w), len(feats_w) * len(feats_s)]
+        z_l, z_w, z_s = torch.split(net.classify(f), bounds)
+        target = slots.pseudo(slots.guess(z_w, feats_w, nets), feats_w, batch.idx, clock, flags)
+        y = batch.y if len(labeled) == 1 else batch.y.repeat(len(labeled))
+        losses = {"cls": slots.supervised(z_l, y, flags)}
+        losses |= slots.consistency(z_s, target, batch.idx, self.threshold, clock, self.soft)
         losses = joined("loss", (losses, slots.aux(nets, feats, batch, target, noise, clock, flags)))
-        return Outcome(losses, z_l.detach(), target)
+        return Outcome(losses, z_l[: len(batch.y)].detach(), target)

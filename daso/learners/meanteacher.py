@@ -41,11 +41,11 @@ class MeanTeacher(Learner):
                 feats_l, feats_t = torch.split(nets.teacher.encode(torch.cat([batch.x, views[1]])), sizes)
             else:
                 feats_l, feats_t = None, nets.teacher.encode(views[1])
-            p = wide(nets.teacher.classify(feats_t)).softmax(1)
+            z_t = nets.teacher.classify(feats_t)
         slots.observe(nets, batch, clock, feats_l)
         f = student.encode(torch.cat([batch.x, views[0]]))
         z_l, z_u = torch.split(student.classify(f), sizes)
-        target = slots.pseudo(p, feats_t, batch.idx, clock, flags)
+        target = slots.pseudo(slots.guess(z_t, feats_t, nets), feats_t, batch.idx, clock, flags)
         cons = squared_error(wide(z_u).softmax(1), target.p)
         losses = {
             "cls": slots.supervised(z_l, batch.y, flags),

@@ -9,7 +9,7 @@ from daso.nn.part import joined
 from daso.schema import MixMatchAlgorithm
 from daso.slots.losses import cross_entropy, one_hot, squared_error, wide
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Nets, Noise, Outcome, Sizes, View
+from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Guess, Nets, Noise, Outcome, Sizes, View
 
 
 class MixMatch(Learner):
@@ -45,8 +45,8 @@ class MixMatch(Learner):
         slots.observe(nets, batch, clock)
         with torch.no_grad():
             feats = [net.encode(u) for u in batch.u]
-            p = torch.stack([wide(net.classify(f)).softmax(1) for f in feats]).mean(0)
-        target = slots.pseudo(p, feats[0], batch.idx, clock, flags, self.config.temperature)
+            p = torch.stack([slots.guess(net.classify(f), f, nets).p for f in feats]).mean(0)
+        target = slots.pseudo(Guess(p), feats[0], batch.idx, clock, flags, self.config.temperature)
         q = mix(torch.cat([one_hot(batch.y, target.p), *[target.p] * len(batch.u)]), noise)
         z = predict_interleaved(net, mix(torch.cat([batch.x, *batch.u]), noise), size)
         cons = squared_error(wide(z[size:]).softmax(1), q[size:])

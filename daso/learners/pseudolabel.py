@@ -6,7 +6,6 @@ from daso.learners.base import Learner
 from daso.learners.ramp import ramped
 from daso.nn.part import joined
 from daso.schema import PseudoLabelAlgorithm
-from daso.slots.losses import cross_entropy, wide
 from daso.slots.slots import Slots
 from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, View
 
@@ -36,11 +35,9 @@ class PseudoLabel(Learner):
         f = net.encode(torch.cat([batch.x, *batch.u]))
         feats_l, feats_w = torch.split(f, sizes)
         z_l, z_w = torch.split(net.classify(f), sizes)
-        target = slots.pseudo(wide(z_w.detach()).softmax(1), feats_w, batch.idx, clock, flags)
-        cons = cross_entropy(z_w, target.label, weight=slots.confident(target, self.config.threshold))
-        losses = {
-            "cls": slots.supervised(z_l, batch.y, flags),
-            "cons": ramped(self.config.cons_weight * cons, clock, self.config),
-        }
+        target = slots.pseudo(slots.guess(z_w, feats_w, nets), feats_w, batch.idx, clock, flags)
+        losses = {"cls": slots.supervised(z_l, batch.y, flags)}
+        losses |= slots.consistency(z_w, target, batch.idx, self.config.threshold, clock)
+        losses["cons"] = ramped(self.config.cons_weight * losses["cons"], clock, self.config)
         losses = joined("loss", (losses, slots.aux(nets, Feats(feats_l, feats_w), batch, target, noise, clock, flags)))
         return Outcome(losses, z_l.detach(), target)

@@ -10,7 +10,7 @@ from daso.learners.mixing import mix, mixing_draws, predict_interleaved
 from daso.learners.ramp import ramped
 from daso.nn.part import joined
 from daso.schema import ReMixMatchAlgorithm
-from daso.slots.losses import cross_entropy, one_hot, wide
+from daso.slots.losses import cross_entropy, one_hot
 from daso.slots.slots import Slots
 from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Head, Nets, Noise, Outcome, Sizes, View
 
@@ -60,9 +60,9 @@ class ReMixMatch(Learner):
             with torch.no_grad():
                 f_w = net.encode(weak)
         with torch.no_grad():
-            p = wide(net.classify(f_w)).softmax(1)
-        target = slots.pseudo(p, f_w, batch.idx, clock, flags, config.temperature)
-        q = mix(torch.cat([one_hot(batch.y, p), *[target.p] * len(batch.u)]), noise)
+            z_w = net.classify(f_w)
+        target = slots.pseudo(slots.guess(z_w, f_w, nets), f_w, batch.idx, clock, flags, config.temperature)
+        q = mix(torch.cat([one_hot(batch.y, target.p), *[target.p] * len(batch.u)]), noise)
         z = predict_interleaved(net, mix(torch.cat([batch.x, *batch.u]), noise), size)
         f_s = net.encode(strong) if f_s is None else f_s
         kl = cross_entropy(net.classify(f_s), target.p)

@@ -1,6 +1,6 @@
 """The learners' knobs, and which places of the step each opens to slots. Registered in the order of tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, cast
 
@@ -136,12 +136,30 @@ class UsadtmAlgorithm(AlgorithmConfig):
         require(0 <= self.mi_start <= 1, "algorithm.mi_start", self.mi_start, "a fraction of train.steps")
 
 
+class PseudoLabels(Enum):
+    """What a strong view is trained towards."""
+
+    hard = "hard"  # the most likely class
+    soft = "soft"  # the distribution
+
+
+class LabeledViews(Enum):
+    """Which views of the labeled images are trained on."""
+
+    weak = "weak"
+    weak_strong = "weak_strong"
+
+
 @option("algorithm", "fixmatch")
 @dataclass
 class FixMatchAlgorithm(AlgorithmConfig):
     """FixMatch: confident pseudo-labels of a weak view train a strong one."""
 
     threshold: float = 0.95
+    # what later methods changed of the base that they build on
+    strong_views: int = field(default=1, metadata={"neutral": 1})  # of an unlabeled image, with one pseudo-label
+    labels: PseudoLabels = field(default=PseudoLabels.hard, metadata={"neutral": PseudoLabels.hard})
+    labeled_views: LabeledViews = field(default=LabeledViews.weak, metadata={"neutral": LabeledViews.weak})
     part: ClassVar[str] = "daso.learners.fixmatch.FixMatch"
     printed: ClassVar[str] = "FixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
@@ -149,6 +167,7 @@ class FixMatchAlgorithm(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
+        require(self.strong_views in (1, 2), "algorithm.strong_views", self.strong_views, "1 or 2")
 
 
 @dataclass

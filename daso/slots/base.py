@@ -7,11 +7,15 @@ Shape legend: Bl / Bu labeled / unlabeled batch, C classes, D features.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from daso.nn.part import Part
-from daso.types import Batch, Clock, Feats, Flags, Labels, Nets, Noise, Target
+from daso.types import Batch, Chosen, Clock, Feats, Flags, Labels, Nets, Noise, Target
+
+if TYPE_CHECKING:
+    from daso.nn.net import Net
 
 Blend = Callable[[Tensor, Tensor], Tensor]
 """(p [Bu,C], weak features [Bu,D]) -> blended p [Bu,C]."""
@@ -23,6 +27,70 @@ class LabeledLoss(Part):
     @abstractmethod
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d loss of `logits` [Bl,C] against `y` [Bl]."""
+
+
+class Observe(Part):
+    """Place `observe`: the start of a step, before any other place. What changes once a period changes here."""
+
+    @abstractmethod
+    def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None) -> None:
+        """Learn from the labeled images, or take a finished period into use; in place, without gradient.
+
+        `feats_l` [Bl,D] are teacher features of the labeled images, where the learner has them anyway.
+        """
+
+
+class Adjust(Part):
+    """Place `adjust`: the logits that pseudo-labels are made from, before their softmax."""
+
+    @abstractmethod
+    def adjust(self, z: Tensor, feats: Tensor, nets: Nets) -> Tensor:
+        """Logits [Bu,C] from the classifier's own `z` [Bu,C], made of the features `feats` [Bu,D]; no gradient."""
+
+
+class Offset(Part):
+    """Place `offset`: numbers without gradient that are added to logits inside the losses, and nowhere else."""
+
+    def offset_labeled(self) -> Tensor | None:
+        """[C] for the labeled loss; None for none."""
+        return None
+
+    def offset_strong(self) -> Tensor | None:
+        """[C] for the consistency loss; None for none."""
+        return None
+
+
+class Balance(Part):
+    """Place `balance`: how much a pseudo-label of each class counts in the consistency loss."""
+
+    @abstractmethod
+    def balance(self) -> Tensor:
+        """[C] weights."""
+
+
+class PostHoc(Part):
+    """Place `posthoc`: what is taken off the logits wherever a prediction is used: at test time, by a protocol."""
+
+    @abstractmethod
+    def posthoc(self, net: "Net", head: str) -> Tensor:
+        """[C] for `head` of the evaluated `net`, by its running statistics; asked with every batch of predictions."""
+
+
+class Survey(Part):
+    """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks.
+
+    The pass moves no batch statistics and draws no random number, so that a run with a survey sees the same images.
+    """
+
+    surveys_teacher: bool = False  # which network looks, by its running statistics
+
+    @abstractmethod
+    def due(self, step: int) -> bool:
+        """Whether there is a survey after `step` finished steps of a phase; host side."""
+
+    @abstractmethod
+    def survey(self, logits: Tensor) -> None:
+        """Take note of the logits [N,C] of all unlabeled images, in their order; in place."""
 
 
 class Align(Part):
@@ -45,14 +113,10 @@ class Refine(Part):
         """Distributions [Bu,C] from distributions `p` [Bu,C] of the rows `idx` [Bu]."""
 
 
-class Semantic(Part):
+class Semantic(Observe):
     """Places `semantic`, `blend` and its own loss: a second opinion on unlabeled images, from their features."""
 
     wants_labeled_features: bool = False  # `observe` can use those that the learner may have anyway
-
-    @abstractmethod
-    def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None) -> None:
-        """Start of the step: learn from the labeled images; `feats_l` [Bl,D] are their teacher features, if at hand."""
 
     @abstractmethod
     def blend(self, p: Tensor, feats_w: Tensor, flags: Flags) -> tuple[Tensor, Labels | None]:
@@ -68,11 +132,23 @@ class Semantic(Part):
 
 
 class Confidence(Part):
-    """Place `confidence`: which pseudo-labels a thresholded consistency loss is trained with."""
+    """Place `confidence`: which pseudo-labels a consistency loss is trained with, and how much each counts."""
 
     @abstractmethod
-    def confident(self, labels: Labels, threshold: float) -> Tensor:
-        """A weight for each of the final pseudo-labels [Bu]; `threshold` is the learner's own."""
+    def confident(self, target: Target, idx: Tensor, threshold: float, clock: Clock) -> Chosen:
+        """Labels and weights for the final pseudo-labels `target` of the rows `idx` [Bu] of the unlabeled set.
+
+        `threshold` is the learner's own. Asked once a step; state may move.
+        """
+
+    def consistency_losses(self, z: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Loss terms beside the consistency loss, 0-d each.
+
+        Args:
+            z: [V*Bu,C] its logits, with gradient: V views, one after the other.
+            weight: [Bu] of the pseudo-labels.
+        """
+        return {}
 
 
 class Auxiliary(Part):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from daso.schema import BossConfidence
 from daso.slots.base import Confidence
-from daso.types import Facts, Labels
+from daso.types import Chosen, Clock, Facts, Target
 
 
 class Boss(Confidence):
@@ -32,7 +32,8 @@ class Boss(Confidence):
         return cls(facts.num_classes, config.delta)
 
     @torch.no_grad()
-    def confident(self, labels: Labels, threshold: float) -> Tensor:
-        """Which of the pseudo-labels [Bu] reach the threshold of their class, as [Bu] bool."""
-        counts = labels.conf.new_zeros(self.num_classes).index_add_(0, labels.label, torch.ones_like(labels.conf))
-        return labels.conf >= threshold - self.delta * (1 - counts[labels.label] / counts.max())
+    def confident(self, target: Target, idx: Tensor, threshold: float, clock: Clock) -> Chosen:
+        """Those that reach the threshold of their class."""
+        label, conf = target.label, target.conf
+        counts = conf.new_zeros(self.num_classes).index_add_(0, label, torch.ones_like(conf))
+        return Chosen(label, conf >= threshold - self.delta * (1 - counts[label] / counts.max()))

@@ -7,9 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from daso.nn.part import Part, Together, joined
-from daso.slots.base import Align, Auxiliary, Confidence, LabeledLoss, Refine, Semantic
-from daso.slots.losses import labels, sharpen
-from daso.types import Batch, Clock, Feats, Flags, Labels, Nets, Noise, Target
+from daso.slots.base import (
+    Adjust,
+    Align,
+    Auxiliary,
+    Balance,
+    Confidence,
+    LabeledLoss,
+    Observe,
+    Offset,
+    PostHoc,
+    Refine,
+    Semantic,
+    Survey,
+)
+from daso.slots.losses import cross_entropy, labels, sharpen, wide
+from daso.types import Batch, Chosen, Clock, Feats, Flags, Guess, Nets, Noise, Target
+
+PLACES = (
+    *(LabeledLoss, Observe, Adjust, Offset, Align, Refine, Semantic, Confidence, Balance, Auxiliary),  # in a step
+    *(PostHoc, Survey),  # between steps
+)
 
 
 class Slots(Together, nn.Module):
@@ -20,23 +38,32 @@ class Slots(Together, nn.Module):
     """
 
     labeled: LabeledLoss
+    adjustment: Adjust | None
+    offset: Offset | None
     align: Align | None
     refine: Refine | None
     semantic: Semantic | None
     confidence: Confidence | None
+    balance: Balance | None
+    correction: PostHoc | None
+    surveyor: Survey | None
     extras: Sequence[Auxiliary]
 
     def __init__(self, *parts: Part | None) -> None:
         super().__init__()
         self.parts = [part for part in parts if part is not None]
-        places = (LabeledLoss, Align, Refine, Semantic, Confidence, Auxiliary)
-        assert all(isinstance(part, places) for part in self.parts), "every slot fills a place"
+        assert all(isinstance(part, PLACES) for part in self.parts), "every slot fills a place"
         self.labeled = self._filling(LabeledLoss)
         assert self.labeled is not None, "a run has a labeled loss"
+        self.adjustment = self._filling(Adjust)
+        self.offset = self._filling(Offset)
         self.align = self._filling(Align)
         self.refine = self._filling(Refine)
         self.semantic = self._filling(Semantic)
         self.confidence = self._filling(Confidence)
+        self.balance = self._filling(Balance)
+        self.correction = self._filling(PostHoc)
+        self.surveyor = self._filling(Survey)
         extras = nn.ModuleList(part for part in self.parts if isinstance(part, Auxiliary))
         self.extras = cast(Sequence[Auxiliary], extras)
 
@@ -57,25 +84,41 @@ class Slots(Together, nn.Module):
 
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d labeled loss of `logits` [Bl,C] against `y` [Bl]."""
-        return self.labeled.supervised(logits, y, flags)
+        offset = None if self.offset is None else self.offset.offset_labeled()
+        return self.labeled.supervised(_moved(logits, offset), y, flags)
 
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None = None) -> None:
         """Start of a step, before any other place. `feats_l` [Bl,D]: teacher features that the learner has anyway."""
-        if self.semantic is not None:
-            self.semantic.observe(nets, batch, clock, feats_l)
+        for part in self.parts:
+            if isinstance(part, Observe):
+                part.observe(nets, batch, clock, feats_l)
+
+    @torch.no_grad()
+    def guess(self, z: Tensor, feats: Tensor, nets: Nets) -> Guess:
+        """What a network takes unlabeled images for: adjust -> softmax, in at least float32.
+
+        Args:
+            z: [Bu,C] logits of the classifier.
+            feats: [Bu,D] features that they were made from.
+            nets: the networks.
+        """
+        z = wide(z)
+        adjusted = z if self.adjustment is None else self.adjustment.adjust(z, feats, nets)
+        return Guess(adjusted.softmax(1), adjusted, z)
 
     @torch.no_grad()
     def pseudo(
-        self, p: Tensor, feats_w: Tensor, idx: Tensor, clock: Clock, flags: Flags, temperature: float = 1.0
+        self, guess: Guess, feats_w: Tensor, idx: Tensor, clock: Clock, flags: Flags, temperature: float = 1.0
     ) -> Target:
-        """Pseudo-labels from predictions: align -> sharpen -> refine -> blend. To be called once a step.
+        """Pseudo-labels from guesses: align -> sharpen -> refine -> blend. To be called once a step.
 
         Args:
-            p: [Bu,C] class distributions of the classifier.
-            feats_w: [Bu,D] features that they were made from.
+            guess: of [Bu] images, as `guess` gives it, or a mean of several.
+            feats_w: [Bu,D] features that it was made from.
             idx: [Bu] rows of the unlabeled set.
             temperature: the learner's own sharpening; 1 is none.
         """
+        p = guess.p
         if self.align is not None:
             p = self.align.align(p)
         if temperature != 1.0:
@@ -88,15 +131,38 @@ class Slots(Together, nn.Module):
         label, conf = labels(p)
         if self.semantic is not None:
             self.semantic.count(label)
-        return Target(p, label, conf, linear, semantic)
+        return Target(p, label, conf, linear, semantic, guess.logits, guess.plain)
 
-    def confident(self, target: Target, threshold: float) -> Tensor:
-        """Weights [Bu] of the pseudo-labels in a consistency loss: those of at least `threshold`, unless a slot knows
-        better.
+    def consistency(
+        self, z: Tensor, target: Target, idx: Tensor, threshold: float, clock: Clock, soft: bool = False
+    ) -> dict[str, Tensor]:
+        """The loss `cons` of the views that pseudo-labels train, and what a slot adds: offset -> confidence -> balance.
+
+        Args:
+            z: [V*Bu,C] logits of V views, one after the other.
+            target: pseudo-labels of the [Bu] images.
+            idx: [Bu] rows of the unlabeled set.
+            threshold: confidence from which a pseudo-label counts, unless a slot knows better.
+            soft: train towards the distributions, not the labels.
         """
+        chosen = self.chosen(target, idx, threshold, clock)
+        views = len(z) // len(idx)
+        weight = chosen.weight
+        q = target.p if soft else chosen.label
+        if self.balance is not None:
+            share = self.balance.balance().to(target.p.dtype)
+            q, weight = (q * share, weight) if soft else (q, weight * share[q])
+        offset = None if self.offset is None else self.offset.offset_strong()
+        cons = cross_entropy(_moved(z, offset), _repeated(q, views), _repeated(weight, views))
+        more = {} if self.confidence is None else self.confidence.consistency_losses(z, chosen.weight)
+        return joined("loss", ({"cons": cons}, more))
+
+    @torch.no_grad()
+    def chosen(self, target: Target, idx: Tensor, threshold: float, clock: Clock) -> Chosen:
+        """The pseudo-labels that count: those of at least `threshold`, unless a slot knows better. Once a step."""
         if self.confidence is None:
-            return target.conf >= threshold
-        return self.confidence.confident(Labels(target.label, target.conf), threshold)
+            return Chosen(target.label, target.conf >= threshold)
+        return self.confidence.confident(target, idx, threshold, clock)
 
     def aux(
         self, nets: Nets, feats: Feats, batch: Batch, target: Target | None, noise: Noise, clock: Clock, flags: Flags
@@ -114,3 +180,11 @@ class Slots(Together, nn.Module):
         """A new phase begins, with this temperature of the class distribution to align to; host side."""
         assert self.align is not None, "nothing is aligned"
         self.align.soften(temperature)
+
+
+def _moved(logits: Tensor, offset: Tensor | None) -> Tensor:
+    return logits if offset is None else wide(logits) + offset.detach()
+
+
+def _repeated(rows: Tensor, times: int) -> Tensor:
+    return rows if times == 1 else rows.repeat(times, *[1] * (rows.ndim - 1))

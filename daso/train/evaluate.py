@@ -55,7 +55,13 @@ def evaluate(predict: Predict, x: Tensor, y: Tensor, log_prior: Tensor, batch: i
 @torch.no_grad()
 def distributions(predict: Predict, x: Tensor, batch: int = BATCH) -> Tensor:
     """[N,C] class distributions of the images `x` [N,c,H,W] uint8."""
-    return torch.cat([predict(images).softmax(1) for images in equal_batches(x, batch)])[: len(x)]
+    return logits(predict, x, batch).softmax(1)
+
+
+@torch.no_grad()
+def logits(predict: Predict, x: Tensor, batch: int = BATCH) -> Tensor:
+    """[N,C] logits of the images `x` [N,c,H,W] uint8."""
+    return torch.cat([predict(images) for images in equal_batches(x, batch)])[: len(x)]
 
 
 def equal_batches(rows: Tensor, size: int, filling: int = 0) -> Iterator[Tensor]:

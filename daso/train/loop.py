@@ -148,6 +148,8 @@ def train(
     began, window_began, window_start = time.monotonic() - state.seconds, time.monotonic(), state.step
     predict = predictor(parts, evaluated(parts))
     stage = make_stage(parts, predict)
+    surveyor = parts.slots.surveyor
+    look = predictor(parts, parts.nets.teacher if surveyor and surveyor.surveys_teacher else parts.nets.student)
     count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(parts, predict), parts.graphs, warmup=1)
     pending: deque[Later[None]] = deque()  # reports whose numbers are on their way to the host, in order
 
@@ -203,6 +205,9 @@ def train(
                 measurement = evaluate.measure(count(None), parts.counts)
             labels = parts.meters.read_labels()
             pending.append(measurement.then(partial(measured, state.step, progress, found, labels)))
+        if surveyor is not None and surveyor.due(position + 1):
+            with explained(parts.engine.mode):
+                surveyor.survey(over_unlabeled(parts, look))
         settle(wait=False)
         if due(state.step, config.checkpoint_every, steps):  # host read
             save()
@@ -222,13 +227,18 @@ def make_stage(parts: Parts, predict: evaluate.Predict | None = None) -> Stage:
         return evaluate.distributions(predict, images), labels
 
     def predict_unlabeled() -> Tensor:
-        pool = parts.feed.pool
-        assert pool.unlabeled_x is not None
-        return evaluate.distributions(lambda images: predict(parts.resize(images)), pool.unlabeled_x)
+        return over_unlabeled(parts, predict).softmax(1)
 
     return Stage(
         parts.nets, parts.method, parts.optimizer, parts.feed, predict_unlabeled, parts.generator, predict_valid
     )
+
+
+def over_unlabeled(parts: Parts, predict: evaluate.Predict) -> Tensor:
+    """Logits [N,C] of the unlabeled set, in its order."""
+    images = parts.feed.pool.unlabeled_x
+    assert images is not None
+    return evaluate.logits(lambda some: predict(parts.resize(some)), images)
 
 
 def evaluated(parts: Parts) -> Net:
@@ -237,14 +247,18 @@ def evaluated(parts: Parts) -> Net:
 
 
 def predictor(parts: Parts, net: Net) -> evaluate.Predict:
-    """uint8 images at network resolution -> logits in at least float32, by the running statistics of `net`."""
-    dtype, head = next(net.parameters()).dtype, parts.method.answers
+    """uint8 images at network resolution -> logits in at least float32, by the running statistics of `net`, and less
+    what a slot takes off them.
+    """
+    dtype, head, correction = next(net.parameters()).dtype, parts.method.answers, parts.slots.correction
 
     def predict(images: Tensor) -> Tensor:
         with parts.autocast():
             features = net.encode(parts.views.normalise(images, dtype), running_stats=True)
             logits = net.classify(features, head)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+            off = None if correction is None else correction.posthoc(net, head)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits if off is None else logits - off
 
     if parts.engine.mode is Compile.none:
         return predict

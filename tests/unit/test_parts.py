@@ -15,7 +15,7 @@ from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
 from daso.train.loop import State, train
 from daso.train.meters import read_metrics
-from daso.types import Feats, Head, Outcome, Sizes
+from daso.types import Chosen, Feats, Head, Outcome, Sizes
 from tests import toy
 from tests.training import CPU, Rows, composed
 
@@ -109,9 +109,9 @@ def test_a_slot_s_loss_does_not_hide_the_learner_s(name):
 
 def test_one_part_may_fill_two_places():
     class Both(Extra, Confidence):
-        def confident(self, labels, threshold):
+        def confident(self, target, idx, threshold, clock):
             self.steps.add_(10)
-            return labels.conf >= threshold
+            return Chosen(target.label, target.conf >= threshold)
 
     part = Both()
     outcomes, _ = toy.train(FixMatch(0.3), Slots(CrossEntropy(), part), 2)

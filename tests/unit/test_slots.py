@@ -11,7 +11,7 @@ from daso.slots.daso import Daso
 from daso.slots.losses import cosine, cross_entropy, labels, sharpen
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
-from daso.types import Feats, Labels, Sizes
+from daso.types import Feats, Guess, Labels, Sizes
 from tests import toy
 
 ON, OFF = ("semantic",), ()
@@ -76,7 +76,7 @@ def test_places_come_in_the_order_align_sharpen_refine_blend():
             return {}
 
     slots = Slots(CrossEntropy(), AlignTo(), RefineTo(), BlendTo())
-    target = slots.pseudo(torch.tensor([[0.5, 0.5]]), torch.zeros(1, 1), torch.zeros(1), toy.clock(0), OFF, 0.5)
+    target = slots.pseudo(Guess(torch.tensor([[0.5, 0.5]])), torch.zeros(1, 1), torch.zeros(1), toy.clock(0), OFF, 0.5)
     assert [name for name, _ in seen] == ["align", "refine", "blend", "count"]
     torch.testing.assert_close(seen[1][1], torch.tensor([[0.04, 0.64]]) / 0.68)  # what align gave, squared, normalised
     assert seen[2][1].tolist() == [[pytest.approx(0.7), pytest.approx(0.3)]]
@@ -88,7 +88,7 @@ def test_places_come_in_the_order_align_sharpen_refine_blend():
 def test_empty_slots_leave_predictions_as_they_are(p, feats):
     slots = Slots(CrossEntropy())
     slots.observe(None, None, toy.clock(0))
-    target = slots.pseudo(p, feats.w, torch.arange(8), toy.clock(0), OFF)
+    target = slots.pseudo(Guess(p), feats.w, torch.arange(8), toy.clock(0), OFF)
     assert torch.equal(target.p, p)
     assert torch.equal(target.label, p.argmax(1))
     assert target.semantic is None
@@ -101,7 +101,7 @@ def test_pseudo_labels_carry_no_gradient(p, feats, daso):
     daso.hist.fill_(1)
     inputs = p.requires_grad_(), feats.w.requires_grad_()
     target = Slots(CrossEntropy(), DistributionAlignment(torch.ones(toy.CLASSES)), daso).pseudo(
-        *inputs, torch.arange(8), toy.clock(9), ON
+        Guess(inputs[0]), inputs[1], torch.arange(8), toy.clock(9), ON
     )
     assert not target.p.requires_grad
     assert not target.conf.requires_grad

@@ -67,6 +67,7 @@ def build(
         sizes=facts.sizes,
         generator=keyed,
         dtype=dtype,
+        labeled_views=method.learner.labeled_views,
     )
     compiled = mode is not Compile.none
     step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim.ema_decay, autocast, compiled)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from daso.data.index_files import MANIFEST, PARTS, read, setting_name, sha256
+from daso.data.index_files import MANIFEST, PARTS, read, said, setting_name, sha256
 from daso.data.split import Split, checksum
 from daso.errors import UserError
-from daso.outputs.files import read_json, replace_file, write_json
+from daso.outputs.files import replace_file, write_json
 from daso.schema import Config, require
 
 ORDER = {
@@ -112,10 +112,10 @@ def _act(arguments: Sequence[str]) -> None:
 
 
 def _check(folder: Path, overrides: Sequence[str]) -> None:
-    split, manifest = read(folder), read_json(folder / MANIFEST) or {}
-    if not {"overrides", "seed"} <= manifest.keys():
+    split, setting, seed = read(folder).split, said(folder, "overrides"), said(folder, "seed")
+    if setting is None or seed is None:
         raise UserError(f"{folder} is intact, but {MANIFEST} does not say which setting and seed it is.")
-    now, _ = make(_configure([*manifest["overrides"], f"seed={manifest['seed']}", *overrides]))
+    now, _ = make(_configure([*setting, f"seed={seed}", *overrides]))
     if checksum(now) != checksum(split):
         raise UserError(f"{folder} is intact, but this version, or other data, gives another split for its setting.")
     print(f"{folder} is intact and the split of this version: checksum {checksum(split)}")

@@ -6,22 +6,26 @@ beside them may hold the data set's name and SHA-256 checksums, which are then c
 """
 
 import hashlib
-from collections.abc import Sequence
-from itertools import combinations
+import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from daso.data import row_files
+from daso.data.row_files import RowFile
 from daso.data.sizes import class_counts
-from daso.data.split import Rows, Split
+from daso.data.split import Split
 from daso.errors import UserError
 from daso.outputs.files import read_json
 from daso.schema import Config, require
 
 MANIFEST = "manifest.json"
 PARTS = Split._fields
+SHOWN = 40  # characters of a wrong value that a sentence has room for
 
 
 def setting_name(config: Config) -> str:
@@ -48,68 +52,86 @@ def folder_of(config: Config) -> Path:
     return found
 
 
-def read(folder: Path) -> Split:
+class Imported(NamedTuple):
+    """The index files of a folder."""
+
+    folder: Path
+    files: dict[str, RowFile]  # by part: labeled, unlabeled, valid
+
+    @property
+    def split(self) -> Split:
+        """The rows alone."""
+        return Split(*(self.files[name].rows for name in PARTS))
+
+    def line(self, name: str, row: int) -> str:
+        """Where a row stands, as `line 3 of labeled.txt`."""
+        return f"line {self.files[name].line_of(row)} of {name}.txt"
+
+
+def read(folder: Path) -> Imported:
     """Read index files.
 
     Raises:
-        UserError: a file does not fit its checksum, or is no list of different row numbers; a validation image is
-            trained on.
+        UserError: a file does not fit its checksum, or is no list of different row numbers; the manifest is none.
     """
-    for name, expected in _manifest(folder).get("sha256", {}).items():
-        if not (folder / name).is_file() or sha256(folder / name) != expected:
+    for name, expected in (said(folder, "sha256") or {}).items():
+        if not (folder / name).is_file() or sha256(folder / name) != expected.lower():
             raise UserError(f"{folder / name} is missing or damaged: it does not fit the checksum in {MANIFEST}.")
-    split = Split(*(_rows(folder / f"{name}.txt") for name in PARTS))
-    for name, rows in split._asdict().items():
-        values, times = np.unique(rows, return_counts=True)
-        if (times > 1).any():
-            raise UserError(f"{folder / name}.txt is not possible: row {values[times > 1][0]} stands in it twice.")
-    return split
+    return Imported(folder, {name: row_files.read(folder / f"{name}.txt") for name in PARTS})
 
 
-def imported(config: Config) -> Split:
+def imported(config: Config) -> Imported:
     """The split that `dataset.splits` holds for a configuration.
 
     Raises:
         UserError: as `folder_of` and `read`; the files belong to another data set or hold no unlabeled images for a
-            learner of these, or `dataset.num_valid` is not the number of their validation images.
+            learner of these, `dataset.num_valid` is not the number of their validation images, or one is trained on.
     """
     dataset = config.dataset
-    folder = folder_of(config)
-    split = read(folder)
-    theirs = _manifest(folder).get("dataset", dataset.name)
-    require(theirs == dataset.name, "dataset.splits", dataset.splits, f"its rows are those of dataset={theirs}")
+    found = read(folder_of(config))
+    split = found.split
+    theirs = said(found.folder, "dataset") or dataset.name
+    same = _bare(theirs) == _bare(dataset.name)
+    require(same, "dataset.splits", dataset.splits, f"its rows are those of dataset={theirs}")
     held = len(split.valid)
-    right = f"the validation set is the {held} rows of valid.txt in {folder}, so {held}"
+    right = f"the validation set is the {held} rows of valid.txt in {found.folder}, so {held}"
     require(dataset.num_valid == held, "dataset.num_valid", dataset.num_valid, right)
     right = f"algorithm={config.algorithm.name} needs unlabeled images, and unlabeled.txt holds none"
     require(len(split.unlabeled) > 0 or not config.reads_unlabeled, "dataset.splits", dataset.splits, right)
-    pairs = combinations(("labeled", "valid") if dataset.unknown_unlabeled else PARTS, 2)
-    for one, other in pairs:
-        common = np.intersect1d(getattr(split, one), getattr(split, other))
-        right = f"row {common[:1].sum()} stands in {one}.txt and in {other}.txt of {folder}"
-        require(not len(common) or "valid" not in (one, other), "dataset.splits", dataset.splits, right)
-    return split
+    for name in ("labeled",) if dataset.unknown_unlabeled else ("labeled", "unlabeled"):
+        for row in np.intersect1d(getattr(split, name), split.valid)[:1]:
+            right = f"row {row} stands in {name}.txt and in valid.txt of {found.folder}"
+            right += f" ({found.line(name, row)}, {found.line('valid', row)})"
+            require(False, "dataset.splits", dataset.splits, right)
+    return found
 
 
-def fitting(split: Split, config: Config, train_y: npt.NDArray[np.int64], n_extra: int) -> Split:
+def fitting(theirs: Imported, config: Config, train_y: npt.NDArray[np.int64], n_extra: int) -> Split:
     """The part of an imported split that a run trains on.
 
     Args:
-        split: from `imported`.
+        theirs: from `imported`.
         train_y: [N] labels of the training images.
-        n_extra: images of the data set's own unlabeled set, 0 if it has none.
+        n_extra: images of the data set's own unlabeled set, 0 if it has none or they are not read.
 
     Raises:
-        UserError: a row that the data set does not have, or a class without labeled images.
+        UserError: a row that the data set does not have, a second column that is not its labels, or a class without
+            labeled images.
     """
-    value = config.dataset.splits
-    for name, rows in split._asdict().items():
-        size = n_extra if name == "unlabeled" and config.dataset.unknown_unlabeled else len(train_y)
-        wrong = rows[rows >= size]
-        right = f"{name}.txt holds row {wrong[:1].sum()}, and {config.dataset.name} ends with row {size - 1}"
-        require(not len(wrong), "dataset.splits", value, right)
-    counts = np.bincount(train_y[split.labeled], minlength=config.dataset.num_classes)
-    require(counts.min() > 0, "dataset.splits", value, f"labeled.txt holds no image of class {counts.argmin()}")
+    dataset = config.dataset
+    for name, file in theirs.files.items():
+        own = name == "unlabeled" and dataset.unknown_unlabeled
+        if own and not config.reads_unlabeled:
+            continue
+        size = n_extra if own else len(train_y)
+        for row in file.rows[file.rows >= size][:1]:
+            right = f"{theirs.line(name, row)} holds row {row}, and {dataset.name} ends with row {size - 1}"
+            require(False, "dataset.splits", dataset.splits, right)
+        _refuse_other_labels(theirs, name, config, None if own else train_y)
+    split = theirs.split
+    counts = np.bincount(train_y[split.labeled], minlength=dataset.num_classes)
+    right = f"labeled.txt holds no image of class {counts.argmin()}"
+    require(counts.min() > 0, "dataset.splits", dataset.splits, right)
     return split if config.reads_unlabeled else split._replace(unlabeled=split.unlabeled[:0])
 
 
@@ -133,22 +155,71 @@ def remarks(config: Config, split: Split, counts: Sequence[int]) -> list[str]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 checksum of a file, in hex digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """The SHA-256 checksum of a file, in hex digits.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def said(folder: Path, key: str) -> Any:
+    """What `manifest.json` says under a key that is read of it; None where it says nothing.
+
+    Raises:
+        UserError: it is no JSON object, or holds something of another kind there.
+    """
     path = folder / MANIFEST
-    manifest = read_json(path)
-    if manifest is None and path.exists():
+    found = read_json(path)
+    if found is None and path.exists():
         raise UserError(f"{path} is damaged: it holds no JSON object; delete it to use its folder without checksums.")
-    return manifest or {}
+    value = (found or {}).get(key)
+    if isinstance(value, dict):
+        value = {name: item for name, item in value.items() if item is not None}
+    fits, right = KINDS[key]
+    if value is not None and not fits(value):
+        shown = json.dumps(value, ensure_ascii=False)
+        shown = shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
+        raise UserError(f"{path} is not possible: {key} is {shown}, and would be {right}.")
+    return value
 
 
-def _rows(path: Path) -> Rows:
-    """The row numbers in a file; none where there is no file."""
-    words = path.read_text(errors="replace").split() if path.is_file() else []
-    wrong = next((word for word in words if not (word.isascii() and word.isdecimal() and len(word) < 16)), None)
-    if wrong is not None:
-        raise UserError(f"{path} is not possible: {wrong[:20]} is no row number, one of which stands in each line.")
-    return np.array(words, dtype=np.int64)
+def _refuse_other_labels(theirs: Imported, name: str, config: Config, train_y: npt.NDArray[np.int64] | None) -> None:
+    """Refuse a second column that is not the labels of the images, `train_y` [N]; None: nobody knows them."""
+    file, dataset = theirs.files[name], config.dataset
+    if file.labels is None or (name == "unlabeled" and (file.labels == row_files.UNKNOWN_LABEL).all()):
+        return
+    truth = np.full(len(file.rows), row_files.UNKNOWN_LABEL) if train_y is None else train_y[file.rows]
+    wrong = np.flatnonzero(file.labels != truth)
+    if len(wrong):
+        row, label = file.rows[wrong[0]], file.labels[wrong[0]]
+        known = "the class of which nobody knows" if train_y is None else f"which is of class {truth[wrong[0]]}"
+        right = f"{theirs.line(name, row)} says class {label} of row {row} of {dataset.name}, {known}"
+        require(False, "dataset.splits", dataset.splits, f"{right}; a second column can hold true labels alone")
+
+
+def _are_checksums(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        Path(name).name == name and isinstance(digits, str) and re.fullmatch("[0-9a-fA-F]{64}", digits)
+        for name, digits in value.items()
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # what a manifest holds, as far as it is read
+    "dataset": (lambda value: isinstance(value, str), "the name of a data set"),
+    "sha256": (_are_checksums, "an object of file names and their checksums, 64 hex digits each"),
+    "seed": (lambda value: type(value) is int and value >= 0, "a whole number"),
+    "overrides": (_are_texts, "a list of texts"),
+}
+
+
+def _bare(name: str) -> str:
+    """A data set's name as all programs spell it: `CIFAR10` and `cifar-10` are one."""
+    return "".join(filter(str.isalnum, name)).lower()

@@ -61,7 +61,7 @@ def identified(config: Config) -> Config:
     if config.dataset.splits:
         from daso.data import index_files, split
 
-        checksum = split.checksum(index_files.imported(config))
+        checksum = split.checksum(index_files.imported(config).split)
     config = replace(config, dataset=replace(config.dataset, splits_checksum=checksum), run_key="")
     return replace(config, run_key=run_key(config))
 

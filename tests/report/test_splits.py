@@ -55,7 +55,7 @@ def test_a_run_of_the_setting_trains_on_the_exported_rows(written):
     from daso.settings.compose import configuration
 
     _, split = data_of(configuration([*SETTING, "dataset.num_valid=40", "imb.m1=90", "seed=1"]))
-    exported = read(written / "seed1")
+    exported = read(written / "seed1").split
     assert all(np.array_equal(a, b) for a, b in zip(split, exported, strict=True))
 
 
@@ -68,6 +68,28 @@ def test_a_check_takes_overrides_such_as_the_place_of_the_data(written, capsys):
     assert main([f"check={written}", "dataset.root=/elsewhere"]) == 0  # digits lie nowhere
     assert main([f"check={written}", "dataset.rood=/elsewhere"]) == 2
     assert "did you mean dataset.root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"overrides": None}, "does not say which setting and seed it is"),
+        ({"seed": None}, "does not say which setting and seed it is"),
+        ({"overrides": "dataset=digits"}, 'overrides is "dataset=digits", and would be a list of texts'),
+        ({"overrides": [1]}, "overrides is [1], and would be a list of texts"),
+        ({"seed": "zero"}, 'seed is "zero", and would be a whole number'),
+        ({"seed": True}, "seed is true, and would be a whole number"),
+        ({"seed": -1}, "seed is -1, and would be a whole number"),
+    ],
+)
+def test_a_check_of_a_manifest_of_another_kind_is_one_sentence(written, tmp_path, capsys, change, says):
+    shutil.copytree(written / "seed0", tmp_path / "copy")
+    path = tmp_path / "copy" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert main([f"check={tmp_path}"]) == 2
+    errors = capsys.readouterr().err
+    assert says in errors
+    assert errors.count("\n") == 1
 
 
 def test_settings_with_other_validation_sets_lie_apart(written):

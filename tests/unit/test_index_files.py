@@ -1,5 +1,6 @@
 """Runs on index files that another program wrote."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -97,16 +98,96 @@ def test_files_that_cannot_be_used_end_in_one_sentence(tmp_path, theirs, changes
         data_of(configuration([*DIGITS, theirs[0]]))
 
 
+@pytest.mark.parametrize("part", ["labeled", "unlabeled", "valid"])
+def test_a_second_column_that_is_the_true_labels_changes_nothing(tmp_path, theirs, labels, part):
+    splits, labeled, unlabeled = theirs
+    parts = {"labeled": labeled, "unlabeled": unlabeled, "valid": rows_of(labels, 40, [1] * 10)}
+    write(tmp_path / "theirs", **parts)
+    setting = [*DIGITS, splits, "dataset.num_valid=10"]
+    plain = configuration(setting).run_key
+    write(tmp_path / "theirs", **{part: [f"{row} {labels[row]}" for row in parts[part]]})
+    config = configuration(setting)
+    assert config.run_key == plain
+    assert getattr(data_of(config)[1], part).tolist() == parts[part]
+
+
+def test_a_second_column_may_say_that_nobody_knows_the_unlabeled_classes(tmp_path, theirs):
+    splits, _, unlabeled = theirs
+    write(tmp_path / "theirs", unlabeled=[f"{row},-1" for row in unlabeled])
+    assert data_of(configuration([*DIGITS, splits]))[1].unlabeled.tolist() == unlabeled
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [("labeled", 1), ("labeled", -1), ("unlabeled", 1)], ids=["shifted", "none", "noise"]
+)
+def test_a_second_column_that_is_something_else_is_refused_by_line(tmp_path, theirs, labels, part, said):
+    splits, labeled, unlabeled = theirs
+    rows = {"labeled": labeled, "unlabeled": unlabeled}[part]
+    lines = [f"{row} {labels[row]}" for row in rows]
+    wrong = (labels[rows[4]] + said) % 10 if said > 0 else said
+    lines[4] = f"{rows[4]} {wrong}"
+    write(tmp_path / "theirs", **{part: lines})
+    says = f"line 5 of {part}.txt says class {wrong} of row {rows[4]} of digits, which is of class {labels[rows[4]]}"
+    with pytest.raises(UserError, match=says):
+        data_of(configuration([*DIGITS, splits]))
+
+
+def test_a_row_that_the_data_set_does_not_have_is_named_by_line(tmp_path, theirs):
+    splits, _, _ = theirs
+    write(tmp_path / "theirs", unlabeled=[3, 1297, 5])
+    with pytest.raises(UserError, match=r"line 2 of unlabeled\.txt holds row 1297, and digits ends with row 1296"):
+        data_of(configuration([*DIGITS, splits]))
+
+
 def test_a_validation_image_is_never_trained_on(tmp_path, theirs):
     splits, labeled, _ = theirs
     write(tmp_path / "theirs", valid=labeled[:10])
-    with pytest.raises(UserError, match=rf"row {min(labeled[:10])} stands in labeled.txt and in valid.txt"):
+    with pytest.raises(
+        UserError, match=rf"row {min(labeled[:10])} stands in labeled.txt and in valid.txt .*line \d+ of valid.txt"
+    ):
         configuration([*DIGITS, splits, "dataset.num_valid=10"])
 
 
 def test_files_of_another_data_set_are_refused(tmp_path, theirs):
     (tmp_path / "theirs" / "manifest.json").write_text(json.dumps({"dataset": "cifar10"}))
     with pytest.raises(UserError, match="its rows are those of dataset=cifar10"):
+        configuration([*DIGITS, theirs[0]])
+
+
+@pytest.mark.parametrize("name", ["DIGITS", "Digits", "digits", None])
+def test_a_manifest_may_spell_the_data_set_as_others_do_or_say_nothing(tmp_path, theirs, name):
+    manifest = {"dataset": name, "sha256": None, "seed": "none", "made by": ["another program"]}
+    (tmp_path / "theirs" / "manifest.json").write_text(json.dumps(manifest))
+    assert configuration([*DIGITS, theirs[0]]).dataset.splits_checksum
+
+
+def test_a_checksum_that_a_manifest_does_not_know_is_not_compared(tmp_path, theirs):
+    known = hashlib.sha256((tmp_path / "theirs" / "labeled.txt").read_bytes()).hexdigest().upper()
+    sums = {"labeled.txt": known, "unlabeled.txt": None}
+    (tmp_path / "theirs" / "manifest.json").write_text(json.dumps({"sha256": sums}))
+    assert configuration([*DIGITS, theirs[0]]).dataset.splits_checksum
+    (tmp_path / "theirs" / "labeled.txt").write_text("1\n")
+    with pytest.raises(UserError, match=r"labeled\.txt is missing or damaged"):
+        configuration([*DIGITS, theirs[0]])
+
+
+@pytest.mark.parametrize(
+    ("manifest", "says"),
+    [
+        ([], "it holds no JSON object"),
+        (None, "it holds no JSON object"),
+        ({"sha256": []}, r"sha256 is \[\], and would be an object of file names"),
+        ({"sha256": "0" * 64}, 'sha256 is "0+\\.\\.\\., and would be an object of file names'),
+        ({"sha256": {"labeled.txt": 1}}, r'sha256 is {"labeled.txt": 1}, and would be'),
+        ({"sha256": {"labeled.txt": "abc"}}, r'sha256 is {"labeled.txt": "abc"}, and would be'),
+        ({"sha256": {"../labeled.txt": "0" * 64}}, r"sha256 is .*, and would be"),
+        ({"dataset": ["digits"]}, r'dataset is \["digits"\], and would be the name of a data set'),
+        ({"dataset": 10}, "dataset is 10, and would be the name of a data set"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_one_sentence(tmp_path, theirs, manifest, says):
+    (tmp_path / "theirs" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=rf"^{tmp_path}/theirs/manifest\.json is [^\n]*{says}[^\n]*\.$"):
         configuration([*DIGITS, theirs[0]])
 
 

@@ -132,6 +132,7 @@ def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, An
     files = [*(f"{name}.txt" for name in PARTS), "split.npz"]
     settings = {"imb.n1": imb.n1, "imb.m1": imb.m1, "imb.gamma_l": imb.gamma_l, "imb.gamma_u": imb.gamma_u}
     settings |= {"dataset": config.dataset.name, "dataset.num_valid": config.dataset.num_valid}
+    settings |= {"dataset.verify": "false"} if config.dataset.files_checksum else {}
     return {
         "dataset": config.dataset.name,
         "rows": f"from 0, of {ORDER.get(config.dataset.name, 'the training images as the data set stores them')}",

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from daso.errors import RunFailed, UserError
 from daso.outputs.naming import run_name
+from daso.outputs.rundir import RunState
 from daso.schema import Config, Provenance, require
 from daso.settings.checks import check
 from daso.settings.compose import resolve
@@ -20,7 +21,7 @@ from daso.settings.mistakes import no_such_key
 from daso.settings.unread import inert, refuse_unread
 from daso.sweep.callback import SweepReport
 from daso.sweep.jobs import run_job
-from daso.sweep.plan import Job
+from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
 from daso.sweep.tables import print_plan
 
@@ -96,6 +97,7 @@ def _single(cfg: DictConfig, run: Run) -> float:
         refuse_unread("", cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task)))
         config = resolve(cfg)
         if not config.plan:
+            _refuse_foreign_data(config)
             return run(config, provenance(config))
         overrides = [str(item) for item in HydraConfig.get().overrides.task]
         print_plan([Job(overrides, config, label=run_name(plain(config)))])
@@ -103,6 +105,14 @@ def _single(cfg: DictConfig, run: Run) -> float:
     except (UserError, RunFailed) as error:
         print(error, file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _refuse_foreign_data(config: Config) -> None:
+    """Refuse data files that are not as published before what a run imports is waited for."""
+    from daso.data.sources import refuse_foreign
+
+    if config.eval_only or standing(config) is not RunState.done:
+        refuse_foreign(config.dataset, config.reads_unlabeled)
 
 
 def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:

@@ -48,6 +48,7 @@ class Matched(NamedTuple):
     goals: dict[Overrides, int]  # steps that the table asks for
     unfinished: list[Run]
     left_out: Counter[str]  # how finished runs of the table's settings differ from its cells -> number of runs
+    foreign: int  # finished runs of the table's settings on files that are not those that the data's makers published
 
 
 def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, configure: Configure) -> Matched:
@@ -74,12 +75,15 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     wanted: dict[Any, dict[Overrides, None]] = {}
     for cell in cells:
         wanted.setdefault(_place(cell.dataset, cell.setting, cell.learner), {})[cell.overrides] = None
-    found = Matched({}, {}, [], Counter())
+    found = Matched({}, {}, [], Counter(), 0)
     configs: dict[Overrides, Config] = {}
     if extra:  # a mistake in it is one without any run as well
         first = next(overrides for options in wanted.values() for overrides in options)
         configs[first] = configure((*first, *extra))
     for run in runs:
+        if run.config["dataset"].get("files_checksum"):
+            found = found._replace(foreign=found.foreign + (run.done and _place_of(run) in wanted))
+            continue
         tried: list[Config] = []
         for overrides in sorted(wanted.get(_place_of(run), ()), key=lambda options: _unlike(options, run)):
             if overrides not in configs:

@@ -133,6 +133,11 @@ def _remark(table: Table, found: Matched, shorter: Sequence[Run]) -> None:
         table.notes.append(
             f"Not counted beside longer runs of the same cell, or another run of the same seed: {kinds}."
         )
+    if found.foreign:
+        table.notes.append(
+            f"Not counted: {counted(found.foreign, 'finished run')} on files that are not as published "
+            "(dataset.verify=false): they stand beside no published number; table=mine shows them."
+        )
     for difference, count in found.left_out.most_common(5):
         table.notes.append(
             f"Not counted: {counted(count, 'finished run')} of these settings that no cell describes ({difference}). "

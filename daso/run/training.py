@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from daso.data import index_files
+from daso.data import index_files, sources
 from daso.data import split as splits
 from daso.errors import UserError
 from daso.machine.execution import hardware
@@ -41,10 +41,10 @@ def train_run(
     Returns:
         The objective, as `daso.run.start.run`.
     """
-    for sentence in [*provenance.warnings, *remarks(own(config))]:
-        console.warn(sentence)
-    parts = prepare(own(config), folder, device)
-    for sentence in index_files.remarks(config, splits.load(folder.splits), parts.counts):
+    parts = prepare(own(config), folder, device)  # a refusal is not to stand below warnings
+    of_data = sources.remarks(config.dataset, config.reads_unlabeled)
+    of_data += index_files.remarks(config, splits.load(folder.splits), parts.counts)
+    for sentence in [*provenance.warnings, *remarks(own(config)), *of_data]:
         console.warn(sentence)
     state = State()
     code = str(code_version())

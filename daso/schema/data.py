@@ -22,6 +22,8 @@ class DatasetConfig:
     mean: list[float]
     std: list[float]
     root: str = field(default="data", metadata=NOT_SCIENCE)
+    verify: bool = field(default=True, metadata=NOT_SCIENCE)  # false: take files that are not as published
+    files_checksum: str = field(default="", metadata={"neutral": ""})  # of such files; filled by resolve()
     num_valid: int = 0  # images held out of the training split, class-balanced
     flip: bool = True
     crop_pad: int = 4

@@ -84,7 +84,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
     _register_resolvers()
     arguments = sys.argv[1:] if arguments is None else arguments
     _refuse_unknown_keys(cfg, arguments)
-    for key in ("run_key", "dataset.splits_checksum"):
+    for key in ("run_key", "dataset.splits_checksum", "dataset.files_checksum"):
         value = OmegaConf.select(cfg, key)
         require(not value, key, value, "it follows from the configuration and is never set")
     try:

@@ -52,17 +52,24 @@ def run_key(config: Config) -> str:
 
 
 def identified(config: Config) -> Config:
-    """`config` with what follows from it filled in: the checksum of imported splits, and the run's key.
+    """`config` with what follows from it filled in: the checksums of imported splits and of files of someone's own, and
+    the run's key.
 
     Raises:
-        UserError: the index files that `dataset.splits` names are not there, or cannot be used.
+        UserError: the index files that `dataset.splits` names are not there, or cannot be used; or the files that
+            `dataset.verify=false` takes.
     """
-    checksum = ""
+    splits_checksum = files_checksum = ""
     if config.dataset.splits:
         from daso.data import index_files, split
 
-        checksum = split.checksum(index_files.imported(config).split)
-    config = replace(config, dataset=replace(config.dataset, splits_checksum=checksum), run_key="")
+        splits_checksum = split.checksum(index_files.imported(config).split)
+    if not config.dataset.verify:
+        from daso.data import sources
+
+        files_checksum = sources.files_checksum(config.dataset, config.reads_unlabeled)
+    dataset = replace(config.dataset, splits_checksum=splits_checksum, files_checksum=files_checksum)
+    config = replace(config, dataset=dataset, run_key="")
     return replace(config, run_key=run_key(config))
 
 

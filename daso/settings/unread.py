@@ -9,6 +9,7 @@ from daso.schema import DIST, Config, Schedule
 
 # What no single node can tell: key -> who reads it, or nobody reads it here (empty)
 READ_BY: dict[str, Callable[[Config], str]] = {
+    "dataset.verify": lambda config: _unless(config.dataset.name != "digits", "a data set of files in dataset.root"),
     "optim.milestones": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
     "optim.gamma": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
     "optim.cosine_ratio": lambda config: _unless(config.optim.schedule is Schedule.cosine, "optim.schedule=cosine"),

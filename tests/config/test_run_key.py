@@ -35,6 +35,7 @@ def test_recorded_configurations_keep_their_keys(overrides):
         (("model=wrn28_8",), ("model=wrn28_2", "model.width=8")),
         (BASE, (*BASE, "daso.warmup_steps=200", "align.window=3")),  # inert at none
         (BASE, (*BASE, "device=cpu", "dataset.root=/elsewhere", "out_root=elsewhere", "track=none", "force=true")),
+        (BASE, (*BASE, "dataset.verify=false", "dataset.root=/nowhere")),  # what is downloaded is as published
         (BASE, (*BASE, "train.log_every=7", "train.checkpoint_every=9", "eval_only=true", "resume_across=true")),
     ],
 )

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from daso.data import sources
 from daso.report.__main__ import main, make_table
 from daso.report.collect import collect
 from daso.report.render import markdown
@@ -120,6 +121,23 @@ def test_runs_on_imported_splits_are_counted_where_their_folder_is_named(tmp_pat
         (place, 61.0),
         (f"{place}theirs", 72.0),
     ]
+
+
+def test_runs_on_files_that_are_not_as_published_belong_to_no_published_cell(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "files_checksum", lambda *_: "0123456789abcdef")
+    three(tmp_path, (*FIXMATCH, "dataset.verify=false"), (70.0, 72.0, 74.0))
+    monkeypatch.undo()
+    record(tmp_path, FIXMATCH, 3, 60.0)
+    made = table(tmp_path)
+    assert entry(made, "FixMatch").sample.values == {3: 60.0}
+    (note,) = [note for note in made.notes if "Not counted" in note]
+    assert note.startswith("Not counted: 3 finished runs on files that are not as published (dataset.verify=false)")
+    assert main(["table=1", f"runs={tmp_path}", "dataset.verify=false"]) == 2
+    assert "dataset.verify=false is not possible: a table or figure of the paper sets data" in capsys.readouterr().err
+    mine = table(tmp_path, "mine")
+    labels = [f"N1=500 gl=100 gu=100 files_checksum={sum}" for sum in ("", "0123456789abcdef")]
+    assert [column.label for column in mine.columns] == labels
+    assert entry(mine, "fixmatch", mine.columns[1]).sample.mean == 72.0
 
 
 def test_a_run_of_another_method_is_no_concern_of_the_table(tmp_path):

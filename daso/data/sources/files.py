@@ -1,101 +1,133 @@
-"""Getting the files of a data set: found, or downloaded once by whichever job comes first, and checked.
+"""Getting the files of a data set: found, or downloaded once by whichever job comes first, and compared with what its
+makers published.
 
-Checksums (MD5) are compared at every start, before a byte is interpreted: a CIFAR batch is a pickle.
+Checksums (MD5) are compared at every start, before anything slow and before a byte is interpreted.
+`dataset.verify=false` takes other files as they are: the run then carries a checksum of them in its key.
 """
 
+import gzip
 import hashlib
+import lzma
 import shutil
 import socket
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO, cast
 
 from daso.errors import UserError
 
 LOCK, INCOMING = ".download.lock", ".incoming"
 SILENCE_S = 60.0  # a server that says nothing for so long is given up
-FAILURES = (OSError, RuntimeError, HTTPException, tarfile.TarError, EOFError, KeyError)
+UNPACKING = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)  # what a damaged packing ends in
+FAILURES = (*UNPACKING, RuntimeError, HTTPException)
+PIECE = 1 << 20  # bytes
+NAMED = 3  # files that a sentence names
+TAKE = "dataset.verify=false takes the files as they are"
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A published tar archive of which some files are needed."""
+class Source(ABC):
+    """Where a data set comes from."""
 
-    url: str
-    name: str
-    md5: str
-    folder: str  # inside the archive, and inside `dataset.root`
-    files: Mapping[str, str]  # name -> MD5
+    files: Mapping[str, str]  # name -> MD5 of the content, as published
+    classes: int
+    unlabeled: tuple[str, ...] = ()  # of the files, those that hold nothing but the data set's own unlabeled images
+
+    @abstractmethod
+    def find(self, root: Path, name: str) -> Path | None:
+        """The file of that name in `root`, if it is there."""
+
+    @abstractmethod
+    def has_archive(self, root: Path) -> bool:
+        """Whether the files can be unpacked from what a person put into `root`."""
+
+    @abstractmethod
+    def install(self, root: Path, incoming: Path, missing: Iterable[str], verify: bool) -> None:
+        """Bring missing files: from an archive in `root`, or by a download.
+
+        A file appears under its final name only when it is whole, so a process killed half-way leaves nothing that a
+        later one takes for data.
+
+        Args:
+            incoming: a folder for half-finished files.
+            verify: take nothing out of an archive that is not as published.
+
+        Raises:
+            UserError: what a person put there lacks a file, is damaged, or holds another one.
+            OSError, RuntimeError, HTTPException: whatever disk, network or checksum say.
+        """
+
+    @abstractmethod
+    def advice(self, root: Path) -> str:
+        """Which files to put where."""
+
+    def names(self, unlabeled: bool) -> list[str]:
+        """The files of a run that reads unlabeled images, or of one that does not."""
+        return [name for name in self.files if unlabeled or name not in self.unlabeled]
+
+    def paths(self, root: Path, names: Iterable[str]) -> dict[str, Path]:
+        """Those of the files that are in `root`."""
+        found = {name: self.find(root, name) for name in names}
+        return {name: path for name, path in found.items() if path is not None}
+
+    def foreign(self, root: Path, names: Iterable[str]) -> dict[str, Path]:
+        """Those of the files in `root` whose content is not the published one."""
+        return {name: path for name, path in self.paths(root, names).items() if md5_of(path) != self.files[name]}
+
+    def checksum(self, root: Path, names: Collection[str]) -> str:
+        """16 hex digits over the content of the files; empty where all are as published, or will be downloaded."""
+        if not self.foreign(root, names):
+            return ""
+        text = "".join(f"{name}:{md5_of(path)}\n" for name, path in sorted(self.paths(root, names).items()))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def from_archive(root: Path, dataset: str, archive: Archive) -> Path:
-    """The folder that holds the checked files of `archive`, downloaded and unpacked into `root` if any is missing.
-
-    An archive that the user put into `root` is unpacked instead of downloaded. A file appears under its final name
-    only when it is whole, so a process killed half-way leaves nothing that a later one takes for data.
+def obtain(source: Source, root: Path, dataset: str, names: Collection[str], verify: bool) -> dict[str, Path]:
+    """The paths of files, brought into `root` if any is missing; one process at a time per `root`.
 
     Raises:
-        UserError: the download fails, nothing can be written, or a file is not the published one.
-    """
-    folder = root / archive.folder
-
-    def missing() -> list[str]:
-        return [name for name in archive.files if not (folder / name).is_file()]
-
-    def install(incoming: Path) -> None:
-        tar_path = root / archive.name
-        if tar_path.is_file():
-            check(tar_path, md5_of(tar_path), archive.md5, dataset, root)
-        else:
-            tar_path = incoming / archive.name
-            download(archive.url, incoming, archive.name, archive.md5)
-        folder.mkdir(exist_ok=True)
-        with tarfile.open(tar_path) as tar:
-            for name in missing():
-                member = tar.extractfile(f"{archive.folder}/{name}")
-                assert member is not None, f"{archive.folder}/{name} is no regular file"
-                with (incoming / name).open("wb") as out:
-                    shutil.copyfileobj(member, out, 1 << 20)
-                (incoming / name).replace(folder / name)
-
-    fetch(root, dataset, missing, install, f"put {archive.name} (from {archive.url}) into {root}")
-    for name, md5 in archive.files.items():
-        check(folder / name, md5_of(folder / name), md5, dataset, root)
-    return folder
-
-
-def fetch(
-    root: Path, dataset: str, missing: Callable[[], Iterable[str]], install: Callable[[Path], None], advice: str
-) -> None:
-    """Run `install(folder for half-finished files)` unless nothing is missing; one process at a time per `root`.
-
-    Raises:
-        UserError: one sentence with what failed and `advice`, which file to put where.
+        UserError: one sentence with what is wrong with what is there, or what failed and which file to put where.
     """
     if root.exists() and not root.is_dir():
         raise UserError(f"dataset.root={root} is not possible: it is a file; name a folder.")
-    if not missing():
-        return
-    from filelock import FileLock
+    if verify:
+        refuse_foreign(source, root, dataset, names)
+    missing = _missing(source, root, names)
+    if missing:
+        if not source.has_archive(root) and source.foreign(root, names):  # a download would mix two data sets
+            beside = "beside files that are not the published ones; put it there, for nothing is downloaded to such"
+            raise UserError(f"dataset.root={root}: {listed(missing)} of {dataset} is missing {beside}.")
+        _bring(source, root, dataset, names, verify)
+    if verify:
+        refuse_foreign(source, root, dataset, names)
+    return source.paths(root, names)
 
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / LOCK):
-            if missing():  # another process may have installed them while this one waited
-                incoming = root / INCOMING
-                incoming.mkdir(exist_ok=True)
-                try:
-                    install(incoming)
-                finally:
-                    shutil.rmtree(incoming, ignore_errors=True)
-    except FAILURES as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+
+def refuse_foreign(source: Source, root: Path, dataset: str, names: Iterable[str]) -> None:
+    """Raise a `UserError` if a file is there whose content is not the published one."""
+    found = source.foreign(root, names)
+    if found:
+        are, copies, them = ("are", "intact copies", "them") if len(found) > 1 else ("is", "an intact copy", "it")
+        shown = listed([str(path.relative_to(root)) for path in found.values()])
         raise UserError(
-            f"dataset.root={root}: {dataset} is not there and cannot be downloaded ({reason}); {advice}."
-        ) from error
+            f"dataset.root={root}: {shown} {are} damaged or changed (by checksum not what {dataset} published); "
+            f"put {copies} there, or delete {them} for a download; {TAKE}."
+        )
+
+
+def listed(names: Collection[str]) -> str:
+    """Some names in a sentence, and how many more there are."""
+    few = list(names)[:NAMED]
+    if len(names) > NAMED:
+        return f"{', '.join(few)} and {len(names) - NAMED} more"
+    return " and ".join(filter(None, [", ".join(few[:-1]), few[-1]]))
 
 
 def download(url: str, folder: Path, name: str, md5: str) -> None:
@@ -110,22 +142,59 @@ def download(url: str, folder: Path, name: str, md5: str) -> None:
         download_url(url, str(folder), name, md5)
 
 
+def opened(path: Path) -> IO[bytes]:
+    """The content of a file, unpacked."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """The rest of an open file, piece by piece."""
+    return iter(lambda: file.read(PIECE), b"")
+
+
 def md5_of(path: Path) -> str:
-    """MD5 of a file, read in pieces."""
+    """MD5 of a file's unpacked content, read once for each state of the file; empty where the packing is damaged."""
+    stat = path.stat()
+    return _md5_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+def _missing(source: Source, root: Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if source.find(root, name) is None]
+
+
+def _bring(source: Source, root: Path, dataset: str, names: Collection[str], verify: bool) -> None:
+    from filelock import FileLock
+
+    missing = _missing(source, root, names)
+    lacking = dataset if len(missing) == len(names) else f"{listed(missing)} of {dataset}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / LOCK):
+            missing = _missing(source, root, names)  # another process may have brought them while this one waited
+            if missing:
+                incoming = root / INCOMING
+                incoming.mkdir(exist_ok=True)
+                try:
+                    source.install(root, incoming, missing, verify)
+                finally:
+                    shutil.rmtree(incoming, ignore_errors=True)
+    except FAILURES as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        done = "unpacked" if source.has_archive(root) else "downloaded"
+        failure = f"{lacking} is not there and cannot be {done} ({reason})"
+        raise UserError(f"dataset.root={root}: {failure}; {source.advice(root)}.") from error
+
+
+@cache
+def _md5_of(path: Path, *_state: int) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    try:
+        with opened(path) as file:
+            for piece in pieces(file):
+                digest.update(piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return ""
     return digest.hexdigest()
-
-
-def check(path: Path, found: str, published: str, dataset: str, root: Path) -> None:
-    """Raise a `UserError` unless the two checksums agree."""
-    if found != published:
-        raise UserError(
-            f"dataset.root={root}: {path} is damaged (its checksum is not that of {dataset}); "
-            "put an intact copy there, or delete it and it is downloaded."
-        )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ def data_of(config: Config) -> tuple[Arrays, Split]:
     from daso.data.sources import load
     from daso.data.split import hold_out, make_split
 
-    arrays, protocol = load(config.dataset), config.protocol
+    arrays, protocol = load(config.dataset, config.reads_unlabeled), config.protocol
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
     labels = np.asarray(arrays.train_y)
     if config.dataset.splits:

@@ -130,7 +130,11 @@ def _configure(overrides: Sequence[str]) -> Config:
 def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, Any]], folder: Path) -> dict[str, Any]:
     classes, imb = config.dataset.num_classes, config.imb
     files = [*(f"{name}.txt" for name in PARTS), "split.npz"]
-    settings = {"imb.n1": imb.n1, "imb.m1": imb.m1, "imb.gamma_l": imb.gamma_l, "imb.gamma_u": imb.gamma_u}
+    settings: dict[str, Any] = {"imb.n1": imb.n1, "imb.gamma_l": imb.gamma_l}
+    if imb.unlabeled_counts:
+        settings |= {"imb.unlabeled_counts": f"[{','.join(map(str, imb.unlabeled_counts))}]"}
+    else:
+        settings |= {"imb.m1": imb.m1, "imb.gamma_u": imb.gamma_u, "imb.unlabeled_shape": imb.unlabeled_shape}
     settings |= {"dataset": config.dataset.name, "dataset.num_valid": config.dataset.num_valid}
     settings |= {"dataset.verify": "false"} if config.dataset.files_checksum else {}
     return {

@@ -21,7 +21,8 @@ from daso.data.sizes import class_counts
 from daso.data.split import Split
 from daso.errors import UserError
 from daso.outputs.files import read_json
-from daso.schema import Config, require
+from daso.outputs.naming import counts_name
+from daso.schema import LONG_TAILED, Config, require
 
 MANIFEST = "manifest.json"
 PARTS = Split._fields
@@ -31,9 +32,13 @@ SHOWN = 40  # characters of a wrong value that a sentence has room for
 def setting_name(config: Config) -> str:
     """A setting as a folder's name, such as `cifar10_n500_m4000_gl100_gu0.01_v500`."""
     imb, held_out = config.imb, config.dataset.num_valid
-    gamma_u = imb.gamma_u if isinstance(imb.gamma_u, str) else f"{imb.gamma_u:g}"
+    unlabeled = f"gu{imb.gamma_u if isinstance(imb.gamma_u, str) else f'{imb.gamma_u:g}'}"
+    if imb.unlabeled_counts:
+        unlabeled = counts_name(imb.unlabeled_counts)
+    elif imb.unlabeled_shape != LONG_TAILED:
+        unlabeled += f"_{imb.unlabeled_shape}"
     valid = f"_v{held_out}" if held_out else ""
-    return f"{config.dataset.name}_n{imb.n1}_m{imb.m1}_gl{imb.gamma_l:g}_gu{gamma_u}{valid}"
+    return f"{config.dataset.name}_n{imb.n1}_m{imb.m1}_gl{imb.gamma_l:g}_{unlabeled}{valid}"
 
 
 def folder_of(config: Config) -> Path:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from daso.data.sizes import check_sizes, class_counts
+from daso.data.sizes import check_sizes, class_counts, unlabeled_counts
 from daso.errors import UserError
 from daso.schema import DatasetConfig, ImbalanceConfig
 
@@ -42,8 +42,9 @@ def make_split(
     """Draw validation, labeled and unlabeled sets, index for index as the paper's code does.
 
     Every step restarts the same random stream, the labeled images are not part of the unlabeled set, surplus images
-    are dropped, and the validation images leave the pool first. Where the data set brings its own unlabeled images,
-    all of them are used; there `n1` holds for uniform labels (`gamma_l` = 1) too, which the paper's code ignores.
+    are dropped, and the validation images leave the pool first. Other shapes of the unlabeled set than the paper's are
+    thinned in the same way, class by class from the head. Where the data set brings its own unlabeled images, all of
+    them are used; there `n1` holds for uniform labels (`gamma_l` = 1) too, which the paper's code ignores.
 
     Args:
         train_y: [N] labels of the training images.
@@ -72,9 +73,9 @@ def make_split(
 
     if imb.gamma_l > 1 or len(labeled) > imb.n1 * classes:
         labeled, _ = _deal(labeled, train_y, head_first, [class_counts(imb.n1, imb.gamma_l, classes)], seed)
-    if with_unlabeled and not dataset.unknown_unlabeled and imb.gamma_u != 1:
-        largest_first = head_first if imb.gamma_u > 1 else reversed(head_first)
-        unlabeled, _ = _deal(unlabeled, train_y, largest_first, [class_counts(imb.m1, imb.gamma_u, classes)], seed)
+    if with_unlabeled and not dataset.unknown_unlabeled and (imb.gamma_u != 1 or imb.unlabeled_counts):
+        largest_first = head_first if imb.gamma_u >= 1 else reversed(head_first)
+        unlabeled, _ = _deal(unlabeled, train_y, largest_first, [unlabeled_counts(imb, classes, seed)], seed)
     return Split(labeled, unlabeled, valid)
 
 

@@ -1,9 +1,12 @@
 """What people call a run, its method and its setting, and the number that runs are compared by."""
 
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
+
+from daso.schema import LONG_TAILED
 
 
 def method_name(config: Mapping[str, Any]) -> str:
@@ -16,8 +19,17 @@ def method_name(config: Mapping[str, Any]) -> str:
 
 
 def imbalance_name(imb: Mapping[str, Any]) -> str:
-    """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`."""
-    return f"N1={imb['n1']} gl={ratio(imb['gamma_l'])} gu={ratio(imb['gamma_u'])}"
+    """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`, or with `gu=100 middle` or `M=counts-1f2e3d4c`."""
+    labeled = f"N1={imb['n1']} gl={ratio(imb['gamma_l'])}"
+    if imb.get("unlabeled_counts"):
+        return f"{labeled} M={counts_name(imb['unlabeled_counts'])}"
+    shape = imb.get("unlabeled_shape", LONG_TAILED)  # what an older version wrote has none
+    return f"{labeled} gu={ratio(imb['gamma_u'])}" + (f" {shape}" if shape != LONG_TAILED else "")
+
+
+def counts_name(counts: Sequence[int]) -> str:
+    """An explicit list of images per class in short: a checksum, as it may have a hundred entries."""
+    return f"counts-{zlib.crc32(','.join(map(str, counts)).encode()):08x}"
 
 
 def run_name(config: Mapping[str, Any]) -> str:

@@ -12,12 +12,13 @@ from daso.errors import UserError
 from daso.outputs.naming import method_name
 from daso.published.cells import Overrides, Setting
 from daso.report.collect import Run, decisive, flat
-from daso.schema import Config, parse_gamma_u
+from daso.schema import LONG_TAILED, Config, parse_gamma_u
 from daso.settings.identity import plain, run_key
 
 Configure = Callable[[Overrides], Config]
 """A command line of `train.py` -> its configuration."""
 
+PAPER_SHAPE: tuple[str, tuple[int, ...]] = (LONG_TAILED, ())  # and no list of counts
 FIXED = ("dataset", "imbalance", "imb", "algorithm", "seed")
 
 
@@ -115,13 +116,14 @@ def _unlike(overrides: Overrides, run: Run) -> int:
 
 def _place(dataset: str, setting: Setting, learner: str) -> tuple[Any, ...]:
     m1 = setting.m1 if setting.m1 == "unknown" else int(setting.m1)
-    return dataset, int(setting.n1), m1, float(setting.gamma_l), parse_gamma_u(setting.gamma_u), learner
+    return dataset, int(setting.n1), m1, float(setting.gamma_l), parse_gamma_u(setting.gamma_u), PAPER_SHAPE, learner
 
 
 def _place_of(run: Run) -> tuple[Any, ...]:
     imb, config = run.config["imb"], run.config
     gamma_u = parse_gamma_u(imb["gamma_u"])
-    return config["dataset"]["name"], imb["n1"], imb["m1"], imb["gamma_l"], gamma_u, config["algorithm"]["name"]
+    shape = imb.get("unlabeled_shape", LONG_TAILED), tuple(imb.get("unlabeled_counts", ()))
+    return config["dataset"]["name"], imb["n1"], imb["m1"], imb["gamma_l"], gamma_u, shape, config["algorithm"]["name"]
 
 
 def _difference(config: Config, run: Run) -> str:

@@ -11,7 +11,7 @@ dataclass is the record of a method.
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of
 from daso.schema.confidence import BossConfidence, ConfidenceConfig
-from daso.schema.data import DatasetConfig, ImbalanceConfig, parse_gamma_u
+from daso.schema.data import LONG_TAILED, SHAPES, DatasetConfig, ImbalanceConfig, parse_gamma_u
 from daso.schema.labeled import ClassBalancedLoss, LogitAdjustedLoss, MarginBalancedLoss, SupervisedLossConfig
 from daso.schema.learners import (
     ALGORITHMS,
@@ -57,9 +57,11 @@ from daso.schema.tuning import TuneConfig
 __all__ = [
     "ALGORITHMS",
     "DIST",
+    "LONG_TAILED",
     "NONE",
     "NOT_SCIENCE",
     "OPTIONS",
+    "SHAPES",
     "UNKNOWN",
     "WORTH_COMPILING",
     "AbcConfig",

@@ -5,7 +5,10 @@ from fractions import Fraction
 from math import inf
 from typing import Any
 
-from daso.schema.base import NOT_SCIENCE, UNKNOWN, require
+from daso.schema.base import NOT_SCIENCE, UNKNOWN, require, require_one_of
+
+LONG_TAILED = "long_tailed"
+SHAPES = (LONG_TAILED, "middle", "head_tail", "random", "gaussian", "inverse_gaussian")
 
 
 @dataclass
@@ -59,12 +62,16 @@ class DatasetConfig:
 
 @dataclass
 class ImbalanceConfig:
-    """Class sizes N_k = N1 * gamma_l^(-(k-1)/(C-1)), M_k likewise (paper, App. C.1)."""
+    """Class sizes N_k = N1 * gamma_l^(-(k-1)/(C-1)), M_k likewise (paper, App. C.1) or in another shape."""
 
     n1: int
     m1: Any  # a number, or "unknown" where the data set brings its unlabeled set
     gamma_l: float
-    gamma_u: Any  # a number, "1/100" (reversed), or "unknown"
+    gamma_u: Any  # largest / smallest class: a number, "1/100" (reversed), or "unknown"
+    # which unlabeled class is how large (daso/data/sizes.py): long_tailed, as in the paper, or another of `SHAPES`
+    unlabeled_shape: str = field(default=LONG_TAILED, metadata={"neutral": LONG_TAILED})
+    # images of each unlabeled class, in place of m1, gamma_u and a shape, which then follow from it
+    unlabeled_counts: list[int] = field(default_factory=list, metadata={"neutral": []})
 
     def __post_init__(self) -> None:
         require(self.n1 >= 1, "imb.n1", self.n1, "the head class needs at least one labeled image")
@@ -82,6 +89,34 @@ class ImbalanceConfig:
                     "a number of images, or unknown for a data set with its own unlabeled split",
                 )
             require(self.m1 >= 1, "imb.m1", self.m1, "the head class needs at least one unlabeled image")
+        self._check_shape()
+        self._check_counts()
+
+    @property
+    def matched(self) -> bool:
+        """Whether the unlabeled classes are distributed as the labeled ones."""
+        return self.gamma_u == self.gamma_l and self.unlabeled_shape == LONG_TAILED and not self.unlabeled_counts
+
+    def _check_shape(self) -> None:
+        require_one_of("imb.unlabeled_shape", self.unlabeled_shape, SHAPES)
+        if self.unlabeled_shape == LONG_TAILED or isinstance(self.gamma_u, str):
+            return
+        right = (
+            f"with imb.unlabeled_shape={self.unlabeled_shape} it is the largest class / the smallest, a number above 1"
+        )
+        require(self.gamma_u > 1, "imb.gamma_u", self.gamma_u, right)
+
+    def _check_counts(self) -> None:
+        counts = self.unlabeled_counts
+        if not counts:
+            return
+        right = "the images of each class, 0 or more, and not 0 of all"
+        require(min(counts) >= 0 and max(counts) > 0, "imb.unlabeled_counts", counts, right)
+        right = "imb.unlabeled_counts says how many images each class has, so long_tailed, or no such list"
+        require(self.unlabeled_shape == LONG_TAILED, "imb.unlabeled_shape", self.unlabeled_shape, right)
+        if self.m1 != UNKNOWN:  # else refused where the data set is known
+            self.m1 = max(counts)
+            self.gamma_u = max(counts) / min(filter(None, counts))
 
 
 def parse_gamma_u(value: object) -> float | str:

@@ -1,6 +1,6 @@
 """How many images of each class the unlabeled set is assumed to hold, where a method needs to know. Nothing heavy."""
 
-from daso.schema import UNKNOWN, Config
+from daso.schema import LONG_TAILED, UNKNOWN, Config
 
 SHIPPED: dict[tuple[str, int, int | str, float, float | str], tuple[float, ...]] = {
     # data set, n1, m1, gamma_l, gamma_u: the estimates that come with the reference's code
@@ -36,4 +36,6 @@ SHIPPED: dict[tuple[str, int, int | str, float, float | str], tuple[float, ...]]
 def shipped(config: Config) -> tuple[float, ...] | None:
     """The reference's estimate for the setting of `config`, if it has one."""
     imb = config.imb
+    if imb.unlabeled_shape != LONG_TAILED or imb.unlabeled_counts:
+        return None
     return SHIPPED.get((config.dataset.name, imb.n1, imb.m1, imb.gamma_l, imb.gamma_u))

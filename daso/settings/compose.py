@@ -14,7 +14,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from daso.errors import UserError
 from daso.machine.devices import gpus_asked, parallel_jobs
-from daso.schema import ALGORITHMS, OPTIONS, Config, parse_gamma_u, require
+from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, require
 from daso.settings.checks import check
 from daso.settings.identity import identified, knobs
 from daso.settings.mistakes import CONF, explain, no_such_key
@@ -22,26 +22,29 @@ from daso.settings.mistakes import CONF, explain, no_such_key
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
 
-def paper_t_dist(dataset: str, gamma_l: float, gamma_u: object) -> float:
+def paper_t_dist(dataset: str, imb: DictConfig) -> float:
     """The paper's T_dist (App. C.3, Table 10): 1.5 on CIFAR-10 when gamma_l = gamma_u, else 0.3."""
-    return 1.5 if dataset == "cifar10" and _matched(gamma_l, gamma_u) else 0.3
+    return 1.5 if dataset == "cifar10" and _matched(imb) else 0.3
 
 
-def paper_darp_goal(gamma_l: float, gamma_u: object) -> str:
+def paper_darp_goal(imb: DictConfig) -> str:
     """Where DARP's class distribution comes from (App. C.3): assumed known when gamma_l = gamma_u, else estimated."""
-    return "labeled" if _matched(gamma_l, gamma_u) else "estimate"
+    return "labeled" if _matched(imb) else "estimate"
 
 
-def paper_align(gamma_l: float, gamma_u: object) -> str:
+def paper_align(imb: DictConfig) -> str:
     """ReMixMatch's distribution alignment in the reference's files: `da` when gamma_l = gamma_u, else `none`."""
-    return "da" if _matched(gamma_l, gamma_u) else "none"
+    return "da" if _matched(imb) else "none"
 
 
-def _matched(gamma_l: float, gamma_u: object) -> bool:
+def _matched(imb: DictConfig) -> bool:
+    """Whether labeled and unlabeled classes are distributed alike."""
     try:
-        return parse_gamma_u(gamma_u) == float(gamma_l)
-    except UserError:  # refused with its own key when the node is built
+        node = OmegaConf.to_object(imb)
+    except (UserError, OmegaConfBaseException):  # refused with its own key when the node is built
         return False
+    assert isinstance(node, ImbalanceConfig)
+    return node.matched
 
 
 def paper_mu(algorithm: str) -> int:

@@ -156,7 +156,7 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         right = f"one of {', '.join(member.name for member in kind)}"
     elif get_args(kind):
-        right = "a list, such as [0.5,0.9]"
+        right = "a list of whole numbers, such as [20,10]" if get_args(kind) == (int,) else "a list, such as [0.5,0.9]"
     elif kind is int and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e\+?\d)?", value) and float(value).is_integer():
         right += f", such as {int(float(value))}"
     return f"{key}={value} is not possible: it is {right}."

@@ -16,6 +16,10 @@ READ_BY: dict[str, Callable[[Config], str]] = {
     "optim.ema_decay": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
     "train.mu": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
     "daso.t_dist": lambda config: _unless(config.daso.blend == DIST, "daso.blend=dist"),
+    "imb.m1": lambda config: _unless(not config.imb.unlabeled_counts, "a setting without imb.unlabeled_counts"),
+    "imb.gamma_u": lambda config: _unless(not config.imb.unlabeled_counts, "a setting without imb.unlabeled_counts"),
+    "imb.unlabeled_shape": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
+    "imb.unlabeled_counts": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
 }
 
 # What a sweep is told: key or node -> the options of hydra/sweeper that read it; empty: a single run reads it as well

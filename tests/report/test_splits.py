@@ -64,6 +64,20 @@ def test_check_finds_intact_files(written, capsys):
     assert capsys.readouterr().out.count("is intact") == 2
 
 
+@pytest.mark.parametrize(
+    ("setting", "folder"),
+    [
+        (["imb.unlabeled_shape=middle", "imb.gamma_u=10"], "digits_n20_m100_gl10_gu10_middle"),
+        (["imb.unlabeled_counts=[5,6,7,8,9,10,0,4,3,2]"], "digits_n20_m10_gl10_counts-1dcc16d9"),
+    ],
+)
+def test_a_shape_is_exported_under_its_name_and_checked(tmp_path, capsys, setting, folder):
+    assert main(["dataset=digits", *setting, f"out={tmp_path}"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+    assert main([f"check={tmp_path}"]) == 0
+    assert "is intact and the split of this version" in capsys.readouterr().out
+
+
 def test_a_check_takes_overrides_such_as_the_place_of_the_data(written, capsys):
     assert main([f"check={written}", "dataset.root=/elsewhere"]) == 0  # digits lie nowhere
     assert main([f"check={written}", "dataset.rood=/elsewhere"]) == 2

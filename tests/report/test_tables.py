@@ -140,6 +140,14 @@ def test_runs_on_files_that_are_not_as_published_belong_to_no_published_cell(tmp
     assert entry(mine, "fixmatch", mine.columns[1]).sample.mean == 72.0
 
 
+def test_a_run_of_another_shape_is_no_concern_of_the_table(tmp_path):
+    three(tmp_path, (*FIXMATCH, "imb.unlabeled_shape=middle"), (70.0, 72.0, 74.0))
+    made = table(tmp_path)
+    assert entry(made, "FixMatch").sample is None
+    assert not any("Not counted" in note for note in made.notes)
+    assert [column.label for column in table(tmp_path, "mine").columns] == ["N1=500 gl=100 gu=100 middle"]
+
+
 def test_a_run_of_another_method_is_no_concern_of_the_table(tmp_path):
     three(tmp_path, (*C10, "algorithm=fixmatch_da"), (70.0, 72.0, 74.0))
     assert not any("Not counted" in note for note in table(tmp_path, "15").notes)

@@ -42,9 +42,9 @@ def train_run(
         The objective, as `daso.run.start.run`.
     """
     parts = prepare(own(config), folder, device)  # a refusal is not to stand below warnings
-    of_data = sources.remarks(config.dataset, config.reads_unlabeled)
-    of_data += index_files.remarks(config, splits.load(folder.splits), parts.counts)
-    for sentence in [*provenance.warnings, *remarks(own(config)), *of_data]:
+    of_files = sources.remarks(config.dataset, config.reads_unlabeled)
+    of_splits = index_files.remarks(config, splits.load(folder.splits), parts.counts)
+    for sentence in [*of_files, *provenance.warnings, *remarks(own(config)), *of_splits]:
         console.warn(sentence)
     state = State()
     code = str(code_version())

@@ -111,12 +111,18 @@ def metrics(raw: Tally, adjusted: Tally, groups: dict[str, list[int]], prefix: s
             f"{prefix}/top1{suffix}": float(np.trace(counts) / total * 100),
             f"{prefix}/top5{suffix}": float(tally.top5.item() / total * 100),
             f"{prefix}/cost{suffix}": float(tally.cost.item() / total),
-            f"{prefix}/bacc{suffix}": float(np.nanmean(recall)),
+            f"{prefix}/bacc{suffix}": mean_of_present(recall),
             f"{prefix}/gm{suffix}": geometric_mean(recall),
         }
-        out |= {f"{prefix}/{name}{suffix}": float(np.nanmean(recall[ks])) for name, ks in groups.items()}
+        out |= {f"{prefix}/{name}{suffix}": mean_of_present(recall[ks]) for name, ks in groups.items()}
         out |= {f"{prefix}/class{suffix}/{k}": float(r) for k, r in enumerate(recall)}
     return out
+
+
+def mean_of_present(recall: np.ndarray) -> float:
+    """Mean of class recalls without those of classes that the set does not hold; nan where it holds none."""
+    present = recall[~np.isnan(recall)]
+    return float(present.mean()) if len(present) else float("nan")
 
 
 def geometric_mean(recall: np.ndarray) -> float:

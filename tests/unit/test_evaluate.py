@@ -40,3 +40,13 @@ def test_distributions_come_in_the_order_of_the_images(batch):
 def test_all_batches_have_one_size():
     assert {len(batch) for batch in evaluate.equal_batches(IMAGES, 5)} == {5}
     assert [len(batch) for batch in evaluate.equal_batches(IMAGES, 100)] == [23]
+
+
+@pytest.mark.filterwarnings("error")
+def test_classes_that_a_set_does_not_hold_are_left_out_of_means():
+    counts = np.array([[3, 1, 0, 0], [0, 2, 2, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    tally = evaluate.Tally(torch.from_numpy(np.vstack([counts, [0] * 4])), torch.tensor(8), torch.tensor(1.0))
+    found = evaluate.metrics(tally, tally, evaluate.class_groups([4, 3, 2, 1]), "test")
+    assert found["test/bacc"] == (75 + 50) / 2
+    assert found["test/many"] == (75 + 50) / 2
+    assert np.isnan([found["test/medium"], found["test/few"], found["test/class/3"]]).all()

@@ -563,6 +563,15 @@ def test_batches_pickled_by_any_version_are_read(tmp_path, cifar10, protocol, ke
     assert arrays.test_y.tolist() == batch["labels"]
 
 
+@pytest.mark.filterwarnings("error")
+def test_batches_of_the_numpy_of_python_2_are_read(tmp_path, cifar10):
+    old = cifar10.files["test_batch"].replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+    assert old != cifar10.files["test_batch"]
+    cifar10.put_into(tmp_path, test_batch=old)
+    content = files_checksum(config("cifar10", tmp_path, verify=False), True)
+    assert len(load(config("cifar10", tmp_path, verify=False, files_checksum=content)).test_y) == 10
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

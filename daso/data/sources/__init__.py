@@ -105,9 +105,9 @@ def remarks(cfg: DatasetConfig, unlabeled: bool) -> list[str]:
     foreign = source.foreign(root, source.names(unlabeled))
     verb = "are" if len(foreign) > 1 else "is"
     return [
-        f"{files.listed(list(foreign))} in dataset.root={cfg.root} {verb} not as {cfg.name} published, and taken for "
-        f"dataset.verify=false: the run's key holds their checksum, {cfg.files_checksum}, and the run stands beside no "
-        "published number."
+        f"{files.listed(list(foreign))} in dataset.root={cfg.root} {verb} not as {cfg.name} published, but taken for "
+        f"dataset.verify=false: the run's key holds their checksum, {cfg.files_checksum}, and the run stands beside "
+        "no published number."
     ]
 
 

@@ -12,17 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from daso.errors import UserError
-from daso.outputs.files import read_json
 from daso.outputs.naming import imbalance_name, method_name, run_name
 from daso.outputs.rundir import RunDir, RunState
 from daso.track.jsonl import tail
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads hundreds of files in a second
 RESULTS = ("test/top1_median20", "test/bacc")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -69,12 +66,13 @@ def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
 
 def describe(run: RunDir) -> dict[str, Any]:
     """What a table says about a run: setting, state, how far it is, and its results (None where unknown)."""
-    config = _config(run)
-    rows = tail(run.metrics)
-    newest: dict[str, Any] = {}
-    for row in rows:
-        newest |= row
-    results = newest | (read_json(run.summary) or {})
+    config = run.config() or {}
+    results = run.numbers() or {}
+    step = results.get("steps")
+    if step is None:  # not finished
+        rows = tail(run.metrics)
+        step = max((row["step"] for row in rows), default=0)
+        results = {name: value for row in rows for name, value in row.items()}
     files = [path for path in (run.resolved, run.metrics, run.checkpoint, run.summary) if path.exists()] or [run.path]
     touched = max(path.stat().st_mtime for path in files)
     return {
@@ -85,15 +83,17 @@ def describe(run: RunDir) -> dict[str, Any]:
         "method": method_name(config) if "algorithm" in config else None,
         "imbalance": imbalance_name(config["imb"]) if "imb" in config else None,
         "seed": config.get("seed"),
-        "step": max((row["step"] for row in rows), default=0),
-        "steps": (read_json(run.card) or {}).get("steps", _get(config, "train", "steps")),
+        "step": step,
+        "steps": run.about().get("steps", _get(config, "train", "steps")),
         **{name: results.get(name) for name in RESULTS},
         "age_seconds": round(time.time() - touched, 1),
     }
 
 
 def _list(args: argparse.Namespace) -> int:
-    described = [describe(run) for run in all_runs(args.root)]
+    runs = all_runs(args.root)
+    described = [describe(run) for run in runs]
+    _complain(runs)
     if args.json:
         print(json.dumps(described, indent=2))
         return 0
@@ -113,16 +113,18 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    for run in find(args.root, args.keys):
-        about, config = describe(run), _config(run)
+    runs = find(args.root, args.keys)
+    _complain(runs)
+    for run in runs:
+        about, config = describe(run), run.config()
         table = Table(run_name(config) if config else run.key, "", box=None, header_style="bold")
         for name in ("key", "state", "reason", "step", "steps"):
             if about[name] is not None:
                 table.add_row(name, str(about[name]))
         table.add_row("folder", str(run.path))
-        results = read_json(run.summary) or {k: v for row in tail(run.metrics) for k, v in row.items()}
+        results = run.numbers() or {k: v for row in tail(run.metrics) for k, v in row.items()}
         for name, value in results.items():
-            if name not in about and not re.search(r"/class(_la)?/", name):
+            if name not in about and not re.search(r"/class(_la)?/|^journal_", name):
                 table.add_row(name, _number(value) if isinstance(value, float) else str(value))
         _wide(table)
     return 0
@@ -153,7 +155,7 @@ def _mirror(args: argparse.Namespace) -> int:
     keys = [] if args.keys == ["all"] else args.keys
     failures = 0
     for run in find(args.root, keys) if keys else all_runs(args.root):
-        track = _config(run).get("track", {})
+        track = (run.config() or {}).get("track", {})
         uri = resolve_uri(args.uri or track.get("uri", ""))
         try:
             run_id = rebuild(run, uri, args.experiment or track.get("experiment", "daso"))
@@ -168,12 +170,11 @@ def _matches(about: Mapping[str, Any], states: Sequence[str], older_than: float 
     return (not states or about["state"] in states) and about["age_seconds"] >= (older_than or 0)
 
 
-def _config(run: RunDir) -> dict[str, Any]:
-    try:
-        loaded = yaml.load(run.resolved.read_bytes(), Loader=LOADER)
-    except (OSError, yaml.YAMLError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+def _complain(runs: Iterable[RunDir]) -> None:
+    """Say which files of finished runs are damaged."""
+    for run in runs:
+        for sentence in run.troubles():
+            print(f"daso.runs: {sentence}", file=sys.stderr)
 
 
 def _get(config: Mapping[str, Any], *keys: str) -> Any:

@@ -4,9 +4,7 @@ Legend: C classes, n1 / m1 labeled / unlabeled images of the largest class, gamm
 """
 
 import hashlib
-import os
-import tempfile
-import zipfile
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from daso.data.sizes import check_sizes, class_counts, unlabeled_counts
-from daso.errors import UserError
+from daso.errors import AFRESH, Damaged, UserError
+from daso.outputs.files import damage_of, read_file, replace_file
 from daso.schema import DatasetConfig, ImbalanceConfig
 
 Rows = npt.NDArray[np.int64]
-
-REMEDY = "bring back the right file, or start that run afresh with force=true"
 
 
 class Split(NamedTuple):
@@ -117,33 +114,31 @@ def checksum(split: Split) -> str:
 
 def save(split: Split, path: str | Path) -> None:
     """Write the row numbers and their checksum as .npz; a reader sees the whole file or none."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, checksum=np.array(checksum(split)), **split._asdict())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    content = io.BytesIO()
+    np.savez_compressed(content, checksum=np.array(checksum(split)), **split._asdict())
+    replace_file(Path(path), content.getvalue())
 
 
 def load(path: str | Path) -> Split:
     """Read back what `save` wrote.
 
     Raises:
-        UserError: the file is missing, unreadable, or does not fit its checksum.
+        Damaged: it is no such file, or does not fit its checksum.
+        UserError: the operating system does not let it be read.
     """
+    content = io.BytesIO(read_file(Path(path)))
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        if (part := damage_of(content)) is not None:
+            raise ValueError(part)
+        with np.load(content, allow_pickle=False) as stored:
             split = Split(*(stored[name] for name in Split._fields))
             intact = checksum(split) == str(stored["checksum"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is unreadable ({type(error).__name__}); {REMEDY}.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        raise Damaged(f"{path} is unreadable ({type(error).__name__})", AFRESH) from error
     if not intact:
-        raise UserError(f"{path} is damaged: its row numbers do not fit their checksum; {REMEDY}.")
+        raise Damaged(f"{path} is damaged: its row numbers do not fit their checksum", AFRESH)
     return split
 
 

@@ -1,5 +1,6 @@
-"""A run's folder `<out_root>/<run_key>/`: what is in it, who works on it, and how far it is."""
+"""A run's folder `<out_root>/<run_key>/`: what is in it, who works on it, how far it is, and what of it to believe."""
 
+import io
 import os
 import shutil
 import socket
@@ -8,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from daso.errors import UserError
-from daso.outputs.files import read_json, write_json
+from daso.outputs.files import damage_of, digest, read_json, read_yaml, why, write_json
+from daso.outputs.locks import lock_on, marker
+
+UNFINISHED = (".*.tmp", ".splits.npz.*", "checkpoint.tmp")  # what a killed process leaves of a file
 
 
 class RunState(Enum):
@@ -43,6 +48,7 @@ class RunDir:
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"
         self.checkpoint = self.path / "checkpoint.pt"
+        self.previous = before(self.checkpoint)  # while the run trains
         self.figures = self.path / "figures"
         self.mirror = self.path / "mlflow.json"  # which MLflow run mirrors this one, and up to where
         self.done = self.path / "DONE"
@@ -52,7 +58,7 @@ class RunDir:
 
     @contextmanager
     def lock(self, patience: float = 5.0) -> Iterator[None]:
-        """Create the folder and be the only process that works on it; freed by the kernel if the process dies.
+        """Create the folder and be the only process that works on it; see `lock_on` for what happens when it dies.
 
         Args:
             patience: seconds to wait for a holder that is about to end.
@@ -62,11 +68,15 @@ class RunDir:
         """
         lock = self._acquire(patience)
         try:
+            for left in [path for pattern in UNFINISHED for path in self.path.glob(pattern)]:
+                with suppress(OSError):
+                    left.unlink()
             with suppress(OSError):  # a full disk; the lock holds all the same
                 write_json(self._holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
             yield
         finally:
-            self._holder.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._holder.unlink(missing_ok=True)
             lock.release()
 
     def state(self) -> RunState:
@@ -77,13 +87,75 @@ class RunDir:
             return RunState.running
         if self._failed.exists():
             return RunState.failed
-        begun = self.checkpoint.exists() or self.metrics.exists() or self.resolved.exists()
+        begun = self.begun() or self.metrics.exists() or self.resolved.exists()
         return RunState.partial if begun else RunState.new
+
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return self.checkpoint.exists() or self.previous.exists()
+
+    def numbers(self) -> dict[str, Any] | None:
+        """The final numbers of a finished run; None where there are none to believe."""
+        found = read_json(self.summary) if self.done.exists() else None
+        return found if found and found.get("run_key", self.key) == self.key and _are_numbers(found) else None
+
+    def about(self) -> dict[str, Any]:
+        """What `run.json` tells; empty where it is not there, damaged, or of another run."""
+        found = read_json(self.card) or {}
+        tags = found.get("tags")
+        return found if isinstance(tags, dict) and tags.get("run_key", self.key) == self.key else {}
+
+    def config(self) -> dict[str, Any] | None:
+        """The content of `resolved.yaml`; None where it is not there, damaged, or of another run."""
+        found = read_yaml(self.resolved)
+        return found if found is not None and found.get("run_key") == self.key else None  # the last line of all
 
     def mark_done(self) -> None:
         """Say that the run is finished and everything is written. The last act of a run."""
         self.clear()
+        self.previous.unlink(missing_ok=True)  # the numbers are written: one copy is enough
         write_json(self.done, {"time": time.time()})
+
+    def require_files(self) -> None:
+        """Refuse to work where a run's file cannot be.
+
+        Raises:
+            UserError: a folder, or a link that leads nowhere, is in a file's place, or a file in that of a folder.
+        """
+        files = (self.resolved, self.card, self.splits, self.metrics, self.summary, self.checkpoint, self.previous)
+        for path in (*files, self.done, self._failed):
+            if path.is_dir():
+                raise UserError(f"{path} is a folder where a file belongs: move it away and start the same line again.")
+            if path.is_symlink() and not path.exists():
+                raise UserError(f"{path} is a link that leads nowhere: bring back what it stands for, or remove it.")
+        if self.figures.exists() and not self.figures.is_dir():
+            raise UserError(f"{self.figures} is a file where a folder belongs: move it away.")
+
+    def troubles(self) -> list[str]:
+        """Sentences about a finished run: what it left and is not what it wrote, with the remedy that loses least.
+
+        A journal that nobody touched since the summary was written is taken at its size.
+        """
+        if not self.done.exists():
+            return []
+        anew = f"the command that trained run {self.key} writes it anew and trains nothing for it"
+        found = [f"{path} is missing or damaged: {anew}." for path in self.mendable()]
+        numbers = self.numbers()
+        if numbers is not None and not self._journal_stands(numbers):
+            found.append(
+                f"{self.metrics} is damaged: the final numbers of run {self.key} stand, its curves do not; "
+                "bring back the right file, or train it again with force=true."
+            )
+        return found
+
+    def mendable(self) -> list[Path]:
+        """The damaged files of a finished run that its checkpoint and its data set make good."""
+        good = {
+            self.summary: self.numbers() is not None,
+            self.resolved: self.config() is not None,
+            self.splits: self._split_stands(),
+        }
+        return [path for path, stands in good.items() if not stands]
 
     def mark_failed(self, reason: str) -> None:
         """Record the sentence that says why the run stopped, unless the disk has no room for it."""
@@ -104,8 +176,8 @@ class RunDir:
 
         The lock stays, and so does the note of the MLflow run, which is then replaced and not doubled.
         """
-        keep = {self._lock, self._holder, self.mirror}
-        first = [self.done, self.checkpoint]  # a kill in between leaves a run that starts afresh
+        keep = {self._lock, marker(self._lock), self._holder, self.mirror}
+        first = [self.done, self.checkpoint, self.previous]  # a kill in between leaves a run that starts afresh
         for path in first + [p for p in sorted(self.path.glob("*")) if p not in keep]:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -122,27 +194,51 @@ class RunDir:
             self.reset()
             shutil.rmtree(self.path)  # with its lock: a waiter finds it gone, and makes a new one
 
-    def _acquire(self, patience: float) -> FileLock:
-        lock = FileLock(self._lock)
+    def _journal_stands(self, numbers: dict[str, Any]) -> bool:
+        """Whether the journal is the one that the final numbers were written with; of old versions nobody knows."""
+        if "journal_digest" not in numbers:
+            return True
+        try:
+            journal = self.metrics.stat()
+            if journal.st_size != numbers["journal_bytes"]:
+                return False
+            untouched = journal.st_mtime_ns <= self.summary.stat().st_mtime_ns
+            return untouched or digest(self.metrics.read_bytes()) == numbers["journal_digest"]
+        except OSError:
+            return False
+
+    def _split_stands(self) -> bool:
+        if not self.splits.exists():  # it is in nobody's way
+            return True
+        try:
+            return damage_of(io.BytesIO(self.splits.read_bytes())) is None
+        except PermissionError:
+            return True  # it may be whole
+        except Exception:  # a damaged file may raise anything
+            return False
+
+    def _acquire(self, patience: float) -> BaseFileLock:
         while True:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                with suppress(FileNotFoundError):  # the folder was removed while we waited
-                    lock.acquire(timeout=patience, poll_interval=0.1)
+                lock = lock_on(self._lock)
+                lock.acquire(timeout=patience, poll_interval=0.1)
             except Timeout:
-                raise UserError(f"Run {self.key} is taken by {self._who()}: wait for it, or stop it.") from None
+                raise UserError(f"Run {self.key} is taken by {self._who()}.") from None
+            except FileNotFoundError:  # the folder was removed while we waited
+                continue
             except OSError as error:
-                why = (error.strerror or type(error).__name__).lower()
-                raise UserError(f"out_root={self.root} is not possible: {why}; name a writable folder.") from error
-            if self._lock.exists() and lock.is_locked:
+                place = error.filename or self._lock
+                raise UserError(f"out_root={self.root} is not possible: {place}: {why(error)}.") from error
+            if self._lock.exists():
                 return lock
             lock.release()  # of a file that is gone: nobody's lock
 
     def _held(self) -> bool:
         if not self._lock.exists():
             return False
-        probe = FileLock(self._lock)
         try:
+            probe = lock_on(self._lock)
             probe.acquire(timeout=0)
         except Timeout:
             return True
@@ -152,5 +248,20 @@ class RunDir:
         return False
 
     def _who(self) -> str:
-        holder = read_json(self._holder)
-        return "another process" if holder is None else f"process {holder['pid']} on {holder['host']}"
+        """Who holds the lock, and what to do about it."""
+        holder, held = read_json(self._holder) or {}, marker(self._lock)
+        who = f"process {holder['pid']} on {holder['host']}" if {"pid", "host"} <= holder.keys() else "another process"
+        if held.exists():  # a lock that outlives its process
+            return f"{who}: wait for it, stop it, or, if it was killed, remove {held}, which nothing else does here"
+        return f"{who}: wait for it, or stop it"
+
+
+def _are_numbers(summary: dict[str, Any]) -> bool:
+    """Whether every metric of a summary is a number, or None."""
+    measured = [v for name, v in summary.items() if name in ("steps", "seconds") or "/" in name]
+    return all(value is None or isinstance(value, int | float) for value in measured)
+
+
+def before(checkpoint: Path) -> Path:
+    """Where the checkpoint before the last one is kept."""
+    return checkpoint.with_name(f"{checkpoint.stem}.previous{checkpoint.suffix}")

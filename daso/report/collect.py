@@ -1,5 +1,6 @@
 """The runs under one or several output folders, as far as their files tell. Imports no torch."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -7,16 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
-from daso.errors import UserError
-from daso.outputs.files import read_json
+from daso.errors import Damaged, UserError
 from daso.outputs.rundir import RunDir
 from daso.schema import OPTIONS, Config
 from daso.settings.identity import science
 from daso.track.jsonl import Row, read
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Run:
@@ -42,7 +38,7 @@ class Run:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The final numbers; empty while the run is not done."""
-        return (read_json(self.folder.summary) or {}) if self.folder.done.exists() else {}
+        return self.folder.numbers() or {}
 
     @property
     def done(self) -> bool:
@@ -51,8 +47,12 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[Row]:
-        """The rows of the journal that hold an evaluation, oldest first."""
-        return [row for row in read(self.folder.metrics) if row["event"] == "eval"]
+        """The rows of the journal that hold an evaluation, oldest first; none of a damaged journal."""
+        try:
+            return [row for row in read(self.folder.metrics) if row["event"] == "eval"]
+        except Damaged as damage:
+            print(damage, file=sys.stderr)
+            return []
 
     def number(self, metric: str) -> float | None:
         """A final number, or None where the run has none."""
@@ -85,11 +85,10 @@ def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
 def _below(root: Path) -> Iterator[Run]:
     for path in sorted(root.iterdir()):
         folder = RunDir(root, path.name)
-        try:
-            config = yaml.load(folder.resolved.read_bytes(), Loader=LOADER)
-        except (OSError, yaml.YAMLError):  # not a run, or one that was killed before it began
-            continue
-        if isinstance(config, dict) and {"dataset", "imb", "algorithm", "train", "seed"} <= config.keys():
+        for sentence in folder.troubles():
+            print(sentence, file=sys.stderr)
+        config = folder.config()  # None: not a run, or one that was killed before it began, or damaged
+        if config is not None and {"dataset", "imb", "algorithm", "train", "seed"} <= config.keys():
             yield Run(folder, config)
 
 

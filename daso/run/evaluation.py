@@ -6,14 +6,14 @@ from daso.errors import UserError
 from daso.machine.execution import configure_torch
 from daso.outputs.naming import objective, run_name
 from daso.outputs.rundir import RunDir
-from daso.run.resume import as_begun
+from daso.run.resume import as_begun, take_up
 from daso.run.stages import own
 from daso.run.summary import facts, last_log, summarise
 from daso.run.training import prepare
 from daso.schema import Config
 from daso.settings.identity import plain
 from daso.track.console import Console
-from daso.train import checkpoint, evaluate
+from daso.train import evaluate
 from daso.train.loop import State, evaluated, predictor, tallies
 
 
@@ -23,15 +23,15 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
     Raises:
         UserError: there is no checkpoint.
     """
-    if not folder.checkpoint.exists():
+    if not folder.begun():
         raise UserError(f"eval_only=true found no checkpoint at {folder.checkpoint}: train the run first.")
     used = own(as_begun(config, device, folder))
     environment = configure_torch(used, device)
     parts, state = prepare(used, folder, device), State()
-    state.unpack(parts, checkpoint.load(folder.checkpoint, config.run_key, device))
+    take_up(folder, parts, state, console, to_train=False)
     console.header(facts(run_name(plain(config)), parts, environment, state))
     measured = evaluate.measure(tallies(parts, predictor(parts, evaluated(parts))), parts.counts).get().metrics
     console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
-    summary = summarise(parts, state, environment, last_log(folder)) | measured
+    summary = summarise(parts, state, environment, last_log(folder), {}) | measured
     console.summary(summary)
     return objective(summary)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daso import schema
-from daso.outputs.files import read_json
+from daso.errors import Damaged
 from daso.outputs.rundir import RunDir
 from daso.schema import (
     OPTIONS,
@@ -87,9 +87,14 @@ def assumed_counts(config: Config, rows: int) -> list[float]:
     return [weight * rows / sum(weights) for weight in weights]
 
 
+def without_estimate(config: Config) -> Config:
+    """`config` as one that needs no estimate to be put together: of a run that goes on, the checkpoint holds it."""
+    return replace(config, darp=replace(config.darp, goal="labeled")) if _wants_estimate(config) else config
+
+
 def remarks(config: Config) -> list[str]:
-    """What the runs that `config` is built on leave to say."""
-    if not _wants_estimate(config) or _estimate(config) is not None:
+    """What the runs that `config` is built on leave to say, where they are there."""
+    if not _wants_estimate(config) or not _estimating(config).done.exists() or _estimate(config) is not None:
         return []
     return [
         f"No estimate of run {estimation(config).run_key} was acceptable (a negative class, or an ill-conditioned "
@@ -101,15 +106,20 @@ def _wants_estimate(config: Config) -> bool:
     return config.darp.name != "none" and config.darp.goal == "estimate"
 
 
+def _estimating(config: Config) -> RunDir:
+    return RunDir(config.out_root, estimation(config).run_key)
+
+
 def _estimate(config: Config) -> list[float] | None:
-    run = RunDir(config.out_root, estimation(config).run_key)
-    summary = read_json(run.summary) if run.done.exists() else None
-    right = f"run {run.key}, which estimates it, is not finished in out_root={config.out_root}; start with force=true"
-    schema.require(summary is not None, "darp.goal", "estimate", right)
-    assert summary is not None
+    run = _estimating(config)
+    summary = run.numbers() or {}
+    right = f"run {run.key}, which estimates it, has no whole {run.summary}; start the same line again"
+    schema.require("estimate/accepted" in summary, "darp.goal", "estimate", right)
     if not summary["estimate/accepted"]:
         return None
-    return [float(summary[f"estimate/class/{k}"]) for k in range(config.dataset.num_classes)]
+    counts = [summary.get(f"estimate/class/{k}") for k in range(config.dataset.num_classes)]
+    schema.require(None not in counts, "darp.goal", "estimate", right)
+    return [float(count) for count in counts if count is not None]
 
 
 def own(config: Config) -> Config:
@@ -137,7 +147,6 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
         UserError: that run has another network, or learned from other images than `split`'s.
     """
     import torch
-    import yaml
 
     from daso.data import split as splits
     from daso.train import checkpoint
@@ -146,7 +155,9 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
     assert isinstance(protocol, CrtProtocol), "only a second stage starts from a run"
     run = _source(config, protocol)
     require = partial(schema.require, key="protocol.from_run", value=protocol.from_run)
-    theirs = yaml.safe_load(run.resolved.read_bytes())
+    theirs = run.config()
+    if theirs is None or not {"model", "dataset"} <= theirs.keys():
+        raise Damaged(f"{run.resolved} is missing or damaged", "the command that trained that run writes it anew")
     require(theirs["model"] == plain(config.model), right="it has another network; choose a run of this model")
     images = splits.load(run.splits)._replace(unlabeled=split.unlabeled)
     same = theirs["dataset"]["name"] == config.dataset.name and splits.checksum(images) == splits.checksum(split)

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from daso.errors import CannotCompile, RunFailed
+from daso.errors import AFRESH, CannotCompile, Damaged, RunFailed
 from daso.machine import devices
 from daso.machine.execution import configure_torch, resolve_device, short_of_memory
 from daso.machine.signals import StopRequest
-from daso.outputs.files import read_json
+from daso.outputs.files import why
 from daso.outputs.naming import objective
 from daso.outputs.rundir import RunDir
 from daso.run.evaluation import evaluate_only
@@ -51,14 +51,15 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         with _place(config, device, console) as device:
             return evaluate_only(config, folder, device, console)
     if finished(config, provenance, folder, console):
-        return objective(read_json(folder.summary) or {})
-    if afresh(config, provenance, folder) or not folder.checkpoint.exists():
+        return objective(folder.numbers() or {})
+    if afresh(config, provenance, folder) or not folder.begun():
         run_prerequisites(config, provenance, console)
     with _place(config, device, console) as device, folder.lock(patience), StopRequest() as stop:
         if finished(config, provenance, folder, console):  # by the process that held the lock until now
-            return objective(read_json(folder.summary) or {})
+            return objective(folder.numbers() or {})
         if afresh(config, provenance, folder):
             folder.reset()
+        folder.require_files()
         folder.clear()
         try:
             with sentences(device):
@@ -85,10 +86,17 @@ def run_prerequisites(config: Config, provenance: Provenance, console: Console) 
 
 def finished(config: Config, provenance: Provenance, folder: RunDir, console: Console) -> bool:
     """Whether the run is done already, and is to stay so; says so."""
-    summary = read_json(folder.summary)
-    if afresh(config, provenance, folder) or not folder.done.exists() or summary is None:
+    if afresh(config, provenance, folder) or not folder.done.exists():
         return False
+    summary = folder.numbers()
+    whole = summary is not None and {"run_key", "steps", "seconds"} <= summary.keys()
+    if folder.begun() and (folder.mendable() or not whole):
+        return False  # no step is left to train, and all that is missing is written
+    if summary is None or not whole:
+        raise Damaged(f"{folder.summary} is damaged, and no checkpoint holds the numbers of the finished run", AFRESH)
     console.note(f"Run {folder.key} is finished: nothing to train (force=true does it again).")
+    for sentence in folder.troubles():
+        console.warn(sentence)
     compare_code(str(summary.get("code")), console)
     console.summary(summary)
     return True
@@ -106,7 +114,7 @@ def _compiled_or_not(
     Raises:
         CannotCompile: it was asked for, or the run has come a long way with it.
     """
-    begun = folder.checkpoint.exists()
+    begun = folder.begun()
     config = as_begun(config, device, folder)
     try:
         return attempt(config, configure_torch(own(config), device))
@@ -136,4 +144,6 @@ def sentences(device: torch.device) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed("The disk is full: free some space and start the same line again.") from error
+        if isinstance(error, OSError) and error.filename is not None:
+            raise RunFailed(f"{error.filename}: {why(error)}; then start the same line again.") from error
         raise

@@ -9,7 +9,7 @@ import torch
 
 from daso.outputs.rundir import RunDir
 from daso.track.figures import confusion_figure, pseudo_label_figure
-from daso.track.jsonl import TIME, tail
+from daso.track.jsonl import TIME, Mark, tail
 from daso.train.loop import Parts, State
 
 
@@ -41,8 +41,16 @@ def last_log(folder: RunDir) -> dict[str, Any]:
     return {name: value for row in rows[-1:] for name, value in row.items() if name not in ("event", "step", TIME)}
 
 
-def summarise(parts: Parts, state: State, environment: dict[str, Any], logged: dict[str, Any]) -> dict[str, Any]:
-    """The final numbers and what they were made with, flat; `logged` is the newest row of the training log."""
+def summarise(
+    parts: Parts, state: State, environment: dict[str, Any], logged: dict[str, Any], journal: Mark
+) -> dict[str, Any]:
+    """The final numbers and what they were made with, flat.
+
+    Args:
+        parts, state, environment: of the run.
+        logged: the newest row of the training log.
+        journal: what its rows are known by.
+    """
     config = parts.config
     return {
         "run_key": config.run_key,
@@ -54,6 +62,7 @@ def summarise(parts: Parts, state: State, environment: dict[str, Any], logged: d
         "python": platform.python_version(),
         **environment,
         "warnings": state.warned,
+        **{f"journal_{name}": value for name, value in journal.items()},
         **logged,
         **state.last,
     }

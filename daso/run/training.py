@@ -6,16 +6,18 @@ import torch
 
 from daso.data import index_files, sources
 from daso.data import split as splits
-from daso.errors import UserError
+from daso.data.sources import Arrays
+from daso.data.split import Split
+from daso.errors import Damaged, UserError
 from daso.machine.execution import hardware
 from daso.machine.signals import StopRequest
 from daso.machine.version import code_version
-from daso.outputs.files import replace_file, write_json
+from daso.outputs.files import replace_file, write_record
 from daso.outputs.naming import method_name, objective, ratio, run_name
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
-from daso.run.resume import check_environment, compare_code, forced_by
-from daso.run.stages import own, remarks
+from daso.run.resume import check_environment, compare_code, forced_by, take_up
+from daso.run.stages import own, remarks, without_estimate
 from daso.run.summary import draw_figures, facts, last_log, summarise
 from daso.schema import Config, Provenance
 from daso.settings.identity import plain, to_yaml
@@ -23,7 +25,6 @@ from daso.track.console import Console
 from daso.track.jsonl import Journal
 from daso.track.mirror import Mirror, artifacts
 from daso.track.mlflow import Status, resolve_uri
-from daso.train import checkpoint
 from daso.train.loop import Parts, State, train
 
 
@@ -41,25 +42,36 @@ def train_run(
     Returns:
         The objective, as `daso.run.start.run`.
     """
-    parts = prepare(own(config), folder, device)  # a refusal is not to stand below warnings
+    arrays, split = data_for(own(config), folder)  # a refusal is not to stand below warnings
+    parts, state = assemble(own(config), folder, device, arrays, split), State()
     of_files = sources.remarks(config.dataset, config.reads_unlabeled)
-    of_splits = index_files.remarks(config, splits.load(folder.splits), parts.counts)
+    of_splits = index_files.remarks(config, split, parts.counts)
     for sentence in [*of_files, *provenance.warnings, *remarks(own(config)), *of_splits]:
         console.warn(sentence)
-    state = State()
-    code = str(code_version())
-    if folder.checkpoint.exists():
-        saved = checkpoint.load(folder.checkpoint, config.run_key, device)
-        check_environment(saved["environment"], environment, config.resume_across)
-        compare_code(saved["environment"]["code"], console)
-        state.unpack(parts, saved)
+    if folder.begun():
+        made_in = take_up(folder, parts, state, console)
+        if state.step == parts.config.train.steps:  # what is written again was made there
+            environment = {**made_in}
+        check_environment(made_in, environment, config.resume_across)
+        compare_code(str(made_in.get("code")), console)
+    else:
+        folder.metrics.unlink(missing_ok=True)  # rows of steps that are made again
+    folder.done.unlink(missing_ok=True)  # of a run that goes on to write its summary again
+    splits.save(split, folder.splits)
     replace_file(folder.resolved, to_yaml(config).encode())
+    environment = {"code": str(code_version())} | environment
     name, steps = provenance.name or run_name(plain(config)), parts.config.train.steps
-    forced = provenance.start if config.force else forced_by(folder)
-    card = {"name": name, "tags": _tags(config, provenance), "steps": steps, "forced": forced}
-    write_json(folder.card, card | {"device": hardware(device), "compile": environment["compile"]})
-    journal = Journal(folder.metrics)
-    journal.truncate(state.step, state.rows)
+    card = {
+        "name": name,
+        "tags": _tags(config, provenance),
+        "steps": steps,
+        "forced": provenance.start if config.force else forced_by(folder),
+        "device": hardware(device),
+        "compile": environment["compile"],
+        "splits": splits.checksum(split),
+    }
+    write_record(folder.card, card)
+    journal = Journal(folder.metrics, start=(state.step, state.journal) if state.step else None)
     mirror = None
     if config.track.name == "mlflow":
         uri = resolve_uri(config.track.uri)
@@ -70,9 +82,9 @@ def train_run(
     try:
         report = _Report(journal, console, mirror)
         with console.progress(state.step, steps):
-            train(parts, state, report, folder.checkpoint, environment | {"code": code}, stop)
-        summary = summarise(parts, state, environment | {"code": code}, last_log(folder))
-        write_json(folder.summary, summary)
+            train(parts, state, report, folder.checkpoint, environment, stop)
+        summary = summarise(parts, state, environment, last_log(folder), journal.sync())
+        write_record(folder.summary, summary)
         draw_figures(folder, state)
         console.summary(summary)
         status = "FINISHED"
@@ -87,21 +99,43 @@ def train_run(
     return objective(summary)
 
 
-def prepare(config: Config, folder: RunDir, device: torch.device) -> Parts:
-    """Load data and build the run; the split is saved beside it, or compared with the one that is.
+def data_for(config: Config, folder: RunDir) -> tuple[Arrays, Split]:
+    """The data set and which of its rows the run uses, compared with those that it was begun with.
 
     Raises:
-        UserError: the data set is not the one that the run was started on.
+        Damaged: nothing in the folder says any more what they were.
+        UserError: they were others.
     """
     arrays, split = data_of(config)
-    if not folder.splits.exists():
-        splits.save(split, folder.splits)
-    elif splits.checksum(splits.load(folder.splits)) != splits.checksum(split):
+    told = {folder.about().get("splits")} - {None}
+    try:
+        if folder.splits.exists():
+            told.add(splits.checksum(splits.load(folder.splits)))
+    except Damaged as damage:
+        if not told and folder.begun():
+            remedy = "if the data set has not changed, remove the file, which then is written anew"
+            raise Damaged(damage.what, remedy) from None
+    if told and splits.checksum(split) not in told:
         raise UserError(
-            f"dataset.root={config.dataset.root} holds other data than run {folder.key} was started on: "
-            "bring the old data back, or start afresh with force=true."
+            f"dataset.root={config.dataset.root} holds other data than run {folder.key} was started on, of which "
+            f"{folder.splits} tells: bring the old data back, or start afresh with force=true."
         )
-    return build(config, device, arrays, split)
+    return arrays, split
+
+
+def assemble(config: Config, folder: RunDir, device: torch.device, arrays: Arrays, split: Split) -> Parts:
+    """Build the run; of one that goes on, what its checkpoint holds need not be there in another way."""
+    built = build(without_estimate(config) if folder.begun() else config, device, arrays, split)
+    return built._replace(config=config)
+
+
+def prepare(config: Config, folder: RunDir, device: torch.device) -> Parts:
+    """Load data and build the run.
+
+    Raises:
+        UserError: as `data_for`.
+    """
+    return assemble(config, folder, device, *data_for(config, folder))
 
 
 class _Report:
@@ -122,7 +156,7 @@ class _Report:
     def warn(self, step: int, text: str) -> None:
         self._console.warn(f"Step {step}: {text}")
 
-    def sync(self) -> int:
+    def sync(self) -> dict[str, Any]:
         return self._journal.sync()
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import yaml
 
+from daso.outputs.files import sealed
 from daso.schema import OPTIONS, Config
 
 KEY_DIGITS = 12
@@ -74,8 +75,8 @@ def identified(config: Config) -> Config:
 
 
 def to_yaml(config: Config) -> str:
-    """The text of `resolved.yaml`: every knob with the value that the run used."""
-    return yaml.safe_dump(plain(config), sort_keys=False)
+    """The text of `resolved.yaml`: every knob with the value that the run used, and a checksum."""
+    return sealed(yaml.safe_dump(plain(config), sort_keys=False))
 
 
 class Knob(NamedTuple):

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import yaml
-
-from daso.outputs.files import read_json
 from daso.outputs.rundir import RunDir, RunState
 from daso.run.stages import own, prerequisites
-from daso.runs import LOADER
 from daso.schema import WORTH_COMPILING, Config
 from daso.settings.identity import plain
 from daso.track.jsonl import tail
@@ -148,11 +144,11 @@ def _newest(items: Sequence[Item]) -> list[RunDir]:
 def _sample(run: RunDir) -> tuple[Kind | None, str, float]:
     """Kind, device and seconds per step of a run on disk; nan where nothing tells."""
     try:
-        kind = _kind(yaml.load(run.resolved.read_bytes(), Loader=LOADER))
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        kind = _kind(run.config() or {})
+    except (KeyError, TypeError, ValueError):
         return None, "", math.nan
-    device = str((read_json(run.card) or {}).get("device", "unknown"))
-    summary = read_json(run.summary)
+    device = str(run.about().get("device", "unknown"))
+    summary = run.numbers()
     if summary is not None and summary.get("steps"):
         return kind, device, summary["seconds"] / summary["steps"]
     rates = [row["time/steps_per_second"] for row in tail(run.metrics) if row.get("time/steps_per_second")]

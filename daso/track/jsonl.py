@@ -15,10 +15,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from daso.errors import UserError
-from daso.outputs.files import replace_file
+from daso.errors import AFRESH, Damaged
+from daso.outputs.files import read_file, replace_file
 
 Row = dict[str, Any]
+Mark = Mapping[str, Any]
+"""How much of a journal there was at some time: `rows`, `bytes` and their `digest`; of old versions `rows` at most."""
 
 TIME = "time/unix"
 """When a row was written, in seconds since 1970: strictly increasing within a file."""
@@ -33,20 +35,22 @@ class Journal:
     A line is written in one piece, so a killed process loses at most a torn last line, which the next one cuts off.
 
     Args:
-        path: the file; created with the first row, continued if it is there.
+        path: the file; created with the first row.
         now: the clock, in seconds since 1970.
+        start: the step and the mark of the checkpoint that a run goes on from, see `kept`; None: after all whole rows.
 
     Raises:
-        UserError: a line in the middle of an existing file is not JSON.
+        Damaged: a line in the middle of an existing file is no row; the file does not begin as the mark says.
     """
 
-    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, now: Callable[[], float] = time.time, start: tuple[int, Mark] | None = None) -> None:
         self.path = path
         self._now = now
         self._seen: set[tuple[int, str]] = set()
         self._last = 0.0
+        self._written = Prefix()
         self._file: FileIO | None = None
-        self._rewrite(lambda row: True)
+        self._restart(kept(path, *start) if start else b"".join(line for line, _ in _lines(path)))
 
     def append(self, event: str, step: int, metrics: Mapping[str, float | None]) -> None:
         """Write one row; values that are not finite become null.
@@ -62,30 +66,24 @@ class Journal:
             raise ValueError(f"step {step} has a row of event {event!r} already")
         self._last = max(round(self._now(), 3), round(self._last + 0.001, 3))
         row = {"event": event, "step": step, TIME: self._last} | {k: _finite(v) for k, v in metrics.items()}
-        self._write(json.dumps(row, allow_nan=False).encode() + b"\n")
+        line = json.dumps(row, allow_nan=False).encode() + b"\n"
+        self._write(line)
+        self._written = self._written.plus(line)
         self._seen.add((step, event))
 
-    def sync(self) -> int:
-        """Make every row so far survive a power cut; returns how many there are."""
+    def sync(self) -> dict[str, Any]:
+        """Make every row so far survive a power cut; returns the mark that says how much that is."""
         os.fsync(self._open().fileno())
-        return len(self._seen)
+        size, digest = self._written.note()
+        return {"rows": len(self._seen), "bytes": size, "digest": digest}
 
-    def truncate(self, step: int, rows: int | None = None) -> None:
-        """Drop the rows after `step`, the step of the checkpoint that a run goes on from. All or nothing.
-
-        Args:
-            step: of the checkpoint.
-            rows: how many there were when it was written; None if nobody knows.
+    def truncate(self, step: int, mark: Mark | None = None) -> None:
+        """Drop what was written after a checkpoint, see `kept`. All or nothing.
 
         Raises:
-            UserError: some of them are gone; the run would end without them.
+            Damaged: some of the rest is not what it was.
         """
-        self._rewrite(lambda row: bool(row["step"] <= step))
-        if rows not in (None, len(self._seen)):
-            raise UserError(
-                f"{self.path} has lost rows: {len(self._seen)} of {rows} up to step {step} are left; "
-                "bring back the right file, or start that run afresh with force=true."
-            )
+        self._restart(kept(self.path, step, mark or {}))
 
     def close(self) -> None:
         """Make all rows durable and let go of the file."""
@@ -94,16 +92,15 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _rewrite(self, keep: Callable[[Row], bool]) -> None:
-        """Keep the whole rows that `keep` accepts, then open the file for appending."""
+    def _restart(self, content: bytes) -> None:
+        """Let the file hold `content`, whole rows, and open it for appending."""
         self.close()
-        old = self.path.read_bytes() if self.path.exists() else b""
-        kept = [(line, row) for line, row in _lines(self.path) if keep(row)]
-        new = b"".join(line for line, _ in kept)
-        if new != old:
-            replace_file(self.path, new)
-        self._seen = {(row["step"], row["event"]) for _, row in kept}
-        self._last = max((row[TIME] for _, row in kept), default=0.0)
+        if content != (read_file(self.path) if self.path.exists() else b""):
+            replace_file(self.path, content)
+        rows = [row for row in map(_parse, content.splitlines(keepends=True)) if row is not None]
+        self._seen = {(row["step"], row["event"]) for row in rows}
+        self._last = max((row[TIME] for row in rows), default=0.0)
+        self._written = Prefix().plus(content)
         self._file = self.path.open("ab", buffering=0)
 
     def _write(self, line: bytes) -> None:
@@ -150,11 +147,37 @@ class Prefix:
         return [self.size, self._digest.hexdigest()]
 
 
+def kept(path: Path, step: int, mark: Mark) -> bytes:
+    """The part of a journal that a checkpoint was written with.
+
+    Args:
+        path: the journal, which may have gone on since.
+        step: of the checkpoint.
+        mark: what `Journal.sync` said then. With that of an earlier version, the rows up to `step`.
+
+    Raises:
+        Damaged: the file does not begin with it.
+    """
+    if "digest" in mark:
+        content = (read_file(path) if path.exists() else b"")[: mark["bytes"]]
+        same = Prefix().plus(content).note() == [mark["bytes"], mark["digest"]]
+    else:
+        try:
+            lines = [line for line, row in _lines(path) if row["step"] <= step]
+        except Damaged as damage:
+            raise Damaged(damage.what, AFRESH) from damage
+        content, same = b"".join(lines), mark.get("rows") in (None, len(lines))
+    if not same:
+        what = f"{path} does not begin with the {mark['rows']} rows that the checkpoint of step {step} was written with"
+        raise Damaged(what, AFRESH)
+    return content
+
+
 def read(path: Path) -> Iterator[Row]:
     """The rows of a journal, oldest first; a torn last line is passed over, a missing file has no rows.
 
     Raises:
-        UserError: a line in the middle is not JSON.
+        Damaged: a line in the middle is no row.
     """
     return (row for _, row in _lines(path))
 
@@ -174,28 +197,50 @@ def follow(path: Path, start: Prefix) -> Iterator[tuple[Row, Prefix]]:
 
 
 def tail(path: Path, size: int = 1 << 18) -> list[Row]:
-    """The whole rows among the last `size` bytes, oldest first: a glance at a long file."""
-    if not path.exists():
-        return []
-    with path.open("rb") as file:
-        start = max(file.seek(0, os.SEEK_END) - size, 0)
-        file.seek(start)
-        lines = file.read().splitlines(keepends=True)[1 if start else 0 :]
-    rows = (_parse(line) for line in lines)
-    return [row for row in rows if row is not None]
+    """The newest rows, oldest first, for a glance at a long file: those of the last `size` bytes, and as many more as
+    it takes to have one of a second event. What cannot be read is passed over.
+    """
+    rows: list[Row] = []
+    taken, events = 0, set()
+    for line, row in _backwards(path):
+        rows.append(row)
+        events.add(row["event"])
+        taken += len(line)
+        if taken >= size and len(events) > 1:
+            break
+    return rows[::-1]
+
+
+def _backwards(path: Path) -> Iterator[tuple[bytes, Row]]:
+    """The whole rows, newest first, read from the end in ever larger blocks."""
+    try:
+        with path.open("rb") as file:
+            end, size, rest = file.seek(0, os.SEEK_END), 1 << 16, b""
+            while end:
+                start = max(end - size, 0)
+                file.seek(start)
+                lines = (file.read(end - start) + rest).splitlines(keepends=True)
+                rest = lines.pop(0) if start and lines else b""  # its beginning is in the next block
+                for line in reversed(lines):
+                    row = _parse(line)
+                    if row is not None:
+                        yield line, row
+                end, size = start, 2 * size
+    except OSError:
+        return
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, Row]]:
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            row = _parse(line)
-            if row is None:
-                if file.read(1):
-                    raise UserError(f"Line {number} of {path} is damaged: remove that line, or the run's folder.")
-                return
+    lines = read_file(path).splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        row = _parse(line)
+        if row is not None:
             yield line, row
+        elif number < len(lines):
+            what = f"Line {number} of {path} is damaged"
+            raise Damaged(what, "bring back the right file; the final numbers in summary.json do not depend on it")
 
 
 def _parse(line: bytes) -> Row | None:
@@ -203,9 +248,17 @@ def _parse(line: bytes) -> Row | None:
         return None
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and {"event", "step", TIME} <= row.keys() else None
+    return row if isinstance(row, dict) and _is_row(row) else None
+
+
+def _is_row(row: Row) -> bool:
+    """Whether it has what `Journal.append` writes."""
+    values = dict(row)
+    event, step = values.pop("event", None), values.pop("step", None)
+    known = isinstance(event, str) and type(step) is int and step >= 0 and row.get(TIME) is not None
+    return known and all(value is None or type(value) in (int, float) for value in values.values())
 
 
 def _finite(value: float | None) -> float | None:

@@ -35,6 +35,9 @@ from daso.train.meters import Meters, read_metrics
 from daso.train.schedule import learning_rate
 from daso.types import Nets
 
+CHANCE, SILENT = "The balanced test accuracy is at chance", "The network never predicts"  # two ways to collapse
+NAMED = 10  # classes that a sentence lists
+
 
 class Parts(NamedTuple):
     """Everything that a run is made of; `daso/run/build/` puts it together."""
@@ -79,8 +82,8 @@ class Reporter(Interface):
     def warn(self, step: int, text: str) -> None:
         """Something a person should know."""
 
-    def sync(self) -> int:
-        """Make every row so far durable; returns how many there are."""
+    def sync(self) -> dict[str, Any]:
+        """Make every row so far durable; returns what says later whether they still are what they were."""
 
 
 class State:
@@ -89,7 +92,7 @@ class State:
     def __init__(self) -> None:
         self.step = 0  # finished steps
         self.seconds = 0.0  # spent training, over all resumes
-        self.rows: int | None = 0  # reported, up to the last checkpoint; None: by a version that did not count
+        self.journal: dict[str, Any] = {}  # what the rows reported up to the last checkpoint are known by
         self.history = evaluate.History()
         self.last: dict[str, float] = {}  # the newest evaluation
         self.confusion = torch.zeros(0, 0, dtype=torch.int64)  # [C,C] of it on the test set, rows = truth
@@ -101,7 +104,7 @@ class State:
             "run_key": parts.config.run_key,
             "step": self.step,
             "seconds": self.seconds,
-            "rows": self.rows,
+            "journal": self.journal,
             "history": self.history.values,
             "last": self.last,
             "confusion": self.confusion,
@@ -115,9 +118,37 @@ class State:
             "meters": parts.meters.state_dict(),
         }
 
+    def model(self, parts: Parts) -> dict[str, Any]:
+        """What a checkpoint of the run must look like, in the terms of `checkpoint.unlike`."""
+        classes = parts.config.dataset.num_classes
+        counts = torch.zeros(classes, dtype=torch.int64)
+        meters = {
+            "sums": {str: torch.zeros(2)},
+            "labels": {str: torch.zeros(classes + 2, classes)},
+            "seen": {"labeled": counts},
+        }
+        optimizer = {"state": parts.optimizer.state_dict()["state"], "param_groups": list}
+        return self.pack(parts) | {
+            "run_key": str,
+            "step": int,
+            "seconds": float,
+            "journal": dict,
+            "history": {str: [float]},
+            "last": {str: float},
+            "confusion": Tensor,
+            "warned": [str],
+            "optimizer": optimizer,
+            "meters": meters,
+            "environment": {str: object},
+        }
+
     def unpack(self, parts: Parts, saved: dict[str, Any]) -> None:
-        """Take everything from `saved`, in place."""
-        self.step, self.seconds, self.rows = saved["step"], saved["seconds"], saved.get("rows")
+        """Take everything from `saved`, in place.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: it is of another run.
+        """
+        self.step, self.seconds, self.journal = saved["step"], saved["seconds"], saved["journal"]
         self.history = evaluate.History(saved["history"])
         self.last, self.confusion, self.warned = saved["last"], saved["confusion"].cpu(), saved["warned"]
         parts.nets.student.load_state_dict(saved["student"])
@@ -141,7 +172,7 @@ def train(
     """Train from `state.step` to the end, or until a signal: then write a checkpoint and raise `Interrupted`.
 
     Raises:
-        RunFailed: a loss is not finite (the last good checkpoint stays), or a checkpoint cannot be written.
+        RunFailed: a loss or a weight is not finite (the last good checkpoint stays), or a checkpoint cannot be written.
         Interrupted: `stopped_by` named a signal; a checkpoint is written.
     """
     config, steps = parts.config.train, parts.config.train.steps
@@ -161,7 +192,7 @@ def train(
         measured = joined("metric", (means, own.get()))
         report.row("train", step, {f"train/{name}": value for name, value in measured.items()} | row)
         if not all(map(math.isfinite, means.values())):
-            raise RunFailed(_not_finite(step))
+            raise RunFailed(_not_finite("loss", step))
 
     def measured(
         step: int, progress: float, found: dict[str, float], labels: Later[dict[str, float]], test: evaluate.Measurement
@@ -171,17 +202,21 @@ def train(
         state.confusion = test.confusion
         report.row("eval", step, state.last)
         for text in collapse(state.last["test/bacc"], state.confusion, progress):
-            if not any(said.endswith(text) for said in state.warned):
-                state.warned.append(f"Step {step}: {text}")
+            others = [said for said in state.warned if not alike(said, text)]
+            if len(others) == len(state.warned):
                 report.warn(step, text)
+            state.warned = [*others, f"Step {step}: {text}"]
 
     def save() -> None:
         settle()
         if not parts.meters.finite():  # host read
-            raise RunFailed(_not_finite(state.step))
+            raise RunFailed(_not_finite("loss", state.step))
         state.seconds = time.monotonic() - began
-        state.rows = report.sync()
-        checkpoint.save(checkpoint_path, {**state.pack(parts), "environment": environment})
+        state.journal = report.sync()
+        packed = state.pack(parts)
+        if not checkpoint.finite(packed):  # host read
+            raise RunFailed(_not_finite("network", state.step))
+        checkpoint.save(checkpoint_path, {**packed, "environment": environment})
 
     while state.step < steps:
         phase = parts.protocol.enter(state.step, stage)
@@ -209,10 +244,10 @@ def train(
             with explained(parts.engine.mode):
                 surveyor.survey(over_unlabeled(parts, look))
         settle(wait=False)
-        if due(state.step, config.checkpoint_every, steps):  # host read
+        signum = stopped_by() if state.step < steps else None
+        if signum is not None or due(state.step, config.checkpoint_every, steps):  # host read
             save()
-        elif (signum := stopped_by()) is not None:
-            save()
+        if signum is not None:
             raise Interrupted(signum)
     settle()
     state.seconds = time.monotonic() - began
@@ -290,12 +325,18 @@ def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> li
         return []
     chance = 100 / len(confusion)
     if balanced_accuracy <= 1.2 * chance:
-        return [f"The balanced test accuracy is at chance ({chance:.3g} %): the network has collapsed."]
+        return [f"{CHANCE} ({chance:.3g} %): the network has collapsed."]
     silent = (confusion.sum(0) == 0).nonzero().flatten().tolist()
     if not silent:
         return []
     noun = "class" if len(silent) == 1 else "classes"
-    return [f"The network never predicts {noun} {', '.join(map(str, silent))} on the test set."]
+    more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+    return [f"{SILENT} {noun} {', '.join(map(str, silent[:NAMED]))}{more} on the test set."]
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two sentences are about the same way to collapse, whatever the step and the classes."""
+    return any(kind in one and kind in other for kind in (CHANCE, SILENT))
 
 
 def peak_bytes(device: torch.device) -> float:
@@ -305,8 +346,8 @@ def peak_bytes(device: torch.device) -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def _not_finite(step: int) -> str:
+def _not_finite(what: str, step: int) -> str:
     return (
-        f"The loss is not finite at step {step}: the run stops and its last good checkpoint stays. "
+        f"The {what} is not finite at step {step}: the run stops and its last good checkpoint stays. "
         "A smaller optim.lr, or train.precision=fp32, usually helps."
     )

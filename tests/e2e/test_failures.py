@@ -112,7 +112,7 @@ def test_an_unreadable_checkpoint_is_refused(tmp_path):
     folder = folder_of(config)
     folder.path.mkdir()
     folder.checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match=r"is unreadable .*; remove"):
+    with pytest.raises(UserError, match=r"is unreadable .*: bring back"):
         run(config, NOWHERE)
     assert folder.checkpoint.read_bytes() == b"not a checkpoint"
 

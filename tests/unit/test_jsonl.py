@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daso.errors import UserError
-from daso.track.jsonl import TIME, Journal, Prefix, follow, read, tail
+from daso.errors import Damaged, UserError
+from daso.track.jsonl import TIME, Journal, Prefix, follow, kept, read, tail
 
 STEP_EVENT = st.tuples(st.integers(0, 50), st.sampled_from(["train", "eval", "pl"]))
 
@@ -142,12 +142,97 @@ def test_reading_a_missing_file_gives_nothing(tmp_path):
 
 
 def test_tail_gives_the_last_whole_rows(tmp_path):
-    write(tmp_path / "m", *(("train", step, {"a": 1.0}) for step in range(100)))
-    assert [row["step"] for row in tail(tmp_path / "m", size=400)] == list(range(100))[
-        -len(tail(tmp_path / "m", 400)) :
-    ]
-    assert 1 <= len(tail(tmp_path / "m", size=400)) < 10
-    assert len(tail(tmp_path / "m")) == 100
+    write(tmp_path / "m", *((event, step, {"a": 1.0}) for step in range(50) for event in ("train", "eval")))
+    expected = [(step, event) for step in range(50) for event in ("train", "eval")]
+    newest = [(row["step"], row["event"]) for row in tail(tmp_path / "m", size=400)]
+    assert 2 <= len(newest) < 10
+    assert newest == expected[-len(newest) :]
+    assert [(row["step"], row["event"]) for row in tail(tmp_path / "m")] == expected
+
+
+@pytest.mark.parametrize("classes", [400, 10_000])
+def test_tail_reaches_back_to_a_row_of_each_event_however_long_they_are(tmp_path, classes):
+    many = {f"test/class/{k}": k / 7 for k in range(classes)}
+    rows = [("train", 1, {"train/loss_cls": 2.0}), ("train", 2, {"train/loss_cls": 1.0}), ("eval", 2, many)]
+    write(tmp_path / "m", *rows, ("eval", 3, many), ("eval", 4, many))
+    *_, logged, first, second, last = tail(tmp_path / "m", size=1000)
+    assert (logged["step"], logged["train/loss_cls"]) == (2, 1.0)
+    assert [first["step"], second["step"], last["step"]] == [2, 3, 4]
+    assert last[f"test/class/{classes - 1}"] == (classes - 1) / 7
+
+
+def test_a_tail_passes_over_what_is_damaged(tmp_path):
+    write(tmp_path / "m", ("train", 1, {}), ("eval", 1, {}), ("train", 2, {}))
+    first, second, third = (tmp_path / "m").read_bytes().splitlines(keepends=True)
+    (tmp_path / "m").write_bytes(first + second[:9] + b"\0" * 20 + second[29:] + third + b'{"event"')
+    assert [row["step"] for row in tail(tmp_path / "m")] == [1, 2]
+    assert tail(tmp_path) == []
+
+
+GOOD = {"event": "train", "step": 3, TIME: 1.5, "train/loss_cls": 0.25, "test/gm": None}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        GOOD | {"step": "3"},
+        GOOD | {"step": 3.5},
+        GOOD | {"step": -1},
+        GOOD | {"step": True},
+        GOOD | {"event": 7},
+        GOOD | {TIME: "now"},
+        GOOD | {TIME: None},
+        GOOD | {"train/loss_cls": "low"},
+        GOOD | {"train/loss_cls": [0.25]},
+        {"event": "train", "step": 3},
+        [GOOD],
+        None,
+    ],
+    ids=str,
+)
+def test_what_is_no_row_is_named(tmp_path, row):
+    (tmp_path / "m").write_text("".join(json.dumps(line) + "\n" for line in (GOOD, row, GOOD | {"step": 4})))
+    with pytest.raises(Damaged, match=r"Line 2 of .*m is damaged"):
+        list(read(tmp_path / "m"))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(range(1, 256)))
+def test_no_flipped_bit_before_the_mark_is_kept_and_none_behind_it_matters(tmp_path_factory, at, flip):
+    path = tmp_path_factory.mktemp("j") / "m"
+    journal = Journal(path, now=lambda: 1.0)
+    for step in range(5):
+        journal.append("train", step, {"a": step / 3})
+    mark = journal.sync()
+    assert (mark["rows"], mark["bytes"]) == (5, path.stat().st_size)
+    journal.append("train", 5, {"a": 5 / 3})
+    journal.close()
+    whole = path.read_bytes()
+    at %= len(whole)
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :])
+    if at < mark["bytes"]:
+        with pytest.raises(Damaged, match="does not begin with the 5 rows"):
+            kept(path, 4, mark)
+    else:
+        assert kept(path, 4, mark) == whole[: mark["bytes"]]
+
+
+def test_of_an_earlier_version_the_rows_are_counted(tmp_path):
+    write(tmp_path / "m", ("train", 1, {}), ("train", 2, {}), ("train", 3, {}))
+    assert kept(tmp_path / "m", 2, {"rows": 2}).count(b"\n") == 2
+    assert kept(tmp_path / "m", 2, {"rows": None}).count(b"\n") == 2
+    with pytest.raises(Damaged, match="does not begin with the 3 rows"):
+        kept(tmp_path / "m", 2, {"rows": 3})
+
+
+def test_a_journal_goes_on_after_its_mark(tmp_path):
+    journal = Journal(tmp_path / "m")
+    journal.append("train", 1, {})
+    mark = journal.sync()
+    journal.append("train", 2, {"a": 1.0})
+    journal.close()
+    journal = Journal(tmp_path / "m", start=(1, mark))
+    journal.append("train", 2, {"a": 2.0})
+    assert [row.get("a") for row in read(tmp_path / "m")] == [None, 2.0]
 
 
 def test_following_goes_on_where_it_stopped(tmp_path):

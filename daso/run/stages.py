@@ -113,7 +113,7 @@ def _estimating(config: Config) -> RunDir:
 def _estimate(config: Config) -> list[float] | None:
     run = _estimating(config)
     summary = run.numbers() or {}
-    right = f"run {run.key}, which estimates it, has no whole {run.summary}; start the same line again"
+    right = f"run {run.key}, which estimates it, is not finished or damaged: {run.summary}; start the same line again"
     schema.require("estimate/accepted" in summary, "darp.goal", "estimate", right)
     if not summary["estimate/accepted"]:
         return None

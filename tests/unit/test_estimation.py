@@ -182,7 +182,7 @@ def test_without_an_acceptable_estimate_the_labeled_distribution_is_assumed_and_
 
 
 def test_a_missing_estimate_is_named(finished, tmp_path):
-    with pytest.raises(UserError, match=r"darp\.goal=estimate .* is not finished"):
+    with pytest.raises(UserError, match=r"darp\.goal=estimate .* is not finished or damaged"):
         stages.assumed_counts(replace(finished, out_root=str(tmp_path)), 50)
 
 

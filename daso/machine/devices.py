@@ -5,6 +5,7 @@ kept in the environment or handed down by a launcher, so it works however the jo
 """
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,7 @@ def place(
         except OSError as error:
             if jobs_per_device:
                 raise UserError(f"jobs_per_device={jobs_per_device} is not possible: {error}.") from error
+            note(f"Jobs cannot share out the devices among themselves here: {error}.")
             taken = places[0]
         _last[:] = taken.units
         if taken.device.type == "cuda":
@@ -119,7 +121,7 @@ def take(places: list[Place], jobs_per_device: int, held: ExitStack, folder: Pat
         OSError: the lock files cannot be written.
     """
     folder = folder or FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_own(folder)
     with FileLock(folder / "choose.lock"):  # one job at a time looks and takes
         free = {unit: look(folder, unit) for place in places for unit in place.units}
         jobs = [max(free[unit][0] for unit in place.units) for place in places]
@@ -129,6 +131,19 @@ def take(places: list[Place], jobs_per_device: int, held: ExitStack, folder: Pat
         for unit in places[choice].units:
             held.enter_context(FileLock(free[unit][1]).acquire(timeout=0))
         return places[choice]
+
+
+def make_own(folder: Path) -> None:
+    """Make a folder that this user alone can write, in a place where everybody can.
+
+    Raises:
+        OSError: something else has its name, such as another user's folder, or a link that would lead locks astray.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    if not own:
+        raise OSError(f"{folder} is no folder that only you can write; remove it, or set TMPDIR to a folder of yours")
 
 
 def look(folder: Path, unit: str) -> tuple[int, Path]:

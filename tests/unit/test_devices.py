@@ -214,3 +214,31 @@ def test_place_files_that_cannot_be_written_stop_only_jobs_that_must_wait(monkey
         assert device.index == 0
     with pytest.raises(devices.UserError, match="jobs_per_device=1 is not possible"), place(CUDA, True, 1, 1, print):
         pass
+
+
+def test_a_folder_that_others_can_lead_astray_is_not_used(folder, tmp_path, monkeypatch):
+    def refused():
+        with pytest.raises(OSError, match="no folder that only you can write"):
+            take(named("a"), 1, ExitStack())
+        with pytest.raises(devices.UserError, match=r"=1 is not possible: .*TMPDIR"), place(CPU, False, 1, 1, print):
+            pass
+
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    refused()
+    folder.unlink()
+    folder.mkdir()
+    folder.chmod(0o777)
+    refused()
+    folder.chmod(0o700)
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)  # another user's
+    refused()
+    assert list(folder.iterdir()) == list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_where_jobs_cannot_share_out_devices_it_is_said_and_they_run(folder, three_gpus, tmp_path):
+    folder.symlink_to(tmp_path)
+    said = []
+    with place(CUDA, True, 0, 1, said.append) as device:
+        assert device.index == 0
+    assert "cannot share out the devices" in said[0]

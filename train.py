@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from daso.command.guard import guard
 from daso.command.launch import launch
+from daso.machine.memory import loading
 from daso.schema import Config, Provenance
 from daso.settings.compose import register
 from daso.sweep.supervise import PATIENCE
@@ -23,15 +24,17 @@ register()
 
 def run(config: Config, provenance: Provenance) -> float:
     """The run itself, imported here so that --help and --cfg answer without it."""
-    from daso.run.start import run
+    with loading():
+        from daso.run.start import run
 
     return run(config, provenance, PATIENCE if provenance.in_sweep else 5.0)
 
 
 def prepare() -> None:
     """What every run of a sweep needs, imported once before one is forked after the other."""
-    for name in ("daso.run.start", "matplotlib.figure", "torch._dynamo"):
-        import_module(name)
+    with loading():
+        for name in ("daso.run.start", "matplotlib.figure", "torch._dynamo"):
+            import_module(name)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -17,7 +17,8 @@ from daso.schema import WORTH_COMPILING, Compile, Config, Precision, TrainConfig
 
 COMPILED = ".compiled"  # folder in out_root: what torch.compile has made
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt: bytes
-NO_MEMORY = ("out of memory", "[enforce fail", "bad_alloc", "ALLOC_FAILED")  # in torch's errors that have no type
+# in torch's errors that have no type
+NO_MEMORY = ("out of memory", "[enforce fail", "bad_alloc", "ALLOC_FAILED", "could not create a primitive")
 
 
 def short_of_memory(error: BaseException) -> bool:

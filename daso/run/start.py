@@ -13,6 +13,7 @@ import torch
 from daso.errors import AFRESH, CannotCompile, Damaged, RunFailed
 from daso.machine import devices
 from daso.machine.execution import configure_torch, resolve_device, short_of_memory
+from daso.machine.memory import address_limit, require_room
 from daso.machine.signals import StopRequest
 from daso.outputs.files import why
 from daso.outputs.naming import objective
@@ -45,6 +46,7 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
         RunFailed: the run cannot go on; it is marked FAILED and keeps its last good checkpoint.
         Interrupted: a signal ended it; a checkpoint is written.
     """
+    require_room()
     device = resolve_device(config.device)
     folder, console = RunDir(config.out_root, config.run_key), Console()
     if config.eval_only:
@@ -140,7 +142,8 @@ def sentences(device: torch.device) -> Iterator[None]:
             traceback.clear_frames(error.__traceback__)  # what they hold is needed to end in order
             raise RunFailed(
                 f"{device} is out of memory: a smaller train.batch_size or train.mu, train.precision=bf16, "
-                f"or fewer jobs on this {'GPU' if device.type == 'cuda' else 'machine'} would fit."
+                f"or fewer jobs on this {'GPU' if device.type == 'cuda' else 'machine'} would fit"
+                f"{'' if address_limit() is None else '; or allow more address space (ulimit -v)'}."
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed("The disk is full: free some space and start the same line again.") from error

@@ -60,6 +60,7 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpo
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "out of memory: a smaller train.batch_size"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "out of memory: a smaller train.batch_size"),
+        (RuntimeError("could not create a primitive"), "out of memory: a smaller train.batch_size"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. Default"), "cpu is out of memory"),
         (MemoryError(), "cpu is out of memory: .* or fewer jobs on this machine"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "cpu is out of memory"),

@@ -81,9 +81,9 @@ def is_ours(state: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def finite(state: Mapping[str, Any]) -> bool:
-    """Whether weights, running statistics and momentum are finite numbers. One device read."""
+    """Whether weights, running statistics and momentum are finite, and so are their sums. One device read."""
     tensors = [t for name in WEIGHTS for t in _tensors(state[name]) if t.is_floating_point() and t.numel()]
-    norms = torch._foreach_norm(tensors, ord=torch.inf)
+    norms = torch._foreach_norm(tensors, ord=1)  # the largest entry instead takes five times as long on a CPU
     return not norms or bool(torch.isfinite(torch.stack([norm.to(torch.float64) for norm in norms])).all())
 
 

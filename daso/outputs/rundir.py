@@ -13,8 +13,8 @@ from typing import Any
 
 from filelock import BaseFileLock, Timeout
 
-from daso.errors import UserError
-from daso.outputs.files import damage_of, digest, read_json, read_yaml, why, write_json
+from daso.errors import Damaged, UserError
+from daso.outputs.files import damage_of, digest, read_file, read_json, read_yaml, why, write_json
 from daso.outputs.locks import lock_on, marker
 
 UNFINISHED = (".*.tmp", ".splits.npz.*", "checkpoint.tmp")  # what a killed process leaves of a file
@@ -55,6 +55,12 @@ class RunDir:
         self._failed = self.path / "FAILED"
         self._lock = self.path / "lock"
         self._holder = self.path / "lock.json"
+
+    @classmethod
+    def named(cls, out_root: str | Path, name: str) -> "RunDir":
+        """The run that a person names, by its key in `out_root` or by its folder."""
+        folder = Path(name) if Path(name).is_dir() else Path(out_root, name)
+        return cls(folder.absolute().parent, folder.name)
 
     @contextmanager
     def lock(self, patience: float = 5.0) -> Iterator[None]:
@@ -104,6 +110,17 @@ class RunDir:
         found = read_json(self.card) or {}
         tags = found.get("tags")
         return found if isinstance(tags, dict) and tags.get("run_key", self.key) == self.key else {}
+
+    def content(self) -> str:
+        """What the network of a finished run is known by: its weights, or, of earlier versions, the checkpoint's bytes.
+
+        Raises:
+            UserError: the file that tells is damaged, or not there.
+        """
+        numbers = self.numbers()
+        if numbers is None:
+            raise Damaged(f"{self.summary} is missing or damaged", "the command that trained that run writes it anew")
+        return str(numbers["weights"]) if "weights" in numbers else digest(read_file(self.checkpoint))
 
     def config(self) -> dict[str, Any] | None:
         """The content of `resolved.yaml`; None where it is not there, damaged, or of another run."""

@@ -6,11 +6,11 @@ A stage is an ordinary run with a folder, a key and a journal of its own: whoeve
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daso import schema
 from daso.errors import Damaged
+from daso.outputs.files import digest, read_file
 from daso.outputs.rundir import RunDir
 from daso.schema import (
     OPTIONS,
@@ -36,20 +36,11 @@ LABEL_ONLY = CONF / "optim" / "supervised.yaml"  # how label-only learners are t
 
 
 def prerequisites(config: Config) -> list[Config]:
-    """The runs that must be finished before the training of `config` can begin.
-
-    Raises:
-        UserError: `protocol.from_run` names none that is.
-    """
+    """The runs that must be finished before the training of `config` can begin."""
     protocol = config.protocol
     if not isinstance(protocol, CrtProtocol):
         return [estimation(config)] if _wants_estimate(config) else []
-    if not protocol.from_run:
-        return [_first_stage(config, protocol)]
-    run = _source(config, protocol)
-    right = f"{run.path} is no finished run; give the key of one in out_root, or its folder"
-    schema.require(run.done.exists(), "protocol.from_run", protocol.from_run, right)
-    return []
+    return [] if protocol.from_run else [_first_stage(config, protocol)]
 
 
 def estimation(config: Config) -> Config:
@@ -163,6 +154,10 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
     same = theirs["dataset"]["name"] == config.dataset.name and splits.checksum(images) == splits.checksum(split)
     require(same, right="it learned from other labeled images; choose a run of this dataset, imb and seed")
     state = checkpoint.load(run.checkpoint, run.key, torch.device("cpu"))["student"]
+    content = run.content()
+    same = content in (checkpoint.fingerprint(state), digest(read_file(run.checkpoint)))
+    same = same and protocol.from_content in ("", content)
+    require(same, right="its checkpoint is not the one that it ended with; start the same line again")
     return {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
 
 
@@ -183,6 +178,4 @@ def _first_stage(config: Config, protocol: CrtProtocol) -> Config:
 
 
 def _source(config: Config, protocol: CrtProtocol) -> RunDir:
-    named = protocol.from_run or _first_stage(config, protocol).run_key
-    folder = Path(named) if Path(named).is_dir() else Path(config.out_root, named)
-    return RunDir(folder.absolute().parent, folder.name)
+    return RunDir.named(config.out_root, protocol.from_run or _first_stage(config, protocol).run_key)

@@ -10,6 +10,7 @@ import torch
 from daso.outputs.rundir import RunDir
 from daso.track.figures import confusion_figure, pseudo_label_figure
 from daso.track.jsonl import TIME, Mark, tail
+from daso.train.checkpoint import fingerprint
 from daso.train.loop import Parts, State
 
 
@@ -62,6 +63,7 @@ def summarise(
         "python": platform.python_version(),
         **environment,
         "warnings": state.warned,
+        "weights": fingerprint(parts.nets.student.state_dict()),
         **{f"journal_{name}": value for name, value in journal.items()},
         **logged,
         **state.last,

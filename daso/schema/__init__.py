@@ -5,8 +5,8 @@ Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/settings/
 
 A field's metadata says how it enters the run key (`daso/settings/identity.py`): `NOT_SCIENCE` for what changes no
 number of a run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field
-existed; `{"same": {value: other}}` for a value added later that means what the other one does. `record.py` says how a
-dataclass is the record of a method.
+existed; `{"same": {value: other}}` for a value added later that means what the other one does; `{"by": field}` for a
+name, which is hashed as that field's value. `record.py` says how a dataclass is the record of a method.
 """
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of

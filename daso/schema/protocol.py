@@ -1,10 +1,10 @@
 """What happens around the steps: which labeled images a batch holds, and the phases and stages of a run."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import ClassVar, cast
 
-from daso.schema.base import require, require_one_of
+from daso.schema.base import NOT_SCIENCE, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 SAMPLERS = ("random", "class_aware")
@@ -109,7 +109,8 @@ class CrtProtocol(CrestPlusProtocol):
     needs: ClassVar[frozenset[Offer]] = frozenset()  # those of `main` count
     name: str = "crt"
     first: str = NONE  # the protocol of the first stage
-    from_run: str = ""  # a finished run (key or folder) instead of it
+    from_run: str = field(default="", metadata={"by": "from_content"})  # a finished run (key or folder) instead of it
+    from_content: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand
     retrain: float = 0.4  # the second stage's length as a fraction of train.steps, and its sampler
     sampler: str = "class_aware"
     beta: float = 0.999

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, get_type_hints
 import yaml
 
 from daso.outputs.files import sealed
-from daso.schema import OPTIONS, Config
+from daso.outputs.rundir import RunDir
+from daso.schema import OPTIONS, Config, CrtProtocol, require
 
 KEY_DIGITS = 12
 
@@ -28,7 +29,7 @@ def science(node: Any) -> Any:
 
     Left out: fields marked `NOT_SCIENCE`, fields at their `neutral` value (a knob added later orphans no finished
     run), and slots that add nothing, whose other fields are inert. A value that means the `same` as another one stands
-    as that one.
+    as that one, and a name as what it names.
     """
     if not is_dataclass(node):
         return plain(node)
@@ -40,6 +41,8 @@ def science(node: Any) -> Any:
             continue
         if "neutral" in f.metadata and value == f.metadata["neutral"]:
             continue
+        if "by" in f.metadata:
+            value = getattr(node, f.metadata["by"])
         if "same" in f.metadata:
             value = f.metadata["same"].get(value, value)
         kept[f.name] = science(value)
@@ -53,12 +56,12 @@ def run_key(config: Config) -> str:
 
 
 def identified(config: Config) -> Config:
-    """`config` with what follows from it filled in: the checksums of imported splits and of files of someone's own, and
-    the run's key.
+    """`config` with what follows from it filled in: the checksums of imported splits and of files of someone's own, what
+    the run to start from holds, and the run's key.
 
     Raises:
-        UserError: the index files that `dataset.splits` names are not there, or cannot be used; or the files that
-            `dataset.verify=false` takes.
+        UserError: the index files that `dataset.splits` names are not there, or cannot be used; nor can the files that
+            `dataset.verify=false` takes; `protocol.from_run` names no finished run.
     """
     splits_checksum = files_checksum = ""
     if config.dataset.splits:
@@ -69,9 +72,22 @@ def identified(config: Config) -> Config:
         from daso.data import sources
 
         files_checksum = sources.files_checksum(config.dataset, config.reads_unlabeled)
+    protocol = config.protocol
+    if isinstance(protocol, CrtProtocol):
+        protocol = replace(protocol, from_content=_content(config.out_root, protocol.from_run))
     dataset = replace(config.dataset, splits_checksum=splits_checksum, files_checksum=files_checksum)
-    config = replace(config, dataset=dataset, run_key="")
+    config = replace(config, dataset=dataset, protocol=protocol, run_key="")
     return replace(config, run_key=run_key(config))
+
+
+def _content(out_root: str, from_run: str) -> str:
+    """What the run that `protocol.from_run` names is known by; empty where it names none."""
+    if not from_run:
+        return ""
+    run = RunDir.named(out_root, from_run)
+    right = f"{run.path} is no finished run; give the key of one in out_root, or its folder"
+    require(run.done.exists(), "protocol.from_run", from_run, right)
+    return run.content()
 
 
 def to_yaml(config: Config) -> str:

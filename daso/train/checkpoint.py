@@ -12,7 +12,7 @@ from torch import Tensor
 
 from daso.errors import AFRESH, Damaged, RunFailed
 from daso.machine.execution import short_of_memory
-from daso.outputs.files import damage_of, read_file
+from daso.outputs.files import damage_of, digest, read_file
 from daso.outputs.rundir import before
 
 FORMAT = 1
@@ -85,6 +85,19 @@ def finite(state: Mapping[str, Any]) -> bool:
     tensors = [t for name in WEIGHTS for t in _tensors(state[name]) if t.is_floating_point() and t.numel()]
     norms = torch._foreach_norm(tensors, ord=1)  # the largest entry instead takes five times as long on a CPU
     return not norms or bool(torch.isfinite(torch.stack([norm.to(torch.float64) for norm in norms])).all())
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """32 hex digits over names, kinds, shapes and bits of a network's state."""
+    parts = [
+        part
+        for name, value in sorted(state.items())
+        for part in (
+            f"{name}:{value.dtype}:{tuple(value.shape)}:".encode(),
+            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes(),
+        )
+    ]
+    return digest(*parts)
 
 
 def unlike(found: Any, model: Any, name: str) -> str:

@@ -1,17 +1,20 @@
 """Runs that are built on other runs: what a second stage takes over, trains and keeps to itself."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 
 from daso.errors import UserError
+from daso.outputs.files import write_json, write_record
 from daso.outputs.rundir import RunDir
 from daso.run import stages
 from daso.run.start import run
 from daso.schema import FrozenBn
 from daso.settings.identity import identified
 from daso.track.jsonl import TIME, read
+from daso.train.checkpoint import fingerprint
 from tests.compose import NOWHERE
 from tests.training import composed
 
@@ -96,6 +99,35 @@ def test_a_named_run_stands_in_for_the_first_stage(finished, by):
     assert stages.prerequisites(other) == []
     run(other, NOWHERE)
     assert journal(other) == journal(config)
+
+
+def test_a_named_run_is_one_however_it_is_named(finished, tmp_path, monkeypatch):
+    config, first = finished
+    copy = tmp_path / "elsewhere" / first.run_key
+    shutil.copytree(RunDir(first.out_root, first.run_key).path, copy)
+    monkeypatch.chdir(first.out_root)
+    names = [first.run_key, f"./{first.run_key}", f"{first.out_root}/{first.run_key}", str(copy)]
+    assert len({keyed(config, from_run=name).run_key for name in names}) == 1
+
+
+@pytest.mark.parametrize("version", ["this", "an earlier"])
+def test_a_named_run_with_another_network_is_another_one(finished, tmp_path, version):
+    config, first = finished
+    config = replace(config, out_root=str(tmp_path))
+    run_dir = RunDir(tmp_path, first.run_key)
+    shutil.copytree(RunDir(first.out_root, first.run_key).path, run_dir.path)
+    if version == "an earlier":
+        write_json(run_dir.summary, {k: v for k, v in run_dir.numbers().items() if k != "weights"})
+    before = keyed(config, from_run=first.run_key)
+    state = torch.load(run_dir.checkpoint, weights_only=True)
+    state["student"]["encoder.stem.weight"] += 1
+    torch.save(state, run_dir.checkpoint)
+    if version == "this":
+        with pytest.raises(UserError, match="its checkpoint is not the one that it ended with"):
+            run(before, NOWHERE)
+        write_record(run_dir.summary, run_dir.numbers() | {"weights": fingerprint(state["student"])})
+    assert keyed(config, from_run=first.run_key).run_key != before.run_key
+    run(keyed(config, from_run=first.run_key), NOWHERE)
 
 
 def test_a_named_run_that_is_not_finished_is_refused(finished):

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from daso.errors import UserError
 from daso.outputs.naming import imbalance_name, method_name, run_name
-from daso.outputs.rundir import RunDir, RunState
+from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.track.jsonl import tail
 
 RESULTS = ("test/top1_median20", "test/bacc")
@@ -42,8 +42,7 @@ def all_runs(root: Path) -> list[RunDir]:
     """
     if not root.is_dir():
         raise UserError(f"--root {root} is not a folder: name the out_root of your runs.")
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    return [run for run in (RunDir(root, path.name) for path in folders) if run.state() is not RunState.new]
+    return [run for run in runs_in(root) if run.state() is not RunState.new]
 
 
 def find(root: Path, keys: Iterable[str]) -> list[RunDir]:

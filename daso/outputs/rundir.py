@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -277,6 +278,15 @@ def _are_numbers(summary: dict[str, Any]) -> bool:
     """Whether every metric of a summary is a number, or None."""
     measured = [v for name, v in summary.items() if name in ("steps", "seconds") or "/" in name]
     return all(value is None or isinstance(value, int | float) for value in measured)
+
+
+def runs_in(root: Path) -> list[RunDir]:
+    """The folders in `root` that may be runs, by name; one that this user may not look into is named and left out."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    closed = [path for path in folders if not os.access(path, os.R_OK | os.X_OK)]
+    for path in closed:
+        print(f"{path} is left out: permission denied.", file=sys.stderr)
+    return [RunDir(root, path.name) for path in folders if path not in closed]
 
 
 def before(checkpoint: Path) -> Path:

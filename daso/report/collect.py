@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from daso.errors import Damaged, UserError
-from daso.outputs.rundir import RunDir
+from daso.outputs.rundir import RunDir, runs_in
 from daso.schema import OPTIONS, Config
 from daso.settings.identity import science
 from daso.track.jsonl import Row, read
@@ -83,8 +83,7 @@ def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
 
 
 def _below(root: Path) -> Iterator[Run]:
-    for path in sorted(root.iterdir()):
-        folder = RunDir(root, path.name)
+    for folder in runs_in(root):
         for sentence in folder.troubles():
             print(sentence, file=sys.stderr)
         config = folder.config()  # None: not a run, or one that was killed before it began, or damaged

@@ -48,6 +48,11 @@ def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
     """
     require_room()
     device = resolve_device(config.device)
+    with sentences(device):
+        return _run(config, provenance, patience, device)
+
+
+def _run(config: Config, provenance: Provenance, patience: float, device: torch.device) -> float:
     folder, console = RunDir(config.out_root, config.run_key), Console()
     if config.eval_only:
         with _place(config, device, console) as device:
@@ -147,6 +152,7 @@ def sentences(device: torch.device) -> Iterator[None]:
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed("The disk is full: free some space and start the same line again.") from error
-        if isinstance(error, OSError) and error.filename is not None:
-            raise RunFailed(f"{error.filename}: {why(error)}; then start the same line again.") from error
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # a reader that went away
+            place = f"{error.filename}: " if error.filename else ""
+            raise RunFailed(f"A file cannot be read or written: {place}{why(error)}.") from error
         raise

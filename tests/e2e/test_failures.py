@@ -65,6 +65,8 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_the_last_good_checkpo
         (MemoryError(), "cpu is out of memory: .* or fewer jobs on this machine"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "cpu is out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (OSError(errno.EIO, "Input/output error", "/data/x"), "A file .*: /data/x: input/output error"),
+        (OSError(errno.ESTALE, "Stale file handle"), "A file cannot be read or written: stale file handle"),
     ],
 )
 def test_a_run_that_fails_from_outside_can_be_continued(tmp_path, breaks_at_step_12, monkeypatch, error, sentence):
@@ -149,6 +151,20 @@ def test_another_split_than_the_runs_own_is_refused(tmp_path):
     folder_of(config).path.mkdir()
     folder_of(config).splits.write_bytes(folder_of(other).splits.read_bytes())
     with pytest.raises(UserError, match="holds other data than run"):
+        run(config, NOWHERE)
+
+
+def test_a_folder_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
+    config = short(tmp_path)
+    exists = Path.exists
+
+    def refuse(self, **kwargs):
+        if self.name == "DONE":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return exists(self, **kwargs)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(RunFailed, match=r"DONE: permission denied; its owner can allow it"):
         run(config, NOWHERE)
 
 

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from daso.errors import UserError
-from daso.outputs.files import read_json, replace_file, write_json
+from daso.outputs.files import read_json, read_yaml, replace_file, sealed, write_json, write_record
 from daso.outputs.naming import imbalance_name, method_name, run_name
-from daso.outputs.rundir import RunDir, RunState
+from daso.outputs.rundir import RunDir, RunState, runs_in
 
 HOLD = """
 import sys, time
@@ -125,6 +125,64 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"out_root=.*file is not possible"), RunDir(tmp_path / "file", "k").lock():
         pass
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"pid": 3}', "", "[" * 100_000])
+def test_a_holder_that_cannot_be_read_is_another_process(run, content):
+    with run.lock():
+        (run.path / "lock.json").write_text(content)
+        with pytest.raises(UserError, match="Run k is taken by another process: wait"), RunDir(run.root, "k").lock(0):
+            pass
+    (run.path / "FAILED").write_text(content)
+    assert run.state() is RunState.failed
+    assert run.reason() in (None, "None")
+
+
+@pytest.mark.parametrize("name", ["lock", "FAILED", "summary.json", "checkpoint.previous.pt"])
+def test_a_folder_in_the_place_of_a_file_is_named(run, name):
+    (run.path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{run.path / name}.* folder"), run.lock():
+        run.require_files()
+    run.state(), run.reason(), run.numbers(), run.troubles()
+
+
+def test_nothing_depends_on_the_note_of_the_holder(run):
+    (run.path / "lock.json").mkdir(parents=True)
+    with run.lock():
+        run.require_files()
+
+
+def test_a_file_in_the_place_of_the_figures_is_named_before_the_training(run):
+    run.path.mkdir(parents=True)
+    run.figures.touch()
+    with pytest.raises(UserError, match="figures is a file where a folder belongs"):
+        run.require_files()
+
+
+def test_a_folder_that_this_user_may_not_look_into_is_left_out_and_named(tmp_path, monkeypatch, capsys):
+    for name in ("mine", "theirs"):
+        RunDir(tmp_path, name).path.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "theirs")
+    assert [found.key for found in runs_in(tmp_path)] == ["mine"]
+    assert "theirs is left out: permission denied" in capsys.readouterr().err
+
+
+def test_a_record_is_believed_until_something_in_it_changes(tmp_path):
+    path = tmp_path / "a.json"
+    write_record(path, {"b": [1.5, float("nan")], "a": {"c": "ä"}})
+    assert read_json(path) == {"b": [1.5, None], "a": {"c": "ä"}}
+    path.write_text(path.read_text().replace("1.5", "1.6"))
+    assert read_json(path) is None
+
+
+def test_a_yaml_record_is_believed_until_something_in_it_changes(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(sealed("seed: 3\nname: a\n"))
+    assert read_yaml(path) == {"seed": 3, "name": "a"}
+    path.write_text(path.read_text().replace("3", "4"))
+    assert read_yaml(path) is None
+    path.write_text("seed: 4\n")  # by an earlier version
+    assert read_yaml(path) == {"seed": 4}
 
 
 def test_json_is_written_whole_with_nan_as_null(tmp_path):

@@ -48,7 +48,7 @@ def rows(config: Config) -> list[dict[str, object]]:
 
 
 def state(config: Config) -> dict[str, object]:
-    """Everything of the last checkpoint, flat, but what depends on the clock on the wall."""
+    """Everything of the last checkpoint, flat, but what depends on the clock on the wall, as times of rows do."""
     saved = torch.load(RunDir(config.out_root, config.run_key).checkpoint, weights_only=True)
 
     def leaves(node, path):
@@ -56,7 +56,8 @@ def state(config: Config) -> dict[str, object]:
             return {path: node}
         return {k: v for name, child in node.items() for k, v in leaves(child, f"{path}/{name}").items()}
 
-    return {name: value for name, value in leaves(saved, "").items() if name != "/seconds"}
+    clock = ("/seconds", "/journal/bytes", "/journal/digest")
+    return {name: value for name, value in leaves(saved, "").items() if name not in clock}
 
 
 def same(one: object, other: object) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from daso.data.sizes import check_sizes, class_counts, unlabeled_counts
-from daso.errors import AFRESH, Damaged, UserError
+from daso.errors import AFRESH, Damaged
 from daso.outputs.files import damage_of, read_file, replace_file
 from daso.schema import DatasetConfig, ImbalanceConfig
 

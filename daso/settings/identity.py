@@ -56,8 +56,8 @@ def run_key(config: Config) -> str:
 
 
 def identified(config: Config) -> Config:
-    """`config` with what follows from it filled in: the checksums of imported splits and of files of someone's own, what
-    the run to start from holds, and the run's key.
+    """`config` with what follows from it filled in: the checksums of imported splits and of files of someone's own,
+    what the run to start from holds, and the run's key.
 
     Raises:
         UserError: the index files that `dataset.splits` names are not there, or cannot be used; nor can the files that

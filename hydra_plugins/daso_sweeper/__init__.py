@@ -26,7 +26,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from daso.command.launch import refuse_unknown_hydra_keys
 from daso.errors import Interrupted, UserError
 from daso.machine.version import code_version
-from daso.outputs.files import read_json
 from daso.outputs.naming import objective, run_name
 from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, require
@@ -252,8 +251,8 @@ def finished_before(jobs: Sequence[Job]) -> dict[str, End]:
         config = job.config
         if config is None or config.eval_only or standing(config) is not RunState.done:
             continue
-        summary = read_json(RunDir(config.out_root, job.key).summary)
-        if summary is None:
+        summary = RunDir(config.out_root, job.key).numbers()
+        if summary is None:  # damaged: the job writes it anew
             continue
         found[job.key] = End(job.overrides, FINISHED, job.key, objective(summary), "finished before")
         others |= {str(summary.get("code"))} - {str(code_version())}

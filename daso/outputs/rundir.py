@@ -236,21 +236,24 @@ class RunDir:
             return False
 
     def _acquire(self, patience: float) -> BaseFileLock:
-        while True:
+        for _ in range(100):
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock = lock_on(self._lock)
                 lock.acquire(timeout=patience, poll_interval=0.1)
             except Timeout:
                 raise UserError(f"Run {self.key} is taken by {self._who()}.") from None
-            except FileNotFoundError:  # the folder was removed while we waited
-                continue
             except OSError as error:
+                if (
+                    isinstance(error, FileNotFoundError) and self.root.is_dir()
+                ):  # the folder was removed while we waited
+                    continue
                 place = error.filename or self._lock
                 raise UserError(f"out_root={self.root} is not possible: {place}: {why(error)}.") from error
             if self._lock.exists():
                 return lock
             lock.release()  # of a file that is gone: nobody's lock
+        raise UserError(f"Run {self.key} cannot be locked: its folder {self.path} is removed again and again.")
 
     def _held(self) -> bool:
         if not self._lock.exists():

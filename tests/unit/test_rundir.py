@@ -185,6 +185,14 @@ def test_a_yaml_record_is_believed_until_something_in_it_changes(tmp_path):
     assert read_yaml(path) == {"seed": 4}
 
 
+def test_a_folder_in_which_nothing_can_be_made_is_a_sentence():
+    with (
+        pytest.raises(UserError, match=r"out_root=/proc/nowhere is not possible: /proc/nowhere"),
+        RunDir("/proc/nowhere", "k").lock(),
+    ):
+        pass
+
+
 def test_json_is_written_whole_with_nan_as_null(tmp_path):
     write_json(tmp_path / "a.json", {"gm": float("nan"), "list": [float("inf"), 1], "deep": {"x": 2.5}})
     assert json.loads((tmp_path / "a.json").read_text()) == {"gm": None, "list": [None, 1], "deep": {"x": 2.5}}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from daso.errors import UserError
+from daso.outputs.locks import lock_on
 
 LOCK, INCOMING = ".download.lock", ".incoming"
 SILENCE_S = 60.0  # a server that says nothing for so long is given up
@@ -163,13 +164,11 @@ def _missing(source: Source, root: Path, names: Iterable[str]) -> list[str]:
 
 
 def _bring(source: Source, root: Path, dataset: str, names: Collection[str], verify: bool) -> None:
-    from filelock import FileLock
-
     missing = _missing(source, root, names)
     lacking = dataset if len(missing) == len(names) else f"{listed(missing)} of {dataset}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / LOCK):
+        with lock_on(root / LOCK):
             missing = _missing(source, root, names)  # another process may have brought them while this one waited
             if missing:
                 incoming = root / INCOMING

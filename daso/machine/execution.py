@@ -28,6 +28,11 @@ def short_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
+def short_of_disk(error: BaseException) -> bool:
+    """Whether an error says that a disk is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def hardware(device: torch.device) -> str:
     """What a device is called: the name of a GPU, else `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -125,10 +130,12 @@ def effective_compile(train: TrainConfig, device: torch.device) -> Compile:
 
 @cache
 def can_compile(device: torch.device) -> bool:
-    """Whether a trivial function compiles, i.e. the GPU is new enough and a C compiler is at hand."""
+    """Whether a trivial function compiles, i.e. the GPU is new enough and a C compiler is at hand with its headers. If
+    not, that shows as an error of any kind: of torch, of the operating system, of a subprocess, of an import.
+    """
     try:
         torch.compile(torch.sin)(torch.zeros(1, device=device))
-    except RuntimeError:
+    except Exception:
         return False
     return True
 

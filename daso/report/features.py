@@ -62,10 +62,8 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
 
 
 def _saved(run: Run) -> dict[str, Any]:
-    import torch
-
     from daso.train import checkpoint
 
     if not run.folder.checkpoint.exists():
         raise UserError(f"Run {run.key} has no checkpoint at {run.folder.checkpoint}: this picture needs one.")
-    return checkpoint.load(run.folder.checkpoint, run.key, torch.device("cpu"))
+    return checkpoint.load(run.folder.checkpoint, run.key)

@@ -14,6 +14,7 @@ from daso.schema import Config
 from daso.settings.identity import plain
 from daso.track.console import Console
 from daso.train import evaluate
+from daso.train.engine import explained
 from daso.train.loop import State, evaluated, predictor, tallies
 
 
@@ -22,6 +23,7 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
 
     Raises:
         UserError: there is no checkpoint.
+        CannotCompile: it would be evaluated compiled, and cannot be.
     """
     if not folder.begun():
         raise UserError(f"eval_only=true found no checkpoint at {folder.checkpoint}: train the run first.")
@@ -30,7 +32,9 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
     parts, state = prepare(used, folder, device), State()
     take_up(folder, parts, state, console, to_train=False)
     console.header(facts(run_name(plain(config)), parts, environment, state))
-    measured = evaluate.measure(tallies(parts, predictor(parts, evaluated(parts))), parts.counts).get().metrics
+    with explained(parts.engine.mode):
+        counted = tallies(parts, predictor(parts, evaluated(parts)))
+    measured = evaluate.measure(counted, parts.counts).get().metrics
     console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
     summary = summarise(parts, state, environment, last_log(folder), {}) | measured
     console.summary(summary)

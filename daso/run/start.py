@@ -1,6 +1,5 @@
 """One run, from its configuration to DONE: whether to start, resume or skip it, and on which device."""
 
-import errno
 import math
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import torch
 
 from daso.errors import AFRESH, CannotCompile, Damaged, RunFailed
 from daso.machine import devices
-from daso.machine.execution import configure_torch, resolve_device, short_of_memory
+from daso.machine.execution import configure_torch, resolve_device, short_of_disk, short_of_memory
 from daso.machine.memory import address_limit, require_room
 from daso.machine.signals import StopRequest
 from daso.outputs.files import why
@@ -150,7 +149,7 @@ def sentences(device: torch.device) -> Iterator[None]:
                 f"or fewer jobs on this {'GPU' if device.type == 'cuda' else 'machine'} would fit"
                 f"{'' if address_limit() is None else '; or allow more address space (ulimit -v)'}."
             ) from error
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if short_of_disk(error):
             raise RunFailed("The disk is full: free some space and start the same line again.") from error
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # a reader that went away
             place = f"{error.filename}: " if error.filename else ""

@@ -7,8 +7,8 @@ import torch
 from torch import Generator
 
 from daso.data.feed import Feed
-from daso.errors import CannotCompile
-from daso.machine.execution import short_of_memory
+from daso.errors import CannotCompile, RunFailed, UserError
+from daso.machine.execution import short_of_disk, short_of_memory
 from daso.schema import Compile
 from daso.train.capture import Captured, Graphs
 from daso.train.meters import Meters
@@ -95,15 +95,18 @@ class Engine:
 
 @contextmanager
 def explained(mode: Compile) -> Iterator[None]:
-    """Turn what goes wrong in compiled or recorded work into a sentence.
+    """Turn what goes wrong in compiled or recorded work into a sentence, whatever it is: a compiler or a header that is
+    missing shows as an error of the operating system, of a subprocess, of an import.
 
     Raises:
         CannotCompile: it cannot be compiled or recorded.
     """
     try:
         yield
-    except RuntimeError as error:
-        if mode is Compile.none or short_of_memory(error):
+    except (UserError, RunFailed):
+        raise
+    except Exception as error:
+        if mode is Compile.none or short_of_memory(error) or short_of_disk(error):
             raise
         root: BaseException = error  # where recording breaks off, what is raised is that it has broken off
         while root.__cause__ or root.__context__:

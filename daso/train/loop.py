@@ -219,7 +219,8 @@ def train(
         checkpoint.save(checkpoint_path, {**packed, "environment": environment})
 
     while state.step < steps:
-        phase = parts.protocol.enter(state.step, stage)
+        with explained(parts.engine.mode):
+            phase = parts.protocol.enter(state.step, stage)
         position = state.step - phase.start
         lr = learning_rate(parts.config.optim, position, phase.steps)
         parts.engine(parts.engine.draw(state.step, position, phase.steps, lr), parts.method.flags(position))
@@ -235,8 +236,9 @@ def train(
             own = read_metrics(parts.method.metrics())
             pending.append(parts.meters.read_train().then(partial(logged, state.step, row, own)))
         if due(state.step, config.eval_every, steps):  # starts a host read
-            found, progress = parts.protocol.measured(stage), (position + 1) / phase.steps
+            progress = (position + 1) / phase.steps
             with explained(parts.engine.mode):
+                found = parts.protocol.measured(stage)
                 measurement = evaluate.measure(count(None), parts.counts)
             labels = parts.meters.read_labels()
             pending.append(measurement.then(partial(measured, state.step, progress, found, labels)))

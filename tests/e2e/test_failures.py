@@ -11,6 +11,7 @@ from daso.errors import RunFailed, UserError
 from daso.machine import execution
 from daso.outputs.files import read_json
 from daso.outputs.rundir import RunDir, RunState
+from daso.protocol.base import Protocol
 from daso.run import build
 from daso.run.start import run
 from daso.schema import Compile
@@ -280,6 +281,33 @@ def test_a_compiler_that_fails_on_a_partial_run_costs_nothing_of_it(tmp_path, co
     assert torch.load(folder_of(config).checkpoint, weights_only=True)["step"] == 10
     run(short(tmp_path, "train.compile=none", "resume_across=true"), NOWHERE)
     assert folder_of(config).state() is RunState.done
+
+
+@pytest.mark.parametrize("place", ["begin", "measured"])
+def test_where_a_compiler_fails_between_two_steps_the_run_does_without_too(
+    place, tmp_path, compiles, monkeypatch, capsys
+):
+    compiles(fails_at=100)
+    plain, calls = getattr(Protocol, place), iter(range(100))
+
+    def fails_once(self, *args):
+        if next(calls) == 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "gcc")
+        return plain(self, *args)
+
+    monkeypatch.setattr(Protocol, place, fails_once)
+    config = short(tmp_path)
+    run(config, NOWHERE)
+    assert "directory: 'gcc'): train.compile=none would run" in " ".join(capsys.readouterr().out.split())
+    assert read_json(folder_of(config).summary)["compile"] == "none"
+
+
+def test_an_evaluation_that_cannot_be_compiled_says_what_would_run(tmp_path, compiles):
+    compiles(fails_at=100)
+    run(short(tmp_path, "train.compile=default"), NOWHERE)
+    compiles(fails_at=1)
+    with pytest.raises(RunFailed, match=r"does not work here .no C compiler.: train.compile=none would run"):
+        run(short(tmp_path, "train.compile=default", "eval_only=true"), NOWHERE)
 
 
 def test_where_a_compiler_fails_that_was_asked_for_the_run_fails(tmp_path, without_a_compiler):

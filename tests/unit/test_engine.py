@@ -1,9 +1,12 @@
 """How a step is executed: what it is given, and what happens when it cannot be."""
 
+import errno
+import subprocess
+
 import pytest
 import torch
 
-from daso.errors import RunFailed
+from daso.errors import CannotCompile, RunFailed, UserError
 from daso.run.build import build, data_of
 from daso.schema import Compile
 from tests.compose import tiny
@@ -40,21 +43,45 @@ def test_every_step_is_given_the_same_shapes():
 
 
 @pytest.mark.parametrize(
-    ("error", "raised"),
-    [(RuntimeError("no C compiler\nat all"), RunFailed), (torch.OutOfMemoryError("x"), RuntimeError)],
+    ("error", "reason"),
+    [
+        (RuntimeError("no C compiler\nat all"), "no C compiler"),
+        (FileNotFoundError(2, "No such file or directory", "gcc"), r"\[Errno 2\] No such file or directory: 'gcc'"),
+        (subprocess.CalledProcessError(1, "gcc"), "Command 'gcc' returned non-zero exit status 1."),
+        (ImportError("Python.h"), "Python.h"),
+        (AssertionError(), "AssertionError"),
+    ],
 )
-def test_a_step_that_cannot_be_compiled_says_what_would_run(error, raised, monkeypatch):
+def test_a_step_that_cannot_be_compiled_says_what_would_run(error, reason, monkeypatch):
     engine, slots = engine_of(Compile.default)
+    monkeypatch.setattr(engine, "_batch", raising(error))
+    sentence = rf"^train.compile=default does not work here \({reason}\): train.compile=none would run.$"
+    with pytest.raises(CannotCompile, match=sentence):
+        engine(engine.draw(0, 0, 60, 0.1), slots.flags(0))
 
-    def fail(given):
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("x"),
+        OSError(errno.ENOSPC, "full"),
+        RunFailed("The loss is not finite."),
+        UserError("a=1"),
+    ],
+)
+def test_what_the_compiler_is_not_to_blame_for_is_left_alone(error, monkeypatch):
+    engine, slots = engine_of(Compile.default)
+    monkeypatch.setattr(engine, "_batch", raising(error))
+    with pytest.raises(type(error)) as caught:
+        engine(engine.draw(0, 0, 60, 0.1), slots.flags(0))
+    assert caught.value is error
+
+
+def raising(error):
+    def fail(*args):
         raise error
 
-    monkeypatch.setattr(engine, "_batch", fail)
-    with pytest.raises(raised) as caught:
-        engine(engine.draw(0, 0, 60, 0.1), slots.flags(0))
-    if raised is RunFailed:
-        sentence = "train.compile=default does not work here (no C compiler): train.compile=none would run."
-        assert str(caught.value) == sentence
+    return fail
 
 
 def test_a_plain_step_s_own_errors_are_left_alone(monkeypatch):

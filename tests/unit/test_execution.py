@@ -1,5 +1,6 @@
 """What the words of the configuration mean on a device."""
 
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from daso.schema import WORTH_COMPILING, Compile, Precision
 from tests.compose import config_of
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+can_compile = execution.can_compile.__wrapped__  # without what it remembers
 LONG = config_of("dataset=cifar10", "algorithm=fixmatch").train
 
 
@@ -51,3 +53,21 @@ def test_a_graph_on_a_cpu_is_refused_in_a_sentence():
         UserError, match=r"train.compile=graph is not possible on a CPU: none, default or auto would be"
     ):
         effective_compile(replace(LONG, compile=Compile.graph), CPU)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file or directory", "gcc"),
+        subprocess.CalledProcessError(1, "gcc"),
+        ImportError("libcuda.so"),
+        AssertionError(),
+        RuntimeError("no C compiler"),
+    ],
+)
+def test_whatever_a_missing_compiler_or_header_raises_nothing_is_compiled(error, monkeypatch):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(torch, "compile", lambda function: fail)
+    assert not can_compile(CPU)

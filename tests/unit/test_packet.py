@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 
 from daso.train.packet import ALIGNMENT, SLOTS, Packet
@@ -49,3 +50,10 @@ def test_what_was_given_can_change_afterwards() -> None:
     sent = packet.load(values)
     values["rows"].zero_()
     assert torch.equal(sent["rows"], given(1)["rows"])
+
+
+@pytest.mark.parametrize("changed", [torch.zeros(7), torch.zeros(7, dtype=torch.int32)])
+def test_a_value_of_another_type_is_no_value_of_this_step(changed: torch.Tensor) -> None:
+    packet = Packet(given(0), CPU)
+    with pytest.raises(AssertionError, match="rows changed its dtype"):
+        packet.load(given(1) | {"rows": changed})

@@ -16,7 +16,7 @@ class Packet:
     """Named tensors as views of one block of bytes on the device, filled from host memory that the device reads itself.
 
     A captured step reads its inputs here. The host writes into a ring of pinned blocks, so that it need not wait for a
-    copy before it prepares the next step; it waits only when it is `SLOTS` steps ahead, and sleeps meanwhile, for a core
+    copy before it prepares the next step; it waits only when it is `SLOTS` steps ahead, and sleeps meanwhile: a core
     that spins is lost to the other runs of the machine.
 
     Args:

@@ -10,7 +10,7 @@ from daso.run.start import run
 from daso.schema import Compile
 from daso.train.loop import State, train
 from tests.compose import NOWHERE, tiny
-from tests.graph.test_captured_steps import PRESETS
+from tests.graph.presets import PRESETS
 from tests.training import Rows
 
 pytestmark = pytest.mark.gpu

@@ -1,35 +1,43 @@
-"""A run that takes steps when it is told to, and what can be measured on it: the parts of `gpu.py`."""
+"""What is measured on a GPU, or shown to run without one: a row of `gpu.py`, in the process that it has to itself."""
 
+import gc
+import math
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from daso.data.sources import Arrays
-from daso.data.split import Split
-from daso.machine.execution import configure_torch
-from daso.nn import ema
-from daso.run.build import build
-from daso.schema import Compile, Config
-from daso.settings.compose import configuration
-from daso.train import evaluate
-from daso.train.capture import Captured, Graphs
-from daso.train.loop import Parts, evaluated, predictor, tallies
-from daso.types import Clock
-
-CLASSES, STEPS = 10, 250_000
 ROOT = Path(__file__).resolve().parents[1]
-Result = dict[str, float]
+sys.path.insert(0, str(ROOT))  # the project need not be installed; Hydra looks for its plugins on the path, too
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from gpu_rows import REFERENCE, Figures, Lines, Row, Speed, Tests, Together  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from daso.data.sources import Arrays  # noqa: E402
+from daso.data.split import Split  # noqa: E402
+from daso.machine.execution import configure_torch  # noqa: E402
+from daso.nn import ema  # noqa: E402
+from daso.run.build import build  # noqa: E402
+from daso.schema import Config  # noqa: E402
+from daso.settings.compose import configuration  # noqa: E402
+from daso.train import evaluate  # noqa: E402
+from daso.train.capture import Captured, CudaGraphs, Graphs  # noqa: E402
+from daso.train.loop import Parts, evaluated, predictor, tallies  # noqa: E402
+from daso.types import Clock  # noqa: E402
+
+STEPS, EVALUATIONS, WARMUP_STEPS, FIRST_STEPS = 250_000, 500, 20, 3
+JUDGED = ("loss_cls", "loss_align", "loss_total")  # a pseudo-label at the threshold moves loss_cons by 2 %
+TOLERANCE = {"fp32": 3e-3, "tf32": 5e-3, "bf16": 2e-2}  # of the first losses, relative to the plain fp32 step's
 
 
 class Size(NamedTuple):
@@ -40,62 +48,87 @@ class Size(NamedTuple):
     held_out: int
     block: int  # steps between two looks at the clock
     blocks: int
+    seconds: float  # that several runs at once are counted for
 
 
-FULL = Size("model=wrn28_2", 5000, 15_000, 100, 6)
-SMOKE = Size("model=wrn10_1 train.batch_size=4", 60, 50, 2, 2)
+FULL = Size("model=wrn28_2", 5000, 15_000, 100, 6, 8.0)
+SMOKE = Size("model=wrn10_1 train.batch_size=2", 60, 50, 2, 2, 0.5)
 
 
-class Variant(NamedTuple):
-    """One way to execute a method."""
+class Bench(NamedTuple):
+    """Where a row is measured, how thoroughly, and whom it tells."""
 
-    method: str
-    precision: str
-    compile: Compile
-    recorded: bool = False  # as a CUDA graph even if `compile` does not ask for it
-    required: float = 0.0  # steps/s on a H200
-    stretch: float = 0.0
+    row: str
+    device: torch.device
+    smoke: bool
+    lines: Lines
 
     @property
-    def name(self) -> str:
-        """What the row is called."""
-        how = "graph of eager kernels" if self.recorded else self.compile.value
-        return f"{self.method} {self.precision} {how}"
+    def size(self) -> Size:
+        return SMOKE if self.smoke else FULL
+
+    def tell(self, **figures: object) -> None:
+        """Something is known of the row."""
+        self.lines.add(row=self.row, **figures)
+
+    def attempt(self, name: str, measure: Callable[[], Figures]) -> None:
+        """Tell what can be measured; where it cannot, why, for the rest of the row counts all the same."""
+        try:
+            self.tell(**measure())
+        except Exception as error:
+            self.tell(**{name: f"{type(error).__name__}: {error}".splitlines()[0]})
 
 
-def make_data(size: Size) -> tuple[Arrays, Split]:
+def measure(row: Row, bench: Bench) -> None:
+    """Measure a row."""
+    if isinstance(row, Speed):
+        speeds(row, bench)
+    elif isinstance(row, Together):
+        together(row, bench)
+    elif isinstance(row, Tests):
+        tests(row, bench)
+    elif row.fault == "crash":
+        os.abort()
+    else:
+        time.sleep(600)
+
+
+def config_of(row: Speed, size: Size, device: torch.device) -> Config:
+    """The paper's run; DASO's second phase begins at once, so that it is what is measured."""
+    precision, compile = (row.precision, row.compile) if device.type == "cuda" else ("fp32", "none")
+    return configuration(
+        [
+            "dataset=cifar10", f"algorithm={row.method}", "track=none", *size.overrides.split(),
+            f"train.compile={compile}", f"train.precision={precision}", f"device={device.type}",
+            "daso.warmup_steps=100", "daso.update_every=100", "algorithm.threshold=0.2", *row.overrides.split(),
+        ]
+    )  # fmt: skip
+
+
+def make_data(config: Config, size: Size) -> tuple[Arrays, Split]:
     """Noise on a coloured ground; 500 labels a class at most, long-tailed, ten times as many unlabeled images."""
-    random = np.random.RandomState(0)
-    y = np.repeat(np.arange(CLASSES), size.images)
-    ground = random.randint(0, 200, (len(y), 3, 4, 4), dtype=np.uint8).repeat(8, axis=2).repeat(8, axis=3)
+    random, data = np.random.RandomState(0), config.dataset
+    y = np.repeat(np.arange(data.num_classes), size.images)
+    side = -(-data.source_size // 8)
+    ground = random.randint(0, 200, (len(y), data.channels, side, side), dtype=np.uint8)
+    ground = ground.repeat(8, axis=2).repeat(8, axis=3)[..., : data.source_size, : data.source_size]
     x = ground + random.randint(0, 56, ground.shape, dtype=np.uint8)
-    first = size.images // 10
-    labeled = np.concatenate([size.images * k + np.arange(max(2, first // (k + 1))) for k in range(CLASSES)])
-    unlabeled = np.concatenate([size.images * k + np.arange(first, size.images) for k in range(CLASSES)])
+    first, classes = size.images // 10, range(data.num_classes)
+    labeled = np.concatenate([size.images * k + np.arange(max(2, first // (k + 1))) for k in classes])
+    unlabeled = np.concatenate([size.images * k + np.arange(first, size.images) for k in classes])
     test = random.randint(0, len(x), size.held_out)
     return Arrays(x, y, x[test], y[test], None), Split(labeled, unlabeled, np.zeros(0, dtype=np.int64))
-
-
-def config_of(variant: Variant, size: Size, device: torch.device) -> Config:
-    """The paper's run; DASO's second phase begins at once, so that it is what is measured."""
-    overrides = (
-        f"dataset=cifar10 algorithm={variant.method} track=none {size.overrides} train.compile={variant.compile.value} "
-        f"train.precision={variant.precision} device={device.type} daso.warmup_steps=100 daso.update_every=100 "
-        "algorithm.threshold=0.2"
-    )
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))  # Hydra looks for the project's plugins on the path
-    return configuration(overrides.split())
 
 
 class Run:
     """A run that takes steps when it is told to."""
 
-    def __init__(self, config: Config, device: torch.device, data: tuple[Arrays, Split], graphs: Graphs | None) -> None:
-        configure_torch(config, device)
-        self.parts: Parts = build(config, device, *data, graphs=graphs)
-        self.device, self.step = device, 0
-        self.begin = config.daso.warmup_steps
+    def __init__(self, row: Speed, bench: Bench, data: tuple[Arrays, Split]) -> None:
+        config, self.device = config_of(row, bench.size, bench.device), bench.device
+        configure_torch(config, self.device)
+        graphs: Graphs | None = CudaGraphs(self.device) if row.recorded and self.device.type == "cuda" else None
+        self.parts: Parts = build(config, self.device, *data, graphs=graphs)
+        self.begin, self.step = config.daso.warmup_steps, 0
 
     def take(self, steps: int) -> None:
         """Take steps of the phase after DASO's warm-up."""
@@ -105,11 +138,76 @@ class Run:
             parts.engine(parts.engine.draw(at, at, STEPS, 0.03), parts.slots.flags(at))
             self.step += 1
 
-    def losses(self, steps: int) -> dict[str, float]:
-        """Means over some steps."""
-        self.take(steps)
-        means = self.parts.meters.read_train().get()
-        return {name: value for name, value in means.items() if name.startswith("loss_")}
+    def first_losses(self) -> dict[str, float]:
+        """Means over the first steps."""
+        self.take(FIRST_STEPS)
+        return {name: mean for name, mean in self.parts.meters.read_train().get().items() if name.startswith("loss_")}
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the host has waited for the device so far, being ahead of it."""
+        packet = self.parts.engine._packet
+        return 0.0 if packet is None else packet.waited
+
+
+def speeds(row: Speed, bench: Bench) -> None:
+    """Steps per second of one way to execute a method, and what its steps are made of."""
+    config_of(row, FULL, torch.device("cuda"))  # composes whatever the device, which a smoke run is to show
+    data = make_data(config_of(row, bench.size, bench.device), bench.size)
+    expected = reference(row, bench, data)
+    if bench.device.type == "cuda":  # the peak is that of this run alone, without the one that it is compared with
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(bench.device)
+    began = time.perf_counter()
+    run = Run(row, bench, data)
+    losses = run.first_losses()
+    bench.tell(losses=losses, losses_off=difference(losses, expected), tolerance=TOLERANCE[row.precision])
+    run.take(WARMUP_STEPS)
+    pace = speed(run, bench.size)
+    bench.tell(first_seconds=time.perf_counter() - began - pace.pop("seconds"), **pace)
+    rate = float(pace["steps_per_second"])
+    bench.attempt("clocks", lambda: clocks(run))
+    bench.attempt("augmentation", lambda: parts_of_a_step(run))
+    bench.attempt("evaluation", lambda: evaluation(run, rate))
+    bench.attempt("memory", lambda: memory(run))
+    bench.attempt("idle", lambda: idle(run, rate))
+
+
+def reference(row: Speed, bench: Bench, data: tuple[Arrays, Split]) -> dict[str, float]:
+    """The first losses of the plain fp32 step: from the file, if an earlier row has left them there."""
+    key = f"{row.method} {row.overrides} {bench.size.overrides}"
+    for line in bench.lines.read():
+        if line.get(REFERENCE) == key:
+            return dict(line["losses"])
+    losses = Run(row._replace(precision="fp32", compile="none", recorded=False), bench, data).first_losses()
+    bench.lines.add(**{REFERENCE: key, "losses": losses})
+    return losses
+
+
+def difference(losses: dict[str, float], expected: dict[str, float]) -> float:
+    """How far losses are from the expected ones, relative; the one that a threshold decides is left out."""
+    judged = [name for name in JUDGED if name in expected]
+    far = [abs(losses[name] - expected[name]) / max(abs(expected[name]), 1e-6) for name in judged]
+    return max(far) if all(value == value for value in far) else float("inf")
+
+
+def speed(run: Run, size: Size) -> Figures:
+    """Steps per second, and what should not happen meanwhile."""
+    made, waited, computed, began = recompiles(), run.waited, time.process_time(), time.perf_counter()
+    with waits_counted(run.device) as waits:
+        blocks = [clocked(lambda: run.take(size.block), run.device) / size.block for _ in range(size.blocks)]
+    steps, seconds, rates = size.block * size.blocks, time.perf_counter() - began, sorted(1 / s for s in blocks)
+    return {
+        "steps_per_second": statistics.median(rates),
+        "min": rates[0],
+        "max": rates[-1],
+        "waits_per_step": len(waits) / steps,
+        "recompiles": recompiles() - made,
+        "host_rests": (run.waited - waited) / seconds,
+        "host_ms": 1e3 * (time.process_time() - computed) / steps,
+        "seconds": seconds,
+    }
 
 
 def clocked(work: Callable[[], object], device: torch.device) -> float:
@@ -118,7 +216,7 @@ def clocked(work: Callable[[], object], device: torch.device) -> float:
         began = time.perf_counter()
         work()
         return time.perf_counter() - began
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start, end = (torch.cuda.Event(enable_timing=True, blocking=True) for _ in range(2))
     start.record()
     work()
     end.record()
@@ -126,17 +224,9 @@ def clocked(work: Callable[[], object], device: torch.device) -> float:
     return start.elapsed_time(end) / 1e3
 
 
-def repeated(work: Callable[[], object], run: Run, times: int = 20) -> float:
-    """Median seconds of something, recorded if steps are."""
-    task = Captured(lambda _: work(), run.parts.graphs)
-    for _ in range(5):
-        task(None)
-    return statistics.median(clocked(lambda: task(None), run.device) for _ in range(times))
-
-
 @contextmanager
-def syncs_counted(device: torch.device) -> Iterator[list[str]]:
-    """The host's waits for the device meanwhile."""
+def waits_counted(device: torch.device) -> Iterator[list[str]]:
+    """Operations meanwhile for which the host had to wait for the device."""
     found: list[str] = []
     if device.type != "cuda":
         yield found
@@ -156,22 +246,20 @@ def recompiles() -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"]) if "torch._dynamo" in sys.modules else 0
 
 
-def speed(run: Run, size: Size) -> Result:
-    """Steps per second, and what should not happen meanwhile."""
-    made = recompiles()
-    with syncs_counted(run.device) as syncs:
-        seconds = [clocked(lambda: run.take(size.block), run.device) / size.block for _ in range(size.blocks)]
-    rates = sorted(1 / s for s in seconds)
-    return {
-        "steps_per_second": statistics.median(rates),
-        "min": rates[0],
-        "max": rates[-1],
-        "syncs_per_step": len(syncs) / (size.block * size.blocks),
-        "recompiles": float(recompiles() - made),
-    }
+def clocks(run: Run) -> Figures:
+    """Clocks, power and heat while the GPU works."""
+    if run.device.type != "cuda":
+        return {}
+    asked = subprocess.Popen(
+        ["nvidia-smi", "--query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu", "--format=csv,noheader"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while asked.poll() is None:
+        run.take(10)
+    return {"clocks": [part.strip() for part in asked.communicate()[0].strip().split(",")]}
 
 
-def parts_of_a_step(run: Run) -> Result:
+def parts_of_a_step(run: Run) -> Figures:
     """Seconds of the augmentation, and of what is neither images nor network (EMA, queue, histogram, meters)."""
     parts = run.parts
     given = parts.engine._given
@@ -195,8 +283,16 @@ def parts_of_a_step(run: Run) -> Result:
     }
 
 
-def evaluation(run: Run) -> float:
-    """Seconds of one evaluation, its metrics included."""
+def repeated(work: Callable[[], object], run: Run, times: int = 20) -> float:
+    """Median seconds of something, recorded if steps are."""
+    task = Captured(lambda _: work(), run.parts.graphs)
+    for _ in range(5):
+        task(None)
+    return statistics.median(clocked(lambda: task(None), run.device) for _ in range(times))
+
+
+def evaluation(run: Run, rate: float) -> Figures:
+    """Seconds of one evaluation, its metrics included; what that makes of a run."""
     predict = predictor(run.parts, evaluated(run.parts))
     count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(run.parts, predict), run.parts.graphs, 1)
     for _ in range(3):
@@ -204,11 +300,20 @@ def evaluation(run: Run) -> float:
     began = time.perf_counter()
     for _ in range(5):
         evaluate.measure(count(None), run.parts.counts).get()
-    return (time.perf_counter() - began) / 5
+    seconds = (time.perf_counter() - began) / 5
+    whole = STEPS / rate + EVALUATIONS * seconds
+    return {
+        "evaluation_ms": 1e3 * seconds, "run_minutes": whole / 60, "evaluation_share": EVALUATIONS * seconds / whole
+    }  # fmt: skip
 
 
-def memory(run: Run) -> Result:
-    """Peak bytes over those of data, model and activations, i.e. of what one plain step saves for its backward."""
+def memory(run: Run) -> Figures:
+    """Peak bytes, and as a multiple of those of data, model and activations, i.e. of what one plain step saves for its
+    backward.
+    """
+    if run.device.type != "cuda":
+        return {}
+    peak, reserved = torch.cuda.max_memory_allocated(run.device), torch.cuda.max_memory_reserved(run.device)
     parts, seen = run.parts, {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -218,36 +323,102 @@ def memory(run: Run) -> Result:
     pool = parts.feed.pool
     data = sum(t.nbytes for t in (pool.train_x, pool.test_x, *(x for x, _ in parts.splits.values())))
     model = 4 * sum(p.nbytes for p in parts.nets.student.parameters())  # student, teacher, momentum, gradient
-    given = parts.engine._given
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), parts.autocast():
-        batch, _ = parts.feed.batch(given)
+        batch, _ = parts.feed.batch(parts.engine._given)
         parts.nets.student.predict(torch.cat([batch.x, *batch.u]))
-    return {"over_needed": torch.cuda.max_memory_allocated(run.device) / (data + model + sum(seen.values()))}
+    return {"allocated": peak, "reserved": reserved, "over_needed": peak / (data + model + sum(seen.values()))}
 
 
-def idle(run: Run) -> float:
-    """Share of the time without a kernel, over 100 steps."""
+def idle(run: Run, rate: float) -> Figures:
+    """Share of the time without a kernel: what the kernels of a step take, under a profiler that slows down all the
+    rest, against what a step takes without one.
+    """
+    if run.device.type != "cuda":
+        return {}
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
+    steps = 100
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        began = time.perf_counter()
-        run.take(100)
+        run.take(steps)
         torch.cuda.synchronize(run.device)
-        seconds = time.perf_counter() - began
-    busy = sum(event.self_device_time_total for event in profiled.key_averages()) / 1e6
-    return max(0.0, 1 - busy / seconds)
+    kernels = [event.time_range for event in profiled.events() if event.device_type == DeviceType.CUDA]
+    return {"idle": 1 - covered((span.start, span.end) for span in kernels) / 1e6 / steps * rate}
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """How much time spans (start, end) take in all, counted once where they overlap."""
+    total, latest = 0.0, -math.inf
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, latest))
+        latest = max(latest, end)
+    return total
+
+
+def together(row: Together, bench: Bench) -> None:
+    """Steps per second of several processes on one GPU, as a multiple of one alone."""
+    alone = next((line["steps_per_second"] for line in reversed(list(bench.lines.read()))
+                  if line.get("row") == row.of.name and "steps_per_second" in line), None)  # fmt: skip
+    alone = alone or in_all(1, row, bench)
+    rate = in_all(row.runs, row, bench)
+    bench.tell(in_all=rate, throughput=rate / alone)
+
+
+def in_all(runs: int, row: Together, bench: Bench) -> float:
+    """Steps per second of some processes that work at the same time, summed."""
+    command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--worker", row.of.name, "--device", str(bench.device)]
+    command += ["--smoke"] * bench.smoke
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(runs)]
+    for worker in workers:
+        if not worker.stdout.readline():
+            raise RuntimeError(f"a worker ended before it was ready, exit code {worker.wait()}")
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    return sum(float(worker.communicate()[0].split()[-1]) for worker in workers)
+
+
+def work(row: Speed, bench: Bench) -> None:
+    """One of several processes: gets ready, says so, waits for the word, counts steps."""
+    run = Run(row, bench, make_data(config_of(row, bench.size, bench.device), bench.size))
+    run.take(WARMUP_STEPS)
+    clocked(lambda: None, run.device)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began, steps = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - began) < bench.size.seconds:
+        clocked(lambda: run.take(bench.size.block), run.device)
+        steps += bench.size.block
+    print(steps / seconds)
+
+
+def tests(row: Tests, bench: Bench) -> None:
+    """Which tests pass that only a GPU can run; without one, that they can be collected."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "gpu", "-k", row.words, "tests/gpu"]
+        command += [f"--junitxml={report}"] if bench.device.type == "cuda" else ["--collect-only"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        print(done.stdout, done.stderr)
+        if bench.device.type != "cuda":
+            done.check_returncode()
+            bench.tell(collected=done.stdout.count("::"))
+            return
+        cases = ElementTree.parse(report).getroot().iter("testcase")
+        bad = {str(case.get("name")): any(case.find(how) is not None for how in ("failure", "error")) for case in cases}
+    failures = [name for name in bad if bad[name]]
+    bench.tell(passed=len(bad) - len(failures), failures=failures)
+    if failures or not bad:
+        raise SystemExit(f"{len(failures)} of {len(bad)} tests failed: {', '.join(failures)}")
 
 
 def system(device: torch.device) -> dict[str, object]:
-    """What the figures were measured on."""
+    """What the figures are measured on."""
     found: dict[str, object] = {
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
-        "load": os.getloadavg()[0],
-    }
+        "torch": torch.__version__, "python": sys.version.split()[0], "load": os.getloadavg()[0]
+    }  # fmt: skip
     if device.type == "cuda":
-        query = "--query-gpu=name,clocks.sm,clocks.max.sm,clocks.mem,driver_version"
-        asked = subprocess.run(["nvidia-smi", query, "--format=csv,noheader"], capture_output=True, text=True)
-        found |= {"gpu": torch.cuda.get_device_name(device), "nvidia_smi": asked.stdout.strip()}
-        found |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+        query = ["nvidia-smi", "--query-gpu=name,clocks.max.sm,clocks.max.mem,driver_version", "--format=csv,noheader"]
+        asked = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+        found |= {"gpu": asked, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
     return found

@@ -135,7 +135,7 @@ class Run:
         parts = self.parts
         for _ in range(steps):
             at = self.begin + self.step
-            parts.engine(parts.engine.draw(at, at, STEPS, 0.03), parts.slots.flags(at))
+            parts.engine(parts.engine.draw(at, at, STEPS, 0.03), parts.method.flags(at))
             self.step += 1
 
     def first_losses(self) -> dict[str, float]:
@@ -267,7 +267,7 @@ def parts_of_a_step(run: Run) -> Figures:
     nets, slots = parts.nets, parts.slots
     clock = Clock(given["clock/step"], given["clock/progress"])
     with torch.no_grad(), parts.autocast():
-        outcome = parts.learner(nets, batch, slots, {}, clock, slots.flags(STEPS))
+        outcome = parts.learner(nets, batch, slots, {}, clock, parts.method.flags(STEPS))
     feats = nets.teacher.encode(batch.x).detach()
 
     def bookkeeping() -> None:

@@ -34,7 +34,7 @@ def parts_of(preset, out_root, *overrides, graphs=None):
 
 def take(parts, steps: range) -> None:
     for step in steps:
-        parts.engine(parts.engine.draw(step, step, 1000, 0.03), parts.slots.flags(step))
+        parts.engine(parts.engine.draw(step, step, 1000, 0.03), parts.method.flags(step))
 
 
 def losses(parts, steps: int) -> dict[str, float]:

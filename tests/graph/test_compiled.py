@@ -37,7 +37,7 @@ def built(mode, *overrides):
 def losses(parts, steps=10):
     rows = []
     for step in range(steps):
-        parts.engine(parts.engine.draw(step, step, steps, 0.03), parts.slots.flags(step))
+        parts.engine(parts.engine.draw(step, step, steps, 0.03), parts.method.flags(step))
         rows.append(parts.meters.read_train().get())
     return rows
 

@@ -12,7 +12,7 @@ FIRST_STEP = {"rel": 1e-4, "abs": 1e-6}  # in fp32
 
 def first_losses(config):
     parts = build(config, CPU, *data_of(config))
-    parts.engine(parts.engine.draw(0, 0, 1000, 0.03), parts.slots.flags(0))
+    parts.engine(parts.engine.draw(0, 0, 1000, 0.03), parts.method.flags(0))
     return {name: value for name, value in parts.meters.read_train().get().items() if name.startswith("loss")}
 
 

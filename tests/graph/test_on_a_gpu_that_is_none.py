@@ -14,6 +14,7 @@ from daso.train import checkpoint
 from daso.train.capture import Captured
 from daso.train.evaluate import measure
 from daso.train.loop import State, evaluated, predictor, tallies, train
+from daso.train.meters import read_metrics
 from daso.train.packet import SLOTS, Packet
 from tests.compose import NOWHERE, tiny
 from tests.graph.fake_cuda import CPU, CUDA, Event, OnGpu, pretended
@@ -64,11 +65,6 @@ def losses(rows):
     return [{k: v for k, v in values.items() if k.startswith("train/loss")} for _, _, values in rows]
 
 
-def raised(parts, steps):
-    """Flags that are up in some of the steps of a phase."""
-    return {name for step in range(steps) for name, up in parts.slots.flags(step)._asdict().items() if up}
-
-
 @pytest.mark.parametrize("preset", [*EVERY, *(pytest.param(more, marks=pytest.mark.slow) for more in FURTHER)])
 def test_a_run_makes_no_mistake_of_place(preset, tmp_path, request):
     config = short(preset, tmp_path)
@@ -80,7 +76,7 @@ def test_a_run_makes_no_mistake_of_place(preset, tmp_path, request):
         assert all(isinstance(tensor, OnGpu) for tensor in part.state_dict().values())
     for ours, theirs in zip(losses(rows), losses(expected), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-2 if "bf16" in preset else 1e-3, abs=1e-5)
-    assert raised(parts, config.phase_steps) == raised(parts, 1000)
+    assert {flag for step in range(config.phase_steps) for flag in parts.method.flags(step)} == {*parts.method.switches}
 
 
 def test_steps_logs_and_evaluations_never_wait(gpu, tmp_path):
@@ -90,8 +86,9 @@ def test_steps_logs_and_evaluations_never_wait(gpu, tmp_path):
     for step in range(STEPS):
         if step == 4:
             gpu.waits.clear()
-        parts.engine(parts.engine.draw(step, step, STEPS, 0.03), parts.slots.flags(step))
+        parts.engine(parts.engine.draw(step, step, STEPS, 0.03), parts.method.flags(step))
         parts.meters.read_train()
+        read_metrics(parts.method.metrics())
         parts.meters.read_labels()
         measure(count(None), parts.counts)
     assert gpu.waits == {}
@@ -196,7 +193,7 @@ def test_a_mistake_in_a_step_names_the_line_of_the_step(gpu, tmp_path, monkeypat
     monkeypatch.setattr(
         parts.meters, "add", lambda outcome, *more: (outcome.logits_l.sum().item(), add(outcome, *more))
     )
-    parts.engine(parts.engine.draw(0, 0, STEPS, 0.03), parts.slots.flags(0))
+    parts.engine(parts.engine.draw(0, 0, STEPS, 0.03), parts.method.flags(0))
     assert [text for text in gpu.mistakes if "daso/train/engine.py:" in text] == list(gpu.mistakes)
     assert len(gpu.mistakes) == 1
 

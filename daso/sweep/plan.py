@@ -1,18 +1,24 @@
-"""What a sweep would do: the runs it consists of, how far each is, and what the rest costs. Reads small files only."""
+"""What a sweep would do: the runs it consists of, how far each is, and what the rest costs. Reads small files only; for
+what a step costs on a GPU that was not timed, builds one of each kind.
+"""
 
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from daso.outputs.rundir import RunDir, RunState
 from daso.run.stages import own, prerequisites
 from daso.schema import WORTH_COMPILING, Config
 from daso.settings.identity import plain
+from daso.sweep.cost import CARDS, card_of, cards_here, seconds_per_step
 from daso.track.jsonl import tail
+
+if TYPE_CHECKING:
+    from daso.run.work import Work
 
 SAMPLES = 5  # runs of a kind that tell its speed
 LOOKED_AT = 100  # of the newest runs
@@ -107,6 +113,56 @@ def speeds(items: Sequence[Item]) -> dict[Kind, list[Speed]]:
         kind: [Speed(device, statistics.median(rates), len(rates)) for device, rates in sorted(found[kind].items())]
         for kind in wanted
     }
+
+
+class Estimate(NamedTuple):
+    """How fast runs of a kind should be on a GPU that none of them was timed on."""
+
+    device: str
+    seconds_per_step: float
+    rule: str  # what it follows from
+
+
+def estimates(items: Sequence[Item], known: Mapping[Kind, Sequence[Speed]]) -> dict[Kind, list[Estimate]]:
+    """Of each kind of run that is left to train and may go to a GPU: on the GPUs of this machine, or on every one that
+    is known where a GPU is asked for and there is none. What was timed (`known`) is not estimated; what was timed on
+    another GPU is scaled.
+    """
+    samples = {kind_of(item.config): item.config for item in items if item.left and item.config.device != "cpu"}
+    asked = any(config.device != "auto" for config in samples.values())
+    devices = (cards_here() or [card.name for card in CARDS] * asked) if samples else []
+    found: dict[Kind, list[Estimate]] = {}
+    for kind, config in samples.items():
+        timed = [speed.device for speed in known.get(kind, ())]
+        wanted = [device for device in devices if device not in timed and card_of(device) is not None]
+        work = _work(config) if wanted else None
+        if work is not None:
+            found[kind] = [_estimate(device, kind, config, work, known.get(kind, ())) for device in wanted]
+    return found
+
+
+def _estimate(device: str, kind: Kind, config: Config, work: "Work", timed: Sequence[Speed]) -> Estimate:
+    def model(name: str) -> float:
+        card = card_of(name)
+        assert card is not None, "only of a card that is known"
+        return seconds_per_step(work, card, config.train.precision.value, kind.compile[1])
+
+    for speed in timed:
+        if card_of(speed.device) is not None:
+            rule = f"{kind.learner} as on {speed.device}"
+            return Estimate(device, speed.seconds_per_step * model(device) / model(speed.device), rule)
+    size = f"{work.flops / 1e12:.2g} TFLOP and {work.octets / 1e9:.2g} GB a step"
+    return Estimate(device, model(device), f"{kind.learner} with {size}")
+
+
+def _work(config: Config) -> "Work | None":
+    """The work of a step; None where it cannot be counted, for no plan fails for that."""
+    from daso.run.work import work_of
+
+    try:
+        return work_of(config)
+    except Exception:
+        return None
 
 
 def kind_of(config: Config) -> Kind:

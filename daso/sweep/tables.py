@@ -3,7 +3,7 @@
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from daso.outputs.rundir import RunState
 from daso.sweep.grid import labels
-from daso.sweep.plan import Item, Job, Speed, disk_bytes, kind_of, speeds, survey
+from daso.sweep.plan import Estimate, Item, Job, Kind, Speed, disk_bytes, estimates, kind_of, speeds, survey
 from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import duration
 
@@ -73,25 +73,49 @@ def ends_table(ends: Sequence[End]) -> Table:
 
 
 def _time(items: Sequence[Item], at_once: int) -> list[str]:
-    """The hours that are left, for every device that a speed is known of; the commands that measure the others."""
+    """The hours that are left, for every device that a speed is known of, or can be estimated for; the commands that
+    measure what nobody has.
+    """
     if not any(item.left for item in items):
         return ["nothing to train"]
     known = speeds(items)
+    guessed = estimates(items, known)
     facts = []
     for device in sorted({speed.device for found in known.values() for speed in found}):
         rates = {kind: speed for kind, found in known.items() for speed in found if speed.device == device}
         timed = [item for item in items if item.left and kind_of(item.config) in rates]
         seconds = sum(item.left * rates[kind_of(item.config)].seconds_per_step for item in timed)
         facts.append(_hours(device, seconds, len(timed), list(rates.values()), at_once))
+    facts += _estimated(items, guessed, at_once)
     for kind, found in known.items():
         if not found:
             item = next(item for item in items if item.left and kind_of(item.config) == kind)
             given = dict(override.split("=", 1) for override in item.overrides if not override.startswith("plan="))
-            gpu = item.config.device != "cpu" and shutil.which("nvidia-smi") is not None
+            asked = item.config.device
+            gpu = asked != "cpu" and (asked != "auto" or shutil.which("nvidia-smi") is not None)
             measure = MEASURE | ({"train.compile": kind.compile[1]} if gpu and kind.compile[1] != "none" else {})
             command = shlex.join(["python", "train.py", *map("=".join, (given | measure).items())])
-            facts.append(f"unknown for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
+            how = "only estimated" if kind in guessed else "unknown"
+            facts.append(f"{how} for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
     return facts
+
+
+def _estimated(items: Sequence[Item], guessed: Mapping[Kind, Sequence[Estimate]], at_once: int) -> list[str]:
+    """The hours on GPUs that nobody timed, by the rule that they follow from: one GPU a line, or all in one."""
+    spans: dict[str, list[str]] = {}
+    for device in dict.fromkeys(guess.device for found in guessed.values() for guess in found):
+        rates = {kind: guess for kind, found in guessed.items() for guess in found if guess.device == device}
+        left = [item for item in items if item.left and kind_of(item.config) in rates]
+        seconds = sum(item.left * rates[kind_of(item.config)].seconds_per_step for item in left)
+        at = f" ({_span(seconds / at_once)} with {at_once} at once)" if at_once > 1 else ""
+        rules = "; ".join(dict.fromkeys(guess.rule for guess in rates.values()))
+        spans.setdefault(f"{_count(len(left), 'run')}, one after another ({rules})", []).append(
+            f"{_span(seconds)} on {device}{at}"
+        )
+    return [
+        f"about {', '.join(found)} for {what}: an estimate, good to a factor of two, until a run is timed there"
+        for what, found in spans.items()
+    ]
 
 
 def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_once: int) -> str:

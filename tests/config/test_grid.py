@@ -10,6 +10,7 @@ import yaml
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.published.cells import TABLES, cells, grid
+from daso.run.work import Operation, Work
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import disk_bytes
 from tests.compose import config_of
@@ -174,6 +175,68 @@ def test_a_short_run_on_a_gpu_does_not_tell_how_fast_a_compiled_one_is(sweep, tm
     finished(100, "train.steps=200", "train.compile=graph")
     _, out, _, _ = sweep(*plan)
     assert "6m00s on NVIDIA H200 for 1 run" in out
+
+
+@pytest.fixture
+def timed(tmp_path):
+    """Leaves a finished run of FixMatch on a GPU, with further overrides."""
+    from daso.settings.identity import to_yaml
+
+    def finish(device, steps_per_second, *overrides):
+        config = config_of("experiment=quickstart", "algorithm=fixmatch", "track=none", *overrides)
+        run = RunDir(tmp_path / "out", config.run_key)
+        run.path.mkdir(parents=True)
+        run.resolved.write_text(to_yaml(config))
+        write_json(run.card, {"name": "", "tags": {}, "device": device})
+        write_json(run.summary, {"steps": 1000, "seconds": 1000 / steps_per_second})
+        run.mark_done()
+
+    return finish
+
+
+ESTIMATED = ("experiment=quickstart", "algorithm=fixmatch", "seed=1,2", "plan=true")
+
+
+def test_a_plan_estimates_hours_on_a_gpu_that_nobody_timed_until_a_run_was(sweep, timed, monkeypatch):
+    monkeypatch.setattr("daso.sweep.plan.cards_here", lambda: ["NVIDIA H100 80GB HBM3"])
+    _, out, _, _ = sweep(*ESTIMATED)
+    (line,) = [line for line in out.splitlines() if "an estimate" in line]
+    assert re.search(r"about \d+s on NVIDIA H100 80GB HBM3 for 2 runs, one after another", line)
+    assert re.search(r"\(fixmatch with \S+ TFLOP and \S+ GB a step\)", line)
+    assert "only estimated for fixmatch" in out
+    timed("NVIDIA H100 80GB HBM3", 10.0)
+    _, out, _, _ = sweep(*ESTIMATED)
+    assert "3m20s on NVIDIA H100 80GB HBM3 for 2 runs" in out
+    assert "an estimate" not in out
+
+
+def test_a_run_that_was_timed_on_another_gpu_corrects_the_estimate(sweep, timed, monkeypatch):
+    monkeypatch.setattr("daso.sweep.plan.cards_here", lambda: ["NVIDIA H100 80GB HBM3"])
+    work = Work([Operation(0, 10**9)], 0)  # what takes as long as memory does
+    monkeypatch.setattr("daso.run.work.work_of", lambda config: work)
+    timed("NVIDIA H200", 10.0, "train.compile=graph")
+    _, out, _, _ = sweep(*ESTIMATED, "train.compile=graph")
+    assert "about 4m47s on NVIDIA H100 80GB HBM3 for 2 runs, one after another (fixmatch as on NVIDIA H200)" in out
+    assert "3m20s on NVIDIA H200 for 2 runs" in out
+
+
+def test_where_a_gpu_is_asked_for_that_is_not_here_the_known_ones_are_compared(sweep, monkeypatch):
+    monkeypatch.setattr("daso.sweep.plan.cards_here", list)
+    _, out, _, _ = sweep(*ESTIMATED, "device=cuda")
+    assert re.search(r"about \S+ on B200, \S+ on H200, .* on TITAN Xp for 2 runs", out)
+    _, out, _, _ = sweep(*ESTIMATED)
+    assert "an estimate" not in out
+
+
+def test_a_step_whose_work_cannot_be_counted_has_no_estimate_and_its_plan_all_else(sweep, monkeypatch):
+    def fail(config):
+        raise RuntimeError("data-dependent")
+
+    monkeypatch.setattr("daso.sweep.plan.cards_here", lambda: ["NVIDIA H100 80GB HBM3"])
+    monkeypatch.setattr("daso.run.work.work_of", fail)
+    code, out, _, _ = sweep(*ESTIMATED)
+    assert code == 0
+    assert "unknown for fixmatch" in out
 
 
 def test_a_plan_counts_the_runs_that_others_are_built_on(sweep):

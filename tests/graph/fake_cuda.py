@@ -132,10 +132,10 @@ class Gpu(TorchDispatchMode):
         plain = [t for t in inputs if not isinstance(t, OnGpu)]
         home = self._look(func._schema.name.split("::")[1], args, kwargs, mine, plain)
         result = func(*on_host(args), **on_host(kwargs))
-        known = {id(t.host): t for t in mine} | {id(t): t for t in plain}  # in-place operations return their argument
+        given = {id(t.host): t for t in mine} | {id(t): t for t in plain}  # in-place operations return their argument
 
         def placed(tensor):
-            return known.get(id(tensor), OnGpu(tensor) if home == CUDA else tensor)
+            return given.get(id(tensor), OnGpu(tensor) if home == CUDA else tensor)
 
         return tree_map_only(torch.Tensor, placed, result)
 
@@ -163,9 +163,8 @@ class Gpu(TorchDispatchMode):
 
     def _look_at_indices(self, name, target, indices, values=None, accumulate=False, *rest):
         """Note what is wrong with indexing by tensors."""
-        if not isinstance(target, OnGpu) or (
-            isinstance(values, torch.Tensor) and not isinstance(values, OnGpu) and values.dim() > 0
-        ):
+        foreign = isinstance(values, torch.Tensor) and not isinstance(values, OnGpu) and values.dim() > 0
+        if foreign or not isinstance(target, OnGpu):
             raise RuntimeError(f"Expected all tensors to be on the same device: {name} has cuda:0 and cpu at {line()}")
         for index in (i for i in indices if i is not None):
             if not isinstance(index, OnGpu):
@@ -268,9 +267,8 @@ def pretended() -> Iterator[Gpu]:
         "max_memory_allocated": lambda device=None: 0,
         "Event": Event,
     }
-    torch.__future__.set_overwrite_module_params_on_conversion(
-        True
-    )  # `parameter.data = wrapper` would lose the wrapper
+    # else a module moves by `parameter.data = wrapper`, which loses the wrapper
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
         with (
             patch.multiple(torch.cuda, **answers),

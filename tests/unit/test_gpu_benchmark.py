@@ -164,7 +164,7 @@ def test_a_row_is_measured_on_a_cpu_and_a_part_that_fails_costs_only_itself(rows
     monkeypatch.setattr(run, "memory", broken)
     threads = torch.get_num_threads()
     row = rows.Speed("fixmatch_daso", "tf32", "graph")
-    run.measure(row, run.Bench(row.name, torch.device("cpu"), True, lines))
+    run.speeds(row, run.Bench(row.name, torch.device("cpu"), True, lines))
     torch.set_num_threads(threads)
     figures = rows.gathered([lines])[1][row.name]
     assert figures["losses_off"] == 0

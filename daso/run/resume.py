@@ -51,7 +51,7 @@ def take_up(folder: RunDir, parts: Parts, state: State, console: Console, to_tra
     damages: list[Damaged] = []
     for path in filter(Path.exists, (folder.checkpoint, folder.previous)):
         try:
-            saved = checkpoint.load(path, parts.config.run_key, torch.device("cpu"))
+            saved = checkpoint.load(path, parts.config.run_key)
             fit(state, parts, saved, f"The checkpoint {path}")
             if to_train:
                 kept(folder.metrics, state.step, state.journal)

@@ -137,7 +137,6 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
     Raises:
         UserError: that run has another network, or learned from other images than `split`'s.
     """
-    import torch
 
     from daso.data import split as splits
     from daso.train import checkpoint
@@ -153,7 +152,7 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
     images = splits.load(run.splits)._replace(unlabeled=split.unlabeled)
     same = theirs["dataset"]["name"] == config.dataset.name and splits.checksum(images) == splits.checksum(split)
     require(same, right="it learned from other labeled images; choose a run of this dataset, imb and seed")
-    state = checkpoint.load(run.checkpoint, run.key, torch.device("cpu"))["student"]
+    state = checkpoint.load(run.checkpoint, run.key)["student"]
     content = run.content()
     same = content in (checkpoint.fingerprint(state), digest(read_file(run.checkpoint)))
     same = same and protocol.from_content in ("", content)

@@ -45,8 +45,10 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
         raise RunFailed(f"The checkpoint {path} could not be written: {_reason(error)}.") from error
 
 
-def load(path: Path, run_key: str, device: torch.device) -> dict[str, Any]:
-    """Read the checkpoint of `run_key`. Every byte is compared with the checksums that torch writes and does not read.
+def load(path: Path, run_key: str) -> dict[str, Any]:
+    """Read the checkpoint of `run_key`, onto the CPU: a GPU has no room to give to a second copy of a run.
+
+    Every byte is compared with the checksums that torch writes and does not read.
 
     Raises:
         Damaged: it is not what was written, of another format, or of another run; a weight is not finite.
@@ -57,7 +59,7 @@ def load(path: Path, run_key: str, device: torch.device) -> dict[str, Any]:
     try:
         broken = damage_of(content)
         if broken is None:
-            state = torch.load(content, map_location=device, weights_only=True)
+            state = torch.load(content, map_location="cpu", weights_only=True)
         if is_ours(state):
             sound = finite(state)
     except Exception as error:  # a damaged file may raise anything

@@ -34,7 +34,7 @@ def whole(tmp_path_factory):
 
 def test_what_is_saved_is_read_back(tmp_path):
     checkpoint.save(tmp_path / "c.pt", state())
-    found = checkpoint.load(tmp_path / "c.pt", "k", CPU)
+    found = checkpoint.load(tmp_path / "c.pt", "k")
     assert torch.equal(found["student"]["w"], state()["student"]["w"])
     assert found["step"] == 1
 
@@ -43,7 +43,7 @@ def test_the_checkpoint_before_the_last_one_stays(tmp_path):
     path = tmp_path / "c.pt"
     for step in (1, 2, 3):
         checkpoint.save(path, state(step))
-    assert [checkpoint.load(p, "k", CPU)["step"] for p in (path, before(path))] == [3, 2]
+    assert [checkpoint.load(p, "k")["step"] for p in (path, before(path))] == [3, 2]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -54,7 +54,7 @@ def test_whatever_byte_is_flipped_other_content_is_never_believed(tmp_path_facto
     at = min(int(at * len(whole)), len(whole) - 1)
     path.write_bytes(whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :])
     try:
-        found = checkpoint.load(path, "k", CPU)
+        found = checkpoint.load(path, "k")
     except Damaged:
         return
     assert found.keys() == {"format", *state()}
@@ -64,27 +64,27 @@ def test_whatever_byte_is_flipped_other_content_is_never_believed(tmp_path_facto
 def test_the_checkpoint_of_another_run_is_named(tmp_path):
     checkpoint.save(tmp_path / "c.pt", state())
     with pytest.raises(Damaged, match="belongs to run k, not to other"):
-        checkpoint.load(tmp_path / "c.pt", "other", CPU)
+        checkpoint.load(tmp_path / "c.pt", "other")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_not_finite_are_not_believed(tmp_path, bad):
     checkpoint.save(tmp_path / "c.pt", state(weight=bad))
     with pytest.raises(Damaged, match="not finite"):
-        checkpoint.load(tmp_path / "c.pt", "k", CPU)
+        checkpoint.load(tmp_path / "c.pt", "k")
 
 
 def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
     checkpoint.save(tmp_path / "c.pt", state())
     monkeypatch.setattr(torch, "load", lambda *args, **kwargs: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
-        checkpoint.load(tmp_path / "c.pt", "k", CPU)
+        checkpoint.load(tmp_path / "c.pt", "k")
 
 
 def test_a_file_that_may_not_be_read_is_no_damage(tmp_path):
     (tmp_path / "c.pt").mkdir()
     with pytest.raises(UserError, match="folder where a file belongs") as refusal:
-        checkpoint.load(tmp_path / "c.pt", "k", CPU)
+        checkpoint.load(tmp_path / "c.pt", "k")
     assert "force" not in str(refusal.value)
 
 
@@ -125,7 +125,7 @@ def test_a_network_that_is_not_finite_fails_the_run_before_it_is_written(tmp_pat
     config = replace(composed("train.checkpoint_every=1", "train.log_every=12"), out_root=str(tmp_path))
     with pytest.raises(RunFailed, match=r"The network is not finite at step 5: .*last good checkpoint stays"):
         run(config, NOWHERE)
-    found = checkpoint.load(RunDir(tmp_path, config.run_key).checkpoint, config.run_key, CPU)
+    found = checkpoint.load(RunDir(tmp_path, config.run_key).checkpoint, config.run_key)
     assert found["step"] == 4
 
 

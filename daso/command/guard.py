@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 
@@ -16,6 +17,7 @@ from daso.command.launch import launch
 from daso.errors import Interrupted, UserError
 from daso.settings.compose import configuration
 from daso.settings.mistakes import explain, refuse_no_choice
+from daso.settings.options import program
 from daso.sweep.callback import SweepReport
 
 ACTIONS = ("run", "multirun", "cfg", "info", "shell_completion")  # of which Hydra takes one at a time
@@ -86,8 +88,10 @@ def _flags(arguments: list[str]) -> Namespace:
         if not end.code:  # --version
             return Namespace(cfg=None)
         reason = said.getvalue().strip().rpartition("error: ")[2]
-        right = "flags stand before key=value, and python train.py --hydra-help lists them"
+        right = f"flags stand before key=value, and {program()} --hydra-help lists them"
         raise UserError(f"The command line is not possible: {reason}; {right}.") from None
+    if asked.config_dir is not None and not Path(asked.config_dir).is_dir():
+        raise UserError(f"--config-dir {asked.config_dir} is not possible: there is no such folder.")
     both = [f"--{name.replace('_', '-')}" for name in ACTIONS if getattr(asked, name)]
     if len(both) > 1:
         raise UserError(f"{' '.join(both)} is not possible: choose one of them.")

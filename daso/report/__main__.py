@@ -25,7 +25,7 @@ from daso.published.cells import Overrides
 from daso.report.collect import Run, collect
 from daso.report.table import Options, Table, check_options
 from daso.schema import Config
-from daso.settings.mistakes import CONF
+from daso.settings.options import CONF
 
 DEFAULTS: dict[str, Any] = {
     "table": "",

@@ -25,7 +25,7 @@ from daso.schema import (
 )
 from daso.settings.assumed import shipped
 from daso.settings.identity import identified, plain
-from daso.settings.mistakes import CONF
+from daso.settings.options import CONF
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ from daso.schema import (
     require,
 )
 from daso.settings.assumed import SHIPPED, shipped
-from daso.settings.mistakes import CONF
+from daso.settings.options import CONF
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
 MAX_THREADS = 1024

@@ -1,6 +1,7 @@
 """From option files and a command line to a `Config`, and on to the run that it describes."""
 
 import copy
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -17,7 +18,8 @@ from daso.machine.devices import gpus_asked, parallel_jobs
 from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, require
 from daso.settings.checks import check
 from daso.settings.identity import identified, knobs
-from daso.settings.mistakes import CONF, explain, no_such_key
+from daso.settings.mistakes import explain, no_such_key
+from daso.settings.options import CONF, PACKAGE, own_folders
 
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
@@ -55,7 +57,7 @@ def paper_mu(algorithm: str) -> int:
 
 def register() -> None:
     """Make schemas, resolvers and sweepers known to Hydra; may be called again, as worker processes do."""
-    if (root := str(CONF.parent)) not in sys.path:  # hydra_plugins lies beside conf, outside the installed package
+    if (root := str(PACKAGE.parent)) not in sys.path:  # hydra_plugins lies beside the package
         sys.path.append(root)
     store = ConfigStore.instance()
     store.store(group="schema", name="config", node=Config)
@@ -148,8 +150,9 @@ _option = cache(OmegaConf.load)
 @cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
     register()
+    own = [f"hydra.searchpath=[{json.dumps(str(folder))}]" for folder in own_folders()]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides))
+        return compose("config", [*own, *overrides])
 
 
 def _refuse_unknown_keys(node: DictConfig, arguments: list[str], path: str = "") -> None:

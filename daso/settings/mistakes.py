@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
-from pathlib import Path
 from typing import get_args
 
 from daso.errors import UserError
 from daso.schema import OPTIONS
 from daso.settings.identity import knobs
+from daso.settings.options import groups, program
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
 SHOWN = 12  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -77,7 +76,7 @@ def no_such_key(key: str, arguments: Sequence[str], here: list[str] | None = Non
         return f"{shown} is not possible: there is no key {key}; did you mean {close[0]}?"
     if node and len(beside) in range(1, SHOWN + 1):
         return f"{shown} is not possible: there is no key {key}, only {', '.join(beside)}."
-    return f"{shown} is not possible: there is no key {key}; python train.py --help lists them all."
+    return f"{shown} is not possible: there is no key {key}; {program()} --help lists them all."
 
 
 def refuse_no_choice(arguments: Sequence[str]) -> None:
@@ -101,15 +100,6 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
             raise UserError(f"{argument} is not possible: {empty}; {_listed(group)}.")
 
 
-def groups() -> dict[str, list[str]]:
-    """The configuration groups and their options, read from the option files."""
-    return {
-        str(folder.relative_to(CONF)): sorted(path.stem for path in folder.glob("*.yaml"))
-        for folder in sorted(CONF.rglob("*"))
-        if folder.is_dir()
-    }
-
-
 def typed(key: str, arguments: Sequence[str]) -> str | None:
     """The value that the command line gives to `key`; None where it does not name it."""
     for argument in reversed(arguments):
@@ -123,7 +113,7 @@ def _no_option(wanted: str) -> str:
     options = groups().get(group, [])
     close = get_close_matches(option, options, 1)
     listed = _listed(group)
-    hint = f"did you mean {close[0]}? {listed[0].upper()}{listed[1:]}" if close else listed
+    hint = f"did you mean {close[0]}? {re.sub('^options', 'Options', listed)}" if close else listed
     return f"{group}={option} is not possible: {hint}."
 
 
@@ -131,9 +121,9 @@ def _listed(group: str) -> str:
     """The options of a group, where a sentence has room for them."""
     options = groups().get(group, [])
     if group.startswith("hydra/"):
-        return f"options are {', '.join(options)}, and those that python train.py --info plugins lists"
+        return f"options are {', '.join(options)}, and those that {program()} --info plugins lists"
     if len(options) > SHOWN:
-        return "python train.py --help lists all options"
+        return f"{program()} --help lists all options"
     return f"options are {', '.join(options) or 'none'}"
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daso.outputs.rundir import RunState
+from daso.settings.options import called
 from daso.sweep.grid import labels
 from daso.sweep.plan import Estimate, Item, Job, Kind, Speed, disk_bytes, estimates, kind_of, speeds, survey
 from daso.sweep.session import FINISHED, STOPPED, End
@@ -94,7 +95,7 @@ def _time(items: Sequence[Item], at_once: int) -> list[str]:
             asked = item.config.device
             gpu = asked != "cpu" and (asked != "auto" or shutil.which("nvidia-smi") is not None)
             measure = MEASURE | ({"train.compile": kind.compile[1]} if gpu and kind.compile[1] != "none" else {})
-            command = shlex.join(["python", "train.py", *map("=".join, (given | measure).items())])
+            command = shlex.join([*called(), *map("=".join, (given | measure).items())])
             how = "only estimated" if kind in guessed else "unknown"
             facts.append(f"{how} for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
     return facts

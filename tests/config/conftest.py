@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-import train
+from daso.command import program
 from daso.command.guard import guard
 
 
@@ -23,14 +23,13 @@ def command(monkeypatch, capsys, tmp_path):
             return run(config, provenance)
 
         with monkeypatch.context() as patch:
-            patch.setattr(train, "run", record)
-            patch.setattr(train, "prepare", lambda: None)
+            patch.setattr(program, "run", record)
+            patch.setattr(program, "prepare", lambda: None)
             patch.setattr(sys, "argv", ["train.py", *arguments])
-            patch.setenv("HYDRA_MAIN_MODULE", "__main__")  # the search path follows train.py's file
             patch.setenv("HYDRA_FULL_ERROR", "0")
             patch.setattr(sys, "path", [os.getcwd(), *sys.path])
             try:
-                code = guard(train.main)
+                code = guard(program.job)
             except SystemExit as end:
                 code = end.code
         out, err = capsys.readouterr()

@@ -19,6 +19,7 @@ COMMON_WORDS = {"supervised", "align", "pseudolabel"}
 # From the roof down. A wing or a loose module of `daso/` builds on floors below its own and on nothing else.
 HOUSE = (
     ("train.py", "hydra_plugins"),  # the door: the program, and what Hydra finds by itself
+    ("__main__",),  # the same program, installed: daso
     ("command",),  # how the program starts and ends
     ("sweep", "report"),  # many runs: training them, telling of them
     ("run",),  # one run, from its configuration to DONE
@@ -30,9 +31,16 @@ HOUSE = (
     ("schema", "types"),  # the knobs; what travels through a step
     ("errors",),
 )
-LOOSE = {"__init__", "errors", "types", "runs", "splits"}  # what two wings share, and commands: python -m daso.runs
+LOOSE = {
+    "__init__",
+    "__main__",
+    "errors",
+    "types",
+    "runs",
+    "splits",
+}  # what two wings share, and commands: python -m daso.runs
 CONFIGURATION = {
-    "train.py",
+    "daso/command/program.py",
     "daso/settings/compose.py",
     "daso/command/launch.py",
     "daso/command/guard.py",

@@ -1,0 +1,46 @@
+"""Where the option files are: the project's, and those that a person brings."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
+"""The project's: inside the package where it was installed from a wheel, beside it in a checkout."""
+
+FLAG = re.compile(r"(--config-dir|-cd)(=(?P<value>.*))?$", re.DOTALL)
+
+
+def own_folders(arguments: Sequence[str] | None = None) -> list[Path]:
+    """The folders of option files that a command line adds with `--config-dir`, absolute.
+
+    Args:
+        arguments: the command line; that of this process by default.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    found: list[str] = []
+    for place, argument in enumerate(arguments):
+        if flag := FLAG.match(argument):
+            found += [flag["value"]] if flag["value"] else arguments[place + 1 : place + 2]
+    return [Path(folder).absolute() for folder in found[-1:]]  # the last word counts
+
+
+def groups() -> dict[str, list[str]]:
+    """The configuration groups and their options, read from the option files."""
+    found: dict[str, set[str]] = {}
+    for root in (CONF, *own_folders()):
+        for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
+            options = {path.stem for path in folder.glob("*.yaml")}
+            found.setdefault(folder.relative_to(root).as_posix(), set()).update(options)
+    return {group: sorted(options) for group, options in found.items()}
+
+
+def program() -> str:
+    """How this program is called."""
+    return "python train.py" if Path(sys.argv[0]).name == "train.py" else "daso"
+
+
+def called() -> list[str]:
+    """The words of a command line before its overrides: this program, with a person's own options."""
+    return [*program().split(), *(word for folder in own_folders() for word in ("--config-dir", str(folder)))]

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,22 @@ def describe(run: RunDir) -> dict[str, Any]:
         "state": run.state().value,
         "reason": run.reason(),
         "dataset": _get(config, "dataset", "name"),
-        "method": method_name(config) if "algorithm" in config else None,
-        "imbalance": imbalance_name(config["imb"]) if "imb" in config else None,
+        "method": _named(method_name, config),
+        "imbalance": _named(imbalance_name, config.get("imb")),
         "seed": config.get("seed"),
         "step": step,
         "steps": run.about().get("steps", _get(config, "train", "steps")),
         **{name: results.get(name) for name in RESULTS},
         "age_seconds": round(time.time() - touched, 1),
     }
+
+
+def _named(name: Callable[[Any], str], part: Any) -> str | None:
+    """What people call a run, or None where a configuration of another version has not what its name is made of."""
+    try:
+        return name(part)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -116,7 +124,7 @@ def _show(args: argparse.Namespace) -> int:
     _complain(runs)
     for run in runs:
         about, config = describe(run), run.config()
-        table = Table(run_name(config) if config else run.key, "", box=None, header_style="bold")
+        table = Table(_named(run_name, config) or run.key, "", box=None, header_style="bold")
         for name in ("key", "state", "reason", "step", "steps"):
             if about[name] is not None:
                 table.add_row(name, str(about[name]))

@@ -1,17 +1,18 @@
 """The runs under one or several output folders, as far as their files tell. Imports no torch."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from daso.errors import Damaged, UserError
 from daso.outputs.rundir import RunDir, runs_in
+from daso.report.stats import counted, listed
 from daso.schema import OPTIONS, Config
-from daso.settings.identity import science
+from daso.settings.identity import plain, run_key, science
 from daso.track.jsonl import Row, read
 
 
@@ -27,13 +28,42 @@ class Run:
         self.folder = folder
         self.key = folder.key
         self.config = config
-        self.seed = int(config["seed"])
-        self.steps = int(config["train"]["steps"])
+
+    @cached_property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.config["seed"])
+
+    @cached_property
+    def steps(self) -> int:
+        """The steps of the training."""
+        return int(self.config["train"]["steps"])
 
     @cached_property
     def settings(self) -> Config:
-        """The resolved configuration as an object."""
+        """The resolved configuration as an object.
+
+        Raises:
+            UserError: this version does not know all of it.
+        """
         return restore(self.config)
+
+    @cached_property
+    def identity(self) -> str:
+        """The key that this version gives the run: its own, unless an older one hashed a knob that nothing reads."""
+        return run_key(self.settings)
+
+    @cached_property
+    def foreign(self) -> str:
+        """What this version does not know of the run, such as `algorithm=mymatch`; empty where it knows all.
+
+        A knob that it does not know is no obstacle where the run's key says that it has no effect.
+        """
+        try:
+            unknown = sorted(flat(self.config).keys() - flat(plain(self.settings)).keys())
+        except UserError as error:
+            return str(error)
+        return "" if not unknown or self.identity == self.key else ", ".join(unknown[:3])
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -62,6 +92,20 @@ class Run:
     def per_class(self, metric: str) -> list[float | None]:
         """Final numbers of all classes, such as `test/class` or `pl/final/recall/class`."""
         return [self.number(f"{metric}/{k}") for k in range(self.config["dataset"]["num_classes"])]
+
+
+def known(runs: Iterable[Run]) -> list[Run]:
+    """Those runs that this version knows: one of a newer version, or of a colleague's branch, does not end a report."""
+    return [run for run in runs if not run.foreign]
+
+
+def passed_over(runs: Iterable[Run]) -> list[str]:
+    """A sentence that counts and names the other ones, if there are any."""
+    others = [f"{run.key} ({run.foreign})" for run in runs if run.foreign]
+    if not others:
+        return []
+    named = listed([*others[:5], *["others"] * (len(others) > 5)])
+    return [f"Passed over: {counted(len(others), 'run')} that this version does not know, {named}."]
 
 
 def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
@@ -108,17 +152,29 @@ def decisive(config: Config) -> dict[str, Any]:
 
 
 def restore(config: dict[str, Any]) -> Config:
-    """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults."""
-    restored = _restore(Config, config, "")
+    """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults.
+
+    Raises:
+        UserError: it names an option that there is not, or is of another form.
+    """
+    try:
+        restored = _restore(Config, config, "")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"its settings are of another form: {error}") from error
     assert isinstance(restored, Config)
     return restored
 
 
+_hints = cache(get_type_hints)
+
+
 def _restore(kind: Any, value: Any, name: str) -> Any:
     if name in OPTIONS and "name" in value:
+        if value["name"] not in OPTIONS[name]:
+            raise UserError(f"{name}={value['name']}")
         kind = OPTIONS[name][value["name"]]
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         nodes: dict[str, Any] = {
             f.name: {} for f in fields(kind) if is_dataclass(hints[f.name])
         }  # slots of later versions: absent

@@ -12,7 +12,7 @@ import numpy as np
 
 from daso.errors import UserError
 from daso.report.collect import Run
-from daso.report.stats import FEW_STEPS, shortcomings, spans, wanting
+from daso.report.stats import FEW_STEPS, MORE_STEPS, shortcomings, spans, wanting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,13 +47,14 @@ class Series(NamedTuple):
     @property
     def marks(self) -> str:
         """What the runs want: seeds, steps, one sign each."""
-        return shortcomings(len(self.runs), self.runs[0].steps, self.goal, self.min_seeds) if self.runs else ""
+        steps = self.runs[0].steps if self.runs else 0
+        return shortcomings(len(self.runs), steps, self.goal or steps, self.min_seeds) if self.runs else ""
 
     @property
     def length(self) -> str:
-        """`1000 of 250000 steps` where they are too few, else nothing."""
-        short = FEW_STEPS in self.marks
-        return f"{self.runs[0].steps} of {self.goal} steps" if short else ""
+        """`1000 of 250000 steps` where they are not those asked for, else nothing."""
+        other = {FEW_STEPS, MORE_STEPS} & set(self.marks)
+        return f"{self.runs[0].steps} of {self.goal} steps" if other else ""
 
 
 def parts(classes: int) -> dict[str, list[int]]:

@@ -11,7 +11,7 @@ from daso.errors import UserError
 from daso.published.cells import DATASETS, TITLES, Overrides, Setting, column_label, overrides_of, row_label
 from daso.published.numbers import Published, points
 from daso.report import draw as pictures
-from daso.report.collect import Run
+from daso.report.collect import Run, known, passed_over
 from daso.report.draw import Series
 from daso.report.match import Configure, match
 from daso.report.mine import group, ordered
@@ -102,14 +102,14 @@ def draw(
         break
     if not made:
         raise UserError(f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=.")
-    for path in made:
-        print(f"wrote {path}")
+    for line in (*(f"wrote {path}" for path in made), *passed_over(runs)):
+        print(line)
     return made
 
 
 def own_series(runs: Sequence[Run], min_seeds: int = 1) -> dict[tuple[str, str], list[Series]]:
     """The finished runs of each setting (data set, imbalance), one series a method."""
-    cells = group(run for run in runs if run.done)
+    cells = group(run for run in known(runs) if run.done)
     rows, columns = ordered(cells)
     return {
         (column.group, column.label): [

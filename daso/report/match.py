@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from daso.errors import UserError
 from daso.outputs.naming import method_name
 from daso.published.cells import Overrides, Setting
-from daso.report.collect import Run, decisive, flat
-from daso.schema import LONG_TAILED, Config, parse_gamma_u
+from daso.report.collect import Run, decisive, flat, known
+from daso.schema import ALGORITHMS, LONG_TAILED, Config, parse_gamma_u
 from daso.settings.identity import plain, run_key
 
 Configure = Callable[[Overrides], Config]
@@ -81,11 +81,12 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     if extra:  # a mistake in it is one without any run as well
         first = next(overrides for options in wanted.values() for overrides in options)
         configs[first] = configure((*first, *extra))
-    for run in runs:
+    for run in known(runs):
         if run.config["dataset"].get("files_checksum"):
             found = found._replace(foreign=found.foreign + (run.done and _place_of(run) in wanted))
             continue
         tried: list[Config] = []
+        fitting: list[Overrides] = []
         for overrides in sorted(wanted.get(_place_of(run), ()), key=lambda options: _unlike(options, run)):
             if overrides not in configs:
                 configs[overrides] = configure((*overrides, *extra))
@@ -94,13 +95,16 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
             dataset = replace(config.dataset, splits=splits, splits_checksum=theirs.splits_checksum)
             train = replace(config.train, steps=run.steps)
             tried.append(replace(config, dataset=dataset, seed=run.seed, train=train))
-            if splits == theirs.splits and run_key(tried[-1]) == run.key:
+            if splits == theirs.splits and run_key(tried[-1]) in (run.key, run.identity):
                 found.goals[overrides] = config.train.steps
-                if run.done:
-                    found.runs.setdefault(overrides, []).append(run)
-                else:
-                    found.unfinished.append(run)
-                break
+                fitting.append(overrides)
+                if config.reads_unlabeled:  # else the run stands in the columns of all unlabeled sets
+                    break
+        if fitting and not run.done:
+            found.unfinished.append(run)
+        elif fitting:
+            for overrides in fitting:
+                found.runs.setdefault(overrides, []).append(run)
         else:
             near = min((_difference(config, run) for config in tried), key=len, default="")
             if run.done and near and ".name=" not in near:  # another method is none of this table's business
@@ -116,19 +120,25 @@ def _unlike(overrides: Overrides, run: Run) -> int:
 
 def _place(dataset: str, setting: Setting, learner: str) -> tuple[Any, ...]:
     m1 = setting.m1 if setting.m1 == "unknown" else int(setting.m1)
-    return dataset, int(setting.n1), m1, float(setting.gamma_l), parse_gamma_u(setting.gamma_u), PAPER_SHAPE, learner
+    unlabeled = m1, parse_gamma_u(setting.gamma_u), PAPER_SHAPE
+    return dataset, int(setting.n1), float(setting.gamma_l), learner, _read(unlabeled, learner)
 
 
 def _place_of(run: Run) -> tuple[Any, ...]:
-    imb, config = run.config["imb"], run.config
-    gamma_u = parse_gamma_u(imb["gamma_u"])
+    imb, learner = run.config["imb"], run.config["algorithm"]["name"]
     shape = imb.get("unlabeled_shape", LONG_TAILED), tuple(imb.get("unlabeled_counts", ()))
-    return config["dataset"]["name"], imb["n1"], imb["m1"], imb["gamma_l"], gamma_u, shape, config["algorithm"]["name"]
+    unlabeled = imb["m1"], parse_gamma_u(imb["gamma_u"]), shape
+    return run.config["dataset"]["name"], imb["n1"], imb["gamma_l"], learner, _read(unlabeled, learner)
+
+
+def _read(unlabeled: tuple[Any, ...], learner: str) -> tuple[Any, ...]:
+    """The unlabeled set of a place, for learners that read one."""
+    return unlabeled if ALGORITHMS[learner].reads_unlabeled else ()
 
 
 def _difference(config: Config, run: Run) -> str:
     """What a run has that the configuration has not, e.g. `train.precision=bf16 model.width=8`."""
-    known, have = flat(plain(config)), flat(run.config)
+    ours, have = flat(plain(config)), flat(run.config)
     deciding = decisive(config).keys() | decisive(run.settings).keys()
-    differing = [k for k in have if (k in deciding or k.endswith(".name")) and have[k] != known.get(k, have[k])]
+    differing = [k for k in have if (k in deciding or k.endswith(".name")) and have[k] != ours.get(k, have[k])]
     return " ".join(f"{key}={have[key]}" for key in differing) or "settings of an older version"

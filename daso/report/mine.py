@@ -6,18 +6,21 @@ from typing import Any
 
 from daso.outputs.naming import imbalance_name, method_name
 from daso.published.cells import LEARNERS
-from daso.report.collect import Run, decisive, flat
+from daso.report.collect import Run, decisive, flat, known, passed_over
 from daso.report.sample import sample_of
 from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
 from daso.settings.identity import plain
+from daso.settings.unread import reader_of
 
+UNREAD = "unread"
 SETTINGS = ("dataset.", "imb.", "model.", "optim.", "train.")
 OF_LEARNERS = ("optim.", "train.")  # where a learner may have values of its own
 
 
 def own_table(runs: Sequence[Run], options: Options) -> Table:
     """The finished runs, grouped by everything that varies except the seed."""
+    others, runs = passed_over(runs), known(runs)
     finished = [run for run in runs if run.done]
     cells = group(finished)
     rows, columns = ordered(cells)
@@ -34,6 +37,7 @@ def own_table(runs: Sequence[Run], options: Options) -> Table:
             sample, _ = sample_of(cells.get((row, column), []), metric)
             table.place(row, column, Entry(metric=metric, configuration=row, sample=sample))
     table.judge(baseline_row(options.baseline, dict.fromkeys(table.rows, ())))
+    table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
     return table
@@ -46,9 +50,9 @@ def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:
     a knob of the method, rows.
     """
     places: dict[Column, list[Run]] = {}
-    for run in runs:
-        column = Column(str(run.config["dataset"]["name"]), imbalance_name(run.config["imb"]))
-        places.setdefault(column, []).append(run)
+    for run, columns in _hosted(runs):
+        for column in columns:
+            places.setdefault(column, []).append(run)
     settled: dict[tuple[str, Column], list[Run]] = {}
     for column, members in places.items():
         for label, alike in _settings(column.label, members).items():
@@ -60,10 +64,25 @@ def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:
     found: dict[tuple[str, Column], list[Run]] = {}
     for (method, column), members in settled.items():
         for run in members:
-            knobs = flat(plain(run.settings))
+            knobs = flat(plain(run.settings)) | decisive(run.settings)
             row = ", ".join([method, *(f"{key}={knobs[key]}" for key in sorted(of_method[method]))])
             found.setdefault((row, column), []).append(run)
     return found
+
+
+def _hosted(runs: Iterable[Run]) -> list[tuple[Run, list[Column]]]:
+    """Each run with its data set and imbalance: one without unlabeled images fits all that share its labeled ones."""
+    own = [(run, Column(str(run.config["dataset"]["name"]), imbalance_name(run.config["imb"]))) for run in runs]
+    shared: dict[Any, dict[Column, None]] = {}
+    for run, column in sorted(own, key=lambda one: not one[0].settings.reads_unlabeled):  # readers come first
+        columns = shared.setdefault(_labeled(run), {})
+        if run.settings.reads_unlabeled or not columns:
+            columns[column] = None
+    return [(run, [column] if run.settings.reads_unlabeled else [*shared[_labeled(run)]]) for run, column in own]
+
+
+def _labeled(run: Run) -> tuple[Any, ...]:
+    return run.config["dataset"]["name"], run.config["imb"]["n1"], run.config["imb"]["gamma_l"]
 
 
 def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -114,20 +133,23 @@ def _short(key: str, among: Iterable[str]) -> str:
 
 def _varying(knobs: Sequence[Mapping[str, Any]]) -> set[str]:
     keys = {key for some in knobs for key in some}
-    return {key for key in keys if len({repr(some.get(key)) for some in knobs}) > 1}
+    return {key for key in keys if len({repr(some.get(key)) for some in knobs if some.get(key) is not UNREAD}) > 1}
 
 
 def _knobs(run: Run, settings: bool) -> dict[str, Any]:
-    """The knobs that decide a run's numbers, the seed aside: those of its setting, or those of its method."""
-    known = decisive(run.settings)
-    return {key: value for key, value in known.items() if key != "seed" and key.startswith(SETTINGS) == settings}
+    """The knobs that decide a run's numbers, the seed aside: those of its setting, or those of its method. `UNREAD`
+    where nothing reads them, so that they are unlike no other value.
+    """
+    values = {key: value for key, value in decisive(run.settings).items() if key.startswith(SETTINGS) == settings}
+    return {k: UNREAD if reader_of(run.settings, k) else value for k, value in values.items() if k != "seed"}
 
 
 def ordered(cells: Mapping[tuple[str, Column], Sequence[Run]]) -> tuple[list[str], list[Column]]:
     """Rows by learner, the plain one first; columns by data set and sizes: matched, then uniform, then reversed."""
     sizes: dict[Column, tuple[float, ...]] = {}
-    for (_, column), runs in cells.items():
-        imb = runs[0].config["imb"]
+    for column in dict.fromkeys(column for _, column in cells):
+        runs = [run for (_, place), members in cells.items() if place == column for run in members]
+        imb = min(runs, key=lambda run: not run.settings.reads_unlabeled).config["imb"]
         gamma_u, m1 = (imb[key] if isinstance(imb[key], int | float) else 0.0 for key in ("gamma_u", "m1"))
         sizes[column] = (float(imb["n1"]), float(imb["gamma_l"]), -float(gamma_u), float(m1), runs[0].steps)
     rows = dict.fromkeys(row for row, _ in cells)

@@ -13,7 +13,7 @@ from daso.outputs.naming import run_name
 from daso.published.cells import TABLES
 from daso.report import draw as pictures
 from daso.report import render
-from daso.report.collect import Run
+from daso.report.collect import Run, known, passed_over
 from daso.report.draw import Series
 from daso.report.figures import own_series
 from daso.report.match import Configure
@@ -42,12 +42,15 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
     Raises:
         UserError: no run is finished, or no table has the baseline.
     """
-    done = [run for run in runs if run.done]
+    done = [run for run in known(runs) if run.done]
     if not done:
         raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
     return _fill(
         title="Report of a sweep",
-        facts=[f"{len(done)} of {len(runs)} runs finished; own numbers are {options.select} of test {options.metric}."],
+        facts=[
+            f"{len(done)} of {len(runs)} runs finished; own numbers are {options.select} of test {options.metric}.",
+            *passed_over(runs),
+        ],
         tables=_tables(runs, options, configure),
         sections=[
             (f"{dataset}: {setting}", _pictures(series))
@@ -111,6 +114,8 @@ def _picture(figure: "Figure", alt: str) -> Picture:
 
 
 def _line(run: Run) -> list[str]:
+    if run.foreign:
+        return [run.key, run.folder.state().value, f"not known here: {run.foreign}", *[""] * 4]
     seconds = run.summary.get("seconds")
     return [
         run.key,

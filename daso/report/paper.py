@@ -16,7 +16,7 @@ from daso.published.cells import (
     overrides_of,
 )
 from daso.published.numbers import numbers
-from daso.report.collect import Run
+from daso.report.collect import Run, passed_over
 from daso.report.match import Configure, Matched, match
 from daso.report.sample import sample_of
 from daso.report.stats import counted, listed
@@ -71,7 +71,7 @@ def paper_table(name: str | int, runs: Sequence[Run], options: Options, configur
     table.number_footnotes({(cell.row, _column(cell)): cell.footnotes for cell in content})
     rows = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
     table.judge(baseline_row(options.baseline, {row: rows[row] for row in table.rows}))
-    _remark(table, found, shorter)
+    _remark(table, found, shorter, runs)
     return table
 
 
@@ -111,7 +111,7 @@ def _usb() -> dict[tuple[Overrides, str], Number]:
     return found
 
 
-def _remark(table: Table, found: Matched, shorter: Sequence[Run]) -> None:
+def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence[Run]) -> None:
     options = table.options
     if options.overrides:
         table.notes.append(f"Own runs differ from the paper's settings by design: {' '.join(options.overrides)}.")
@@ -131,8 +131,10 @@ def _remark(table: Table, found: Matched, shorter: Sequence[Run]) -> None:
         steps = Counter(run.steps for run in shorter)
         kinds = listed([f"{count} of {step} steps" for step, count in sorted(steps.items())])
         table.notes.append(
-            f"Not counted beside longer runs of the same cell, or another run of the same seed: {kinds}."
+            "Not counted beside runs of the same cell that are longer, or as long as is asked for, or have the same "
+            f"seed: {kinds}."
         )
+    table.notes += passed_over(runs)
     if found.foreign:
         table.notes.append(
             f"Not counted: {counted(found.foreign, 'finished run')} on files that are not as published "

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
@@ -16,6 +17,11 @@ FIELDS = (
 )
 TEX = {
     "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
     "&": r"\&",
     "%": r"\%",
     "_": r"\_",
@@ -28,9 +34,14 @@ TEX = {
     "±": r"$\pm$",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
+    "§": r"\S{}",
     "—": "---",
+    "−": "$-$",
     "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
 }
+SPECIAL = re.compile("|".join(re.escape(sign) for sign in sorted(TEX, key=len, reverse=True)))
 
 
 def markdown(table: Table, width: int | None = None) -> str:
@@ -114,13 +125,13 @@ def difference_text(entry: Entry, decimals: int) -> str:
 
 
 def count_text(table: Table, entry: Entry) -> str:
-    """Number of seeds, steps where they are too few, p against the baseline and of how many pairs if of fewer:
-    `(3, p=0.012 of 2 pairs)`."""
+    """Number of seeds, steps where they are not those asked for, p against the baseline and of how many pairs if of
+    fewer: `(3, p=0.012 of 2 pairs)`."""
     sample = entry.sample
     if sample is None:
         return ""
     facts = [str(sample.n)]
-    facts += [f"{sample.steps} of {sample.goal} steps"] * (sample.steps < sample.goal)
+    facts += [f"{sample.steps} of {sample.goal} steps"] * (sample.steps != sample.goal)
     if entry.p is not None:
         of = f" of {entry.pairs} pairs" * (entry.pairs != sample.n)
         facts.append(("p<0.001" if entry.p < 0.001 else f"p={entry.p:.3f}") + of)
@@ -157,7 +168,7 @@ def _latex_cell(table: Table, row: str, column: Column, names: Sequence[str]) ->
     cells = {
         "paper": _tex(number_text(entry.published, table.decimals)) + _raised(notes),
         "USB": _tex(number_text(entry.usb, table.decimals)),
-        r"$\Delta$": _tex(difference_text(entry, table.decimals).replace("-", "$-$")),
+        r"$\Delta$": _tex(difference_text(entry, table.decimals).replace("-", "−")),
     }
     return [own, *(cells[name] for name in names[1:])]
 
@@ -228,6 +239,4 @@ def _raised(text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    for sign, code in TEX.items():
-        text = text.replace(sign, code)
-    return text
+    return SPECIAL.sub(lambda sign: TEX[sign[0]], text)

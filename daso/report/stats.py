@@ -11,7 +11,7 @@ SELECTIONS = {"median20": "_median20", "mean20": "_mean20", "last": "", "best": 
 FAR_BELOW = 10.0  # points under the median of its cell at which a seed is named
 AT_CHANCE = 1.2  # times chance
 SILENT = 0.2  # of the classes
-FEW_SEEDS, FEW_STEPS = "†", "‡"
+FEW_SEEDS, FEW_STEPS, MORE_STEPS = "†", "‡", "§"
 
 
 class Sample(NamedTuple):
@@ -73,8 +73,8 @@ def paired_p(ours: Mapping[int, float], base: Mapping[int, float]) -> float | No
 
 
 def shortcomings(seeds: int, steps: int, goal: int, min_seeds: int) -> str:
-    """The signs of a sample that cannot be compared with others: too few seeds, too few steps."""
-    return FEW_SEEDS * (seeds < min_seeds) + FEW_STEPS * (steps < goal)
+    """The signs of a sample that cannot be compared with others: too few seeds, too few steps or too many."""
+    return FEW_SEEDS * (seeds < min_seeds) + FEW_STEPS * (steps < goal) + MORE_STEPS * (steps > goal)
 
 
 def wanting(signs: Iterable[str], min_seeds: int) -> list[str]:
@@ -82,6 +82,7 @@ def wanting(signs: Iterable[str], min_seeds: int) -> list[str]:
     meanings = {
         FEW_SEEDS: f"fewer than {min_seeds} seeds",
         FEW_STEPS: "trained for fewer steps than are asked for",
+        MORE_STEPS: "trained for more steps than are asked for",
     }
     return [f"{sign} {meaning}" for sign, meaning in meanings.items() if sign in signs]
 

@@ -8,6 +8,7 @@ from daso.errors import UserError
 from daso.report.stats import (
     FEW_SEEDS,
     FEW_STEPS,
+    MORE_STEPS,
     SELECTIONS,
     Sample,
     listed,
@@ -85,7 +86,7 @@ class Entry:
 
     def complete(self, min_seeds: int) -> bool:
         """Whether the own number has the seeds and steps to be compared with others."""
-        return self.sample is not None and not set(self.marks(min_seeds)) & {FEW_SEEDS, FEW_STEPS}
+        return self.sample is not None and not set(self.marks(min_seeds)) & {FEW_SEEDS, FEW_STEPS, MORE_STEPS}
 
 
 @dataclass

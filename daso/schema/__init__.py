@@ -6,10 +6,11 @@ Pure dataclasses, no Hydra here. `conf/` holds the option files, `daso/settings/
 A field's metadata says how it enters the run key (`daso/settings/identity.py`): `NOT_SCIENCE` for what changes no
 number of a run; `{"neutral": value}` for a field added later, with the value that reproduces life before the field
 existed; `{"same": {value: other}}` for a value added later that means what the other one does; `{"by": field}` for a
-name, which is hashed as that field's value. `record.py` says how a dataclass is the record of a method.
+name, which is hashed as that field's value; `read_by(...)` for a field that only some options read. `record.py` says
+how a dataclass is the record of a method.
 """
 
-from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, require, require_one_of
+from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
 from daso.schema.confidence import BossConfidence, ConfidenceConfig
 from daso.schema.data import LONG_TAILED, SHAPES, DatasetConfig, ImbalanceConfig, parse_gamma_u
 from daso.schema.labeled import ClassBalancedLoss, LogitAdjustedLoss, MarginBalancedLoss, SupervisedLossConfig
@@ -40,7 +41,7 @@ from daso.schema.protocol import (
 )
 from daso.schema.record import NONE, OPTIONS, Offer, Record
 from daso.schema.run import Config
-from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig, EmaBn, parse_blend
+from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig, EmaBn, paper_t_dist, parse_blend
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import (
     WORTH_COMPILING,
@@ -110,6 +111,8 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UsadtmAlgorithm",
+    "missing_reader",
+    "paper_t_dist",
     "parse_blend",
     "parse_gamma_u",
     "require",

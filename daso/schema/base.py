@@ -1,9 +1,13 @@
 """What every part of the schema is made with."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daso.errors import UserError
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 UNKNOWN = "unknown"
 DIST = "dist"
@@ -20,6 +24,29 @@ class Provenance(NamedTuple):
     name: str = ""  # what the sweep calls the run; empty where that is left to its settings
     tags: Mapping[str, str] = {}  # what the sweep says about its runs
     start: str = ""  # which start of a sweep it is, however often its scheduler starts the job; empty outside sweeps
+
+
+class Reader(NamedTuple):
+    """What must be chosen for a knob to be read at all. One place says so: run key, warnings and reports ask it.
+
+    A knob that a run does not read is hashed as `usual`: the value that it has where nobody sets it, so that runs made
+    so keep their keys, and those that differ in it alone are one.
+    """
+
+    said: str  # as it completes "only ... reads it"
+    reads: Callable[["Config"], bool]
+    usual: "Callable[[Config], Any] | None" = None  # None: the value as it is, where it follows from others already
+
+
+def read_by(*readers: Reader) -> dict[str, tuple[Reader, ...]]:
+    """The metadata of a field that is read only where all `readers` do."""
+    return {"readers": readers}
+
+
+def missing_reader(knob: "Field[Any]", config: "Config") -> Reader | None:
+    """The first of a field's readers that `config` lacks; None where the field is read."""
+    readers: tuple[Reader, ...] = knob.metadata.get("readers", ())
+    return next((reader for reader in readers if not reader.reads(config)), None)
 
 
 def require(ok: bool, key: str, value: object, right: str) -> None:

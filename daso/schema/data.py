@@ -1,11 +1,15 @@
 """Data set and imbalance."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from daso.schema.base import NOT_SCIENCE, UNKNOWN, require, require_one_of
+from daso.schema.base import NOT_SCIENCE, UNKNOWN, Reader, read_by, require, require_one_of
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 LONG_TAILED = "long_tailed"
 SHAPES = (LONG_TAILED, "middle", "head_tail", "random", "gaussian", "inverse_gaussian")
@@ -25,12 +29,26 @@ class DatasetConfig:
     mean: list[float]
     std: list[float]
     root: str = field(default="data", metadata=NOT_SCIENCE)
-    verify: bool = field(default=True, metadata=NOT_SCIENCE)  # false: take files that are not as published
+    # false: take files that are not as published
+    verify: bool = field(
+        default=True,
+        metadata=NOT_SCIENCE
+        | read_by(Reader("a data set of files in dataset.root", lambda c: c.dataset.name != "digits")),
+    )
     files_checksum: str = field(default="", metadata={"neutral": ""})  # of such files; filled by resolve()
     num_valid: int = 0  # images held out of the training split, class-balanced
     flip: bool = True
     crop_pad: int = 4
-    cutout: int = 16
+    cutout: int = field(
+        default=16,
+        metadata=read_by(
+            Reader(
+                "a learner of strong views",
+                lambda c: c.algorithm.strong_views_seen,
+                lambda c: {"fashion_mnist": 14, "digits": 3}.get(c.dataset.name, 16),
+            )
+        ),
+    )
     unknown_unlabeled: bool = False  # the unlabeled set comes with the data set, labels unknown (STL-10)
     # a folder of index files that say which images are used (daso/data/index_files.py); imb.* then only describes them
     splits: str = field(default="", metadata=NOT_SCIENCE)
@@ -60,18 +78,49 @@ class DatasetConfig:
         require(all(s > 0 for s in self.std), "dataset.std", self.std, "positive numbers")
 
 
+USUAL_M1 = {("cifar10", 500): 4000, ("cifar100", 50): 400}
+"""Data set and n1 of a setting that its data set does not default to -> m1."""
+DEFAULT_M1 = {"cifar10": 3000, "cifar100": 300, "fashion_mnist": 4000, "digits": 100}
+
+
+def usual_m1(config: "Config") -> int | str:
+    """The m1 that the option files give a labeled setting."""
+    name = config.dataset.name
+    return USUAL_M1.get((name, config.imb.n1), DEFAULT_M1.get(name, UNKNOWN))
+
+
+def usual_gamma_u(config: "Config") -> float | str:
+    """The gamma_u that the option files give a labeled setting: matched, or uniform in this project's experiments."""
+    if config.dataset.unknown_unlabeled:
+        return UNKNOWN
+    return 1.0 if config.miniature else config.imb.gamma_l
+
+
+def _unlabeled(usual: "Callable[[Config], Any]", *others: Reader) -> dict[str, Any]:
+    return read_by(*others, Reader("a learner of unlabeled images", lambda c: c.reads_unlabeled, usual))
+
+
+UNCOUNTED = Reader(
+    "a setting without imb.unlabeled_counts", lambda c: not c.imb.unlabeled_counts or not c.reads_unlabeled
+)
+
+
 @dataclass
 class ImbalanceConfig:
     """Class sizes N_k = N1 * gamma_l^(-(k-1)/(C-1)), M_k likewise (paper, App. C.1) or in another shape."""
 
     n1: int
-    m1: Any  # a number, or "unknown" where the data set brings its unlabeled set
+    # a number, or "unknown" where the data set brings its unlabeled set
+    m1: Any = field(metadata=_unlabeled(usual_m1, UNCOUNTED))
     gamma_l: float
-    gamma_u: Any  # largest / smallest class: a number, "1/100" (reversed), or "unknown"
+    # largest / smallest class: a number, "1/100" (reversed), or "unknown"
+    gamma_u: Any = field(metadata=_unlabeled(usual_gamma_u, UNCOUNTED))
     # which unlabeled class is how large (daso/data/sizes.py): long_tailed, as in the paper, or another of `SHAPES`
-    unlabeled_shape: str = field(default=LONG_TAILED, metadata={"neutral": LONG_TAILED})
+    unlabeled_shape: str = field(
+        default=LONG_TAILED, metadata={"neutral": LONG_TAILED} | _unlabeled(lambda c: LONG_TAILED)
+    )
     # images of each unlabeled class, in place of m1, gamma_u and a shape, which then follow from it
-    unlabeled_counts: list[int] = field(default_factory=list, metadata={"neutral": []})
+    unlabeled_counts: list[int] = field(default_factory=list, metadata={"neutral": []} | _unlabeled(lambda c: []))
 
     def __post_init__(self) -> None:
         require(self.n1 >= 1, "imb.n1", self.n1, "the head class needs at least one labeled image")

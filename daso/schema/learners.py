@@ -17,6 +17,7 @@ class AlgorithmConfig(Record):
     absent: ClassVar[str] = ""  # there always is one
     reads_unlabeled: ClassVar[bool] = True
     offers: ClassVar[frozenset[Offer]] = frozenset()
+    strong_views_seen: ClassVar[bool] = True  # whether it trains on strong views of any image
     unlabeled_ratio: ClassVar[int] = 1  # the paper's mu (Table 10), the default of train.mu
 
 
@@ -26,6 +27,7 @@ class SupervisedAlgorithm(AlgorithmConfig):
     """The labeled images alone."""
 
     part: ClassVar[str] = "daso.learners.supervised.Supervised"
+    strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "Supervised"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS})
     reads_unlabeled: ClassVar[bool] = False
@@ -58,6 +60,7 @@ class PseudoLabelAlgorithm(RampedAlgorithm):
 
     threshold: float = 0.95
     part: ClassVar[str] = "daso.learners.pseudolabel.PseudoLabel"
+    strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "PseudoLabel"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE})
 
@@ -73,6 +76,7 @@ class MeanTeacherAlgorithm(RampedAlgorithm):
 
     cons_weight: float = 50.0
     part: ClassVar[str] = "daso.learners.meanteacher.MeanTeacher"
+    strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "MeanTeacher"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO})
 
@@ -87,6 +91,7 @@ class MixMatchAlgorithm(RampedAlgorithm):
     temperature: float = 0.5
     alpha: float = 0.5
     part: ClassVar[str] = "daso.learners.mixmatch.MixMatch"
+    strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "MixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
 
@@ -106,6 +111,7 @@ class ReMixMatchAlgorithm(MixMatchAlgorithm):
     kl_weight: float = 0.5
     rot_weight: float = 0.5
     part: ClassVar[str] = "daso.learners.remixmatch.ReMixMatch"
+    strong_views_seen: ClassVar[bool] = True
     printed: ClassVar[str] = "ReMixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.STRONG})
 
@@ -176,6 +182,7 @@ class RetrainAlgorithm(AlgorithmConfig):
 
     bn: FrozenBn = FrozenBn.official
     part: ClassVar[str] = "daso.learners.retrain.Retrain"
+    strong_views_seen: ClassVar[bool] = False
     reads_unlabeled: ClassVar[bool] = False
 
 

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from daso.schema.base import NOT_SCIENCE, require, require_one_of
+from daso.schema.base import NOT_SCIENCE, Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 SAMPLERS = ("random", "class_aware")
 FIRST_STAGES = (NONE, "crest", "crest_plus")
@@ -59,6 +62,14 @@ class ProtocolConfig(Record):
         return 1
 
 
+WITH_GENERATIONS = "a protocol, or protocol.first, with generations"
+
+
+def _has_generations(config: "Config") -> bool:
+    """Whether the run trains generations: not where a finished run stands for them."""
+    return isinstance(config.protocol.main, CrestProtocol) and not getattr(config.protocol, "from_run", "")
+
+
 @option("protocol", "crest")
 @dataclass
 class CrestProtocol(ProtocolConfig):
@@ -68,9 +79,15 @@ class CrestProtocol(ProtocolConfig):
     printed: ClassVar[str] = "CReST"
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
     name: str = "crest"
-    generations: int = 5
+    generations: int = field(default=5, metadata=read_by(Reader(WITH_GENERATIONS, _has_generations, lambda c: 5)))
     # a class keeps the share (N_k / N_1)^(1/alpha) of its candidates, k counted from the other end
-    alpha: float = 3.0
+    alpha: float = field(
+        default=3.0,
+        metadata=read_by(
+            Reader(WITH_GENERATIONS, _has_generations, lambda c: 3.0),
+            Reader("protocol.generations=2 or more", lambda c: c.protocol.phases > 1, lambda c: 3.0),
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,7 +107,18 @@ class CrestPlusProtocol(CrestProtocol):
 
     printed: ClassVar[str] = "CReST+"
     name: str = "crest_plus"
-    t_min: float = 0.5  # the temperature of the alignment goal falls from 1 to this one
+    # the temperature of the alignment goal falls from 1 to this one
+    t_min: float = field(
+        default=0.5,
+        metadata=read_by(
+            Reader(
+                "crest_plus, as protocol or protocol.first,",
+                lambda c: _has_generations(c) and c.protocol.main.name == "crest_plus",
+                lambda c: 0.5,
+            ),
+            Reader("protocol.generations=2 or more", lambda c: c.protocol.phases > 1, lambda c: 0.5),
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,7 +141,16 @@ class CrtProtocol(CrestPlusProtocol):
     from_content: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand
     retrain: float = 0.4  # the second stage's length as a fraction of train.steps, and its sampler
     sampler: str = "class_aware"
-    beta: float = 0.999
+    beta: float = field(
+        default=0.999,
+        metadata=read_by(
+            Reader(
+                "protocol.sampler=class_aware",
+                lambda c: getattr(c.protocol, "sampler", "") == "class_aware",
+                lambda c: 0.999,
+            )
+        ),
+    )
     frozen_bn: FrozenBn = FrozenBn.official
 
     def __post_init__(self) -> None:

@@ -60,10 +60,21 @@ class Config:
         return self.protocol.name == "estimate" or self.algorithm.reads_unlabeled
 
     @property
+    def miniature(self) -> bool:
+        """Whether it is of the kind of this project's own experiments, `quickstart` and `fashion_mnist_lt`, where some
+        knobs have other usual values than in the paper's.
+        """
+        return self.dataset.name in ("digits", "fashion_mnist") and self.model.depth == 10
+
+    @property
     def records(self) -> dict[str, Record]:
         """The nodes that choose a method, by their names."""
         nodes = ((f.name, getattr(self, f.name)) for f in fields(self))
         return {name: node for name, node in nodes if isinstance(node, Record)}
+
+    def fills(self, place: str) -> bool:
+        """Whether a chosen method fills a place of the step."""
+        return any(place in node.places for node in self.records.values() if node.name != node.absent)
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")

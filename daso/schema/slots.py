@@ -1,12 +1,15 @@
 """The knobs of slots that have one filling each. Their `none` shares the dataclass: its other fields are inert."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from daso.schema.base import DIST, require, require_one_of
+from daso.schema.base import DIST, Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, Offer, Record, option
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 DARP_GOALS = ("labeled", "estimate", "shipped")
 
@@ -106,7 +109,11 @@ class AbcConfig(Record):
     name: str = NONE
     weight: float = 1.0
     every: int = 500  # steps between two stairs of the schedule that balances unlabeled images
-    blend: bool = True  # its pseudo-labels are blended as the main head's, where something blends those
+    # its pseudo-labels are blended as the main head's, where something blends those
+    blend: bool = field(
+        default=True,
+        metadata=read_by(Reader("a method with semantic labels", lambda c: c.fills("semantic"), lambda c: True)),
+    )
 
     def __post_init__(self) -> None:
         require_one_of("abc.name", self.name, (NONE, "abc"))
@@ -123,6 +130,15 @@ class AbcConfig(Record):
         ]
 
 
+def paper_t_dist(dataset: str, matched: bool) -> float:
+    """The paper's T_dist (App. C.3, Table 10): 1.5 on CIFAR-10 when gamma_l = gamma_u, else 0.3."""
+    return 1.5 if dataset == "cifar10" and matched else 0.3
+
+
+def _blends_by_count(usual: "Callable[[Config], float]") -> dict[str, Any]:
+    return read_by(Reader("daso.blend=dist", lambda c: c.daso.blend == DIST, usual))
+
+
 @option("daso", NONE, "daso")
 @dataclass
 class DasoConfig(Record):
@@ -134,11 +150,12 @@ class DasoConfig(Record):
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
     name: str = NONE
     t_proto: float = 0.05
-    t_dist: float = 1.0
+    t_dist: float = field(default=1.0, metadata=_blends_by_count(lambda c: paper_t_dist(c.dataset.name, c.imb.matched)))
     queue_size: int = 256
     align_weight: float = field(default=1.0, metadata={"needs": Offer.STRONG})
     warmup_steps: int = 5000
-    update_every: int = 100
+    # steps between two looks at the pseudo-label distribution
+    update_every: int = field(default=100, metadata=_blends_by_count(lambda c: 50 if c.miniature else 100))
     ema_bn: EmaBn = EmaBn.official
     # the semantic label's share: `dist` follows the pseudo-label distribution, a number in 0..1 fixes it (Table 6)
     blend: Any = field(default=DIST, metadata={"neutral": DIST})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from daso.schema.base import NOT_SCIENCE, require, require_one_of
+from daso.schema.base import NOT_SCIENCE, Reader, read_by, require, require_one_of
 
 
 class Precision(Enum):
@@ -38,6 +38,10 @@ class Schedule(Enum):
     cosine = "cosine"
 
 
+LEARNS_UNLABELED = "a learner of unlabeled images"
+STEPS = "optim.schedule=multistep"
+
+
 @dataclass
 class ModelConfig:
     """A Wide ResNet (depth 6n+4, width factor k)."""
@@ -67,11 +71,26 @@ class OptimConfig:
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
-    ema_decay: float = 0.999
+    # of the averaged network, which answers where unlabeled images are learned from
+    ema_decay: float = field(
+        default=0.999,
+        metadata=read_by(
+            Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: 0.995 if c.miniature else 0.999)
+        ),
+    )
     warmup: float = 0.0
-    milestones: list[float] = field(default_factory=list)
-    gamma: float = 0.2
-    cosine_ratio: float = 7.0
+    milestones: list[float] = field(
+        default_factory=list,
+        metadata=read_by(Reader(STEPS, lambda c: c.optim.schedule is Schedule.multistep, lambda c: [])),
+    )
+    gamma: float = field(
+        default=0.2,
+        metadata=read_by(Reader(STEPS, lambda c: c.optim.schedule is Schedule.multistep, lambda c: 0.2)),
+    )
+    cosine_ratio: float = field(
+        default=7.0,
+        metadata=read_by(Reader("optim.schedule=cosine", lambda c: c.optim.schedule is Schedule.cosine, lambda c: 7.0)),
+    )
     # whether weight decay acts on normalisation and biases too, as in the reference (Q20)
     decay_norm_bias: bool = field(default=True, metadata={"neutral": True})
 
@@ -106,7 +125,12 @@ class TrainConfig:
 
     steps: int
     batch_size: int
-    mu: int  # unlabeled images per labeled image
+    # unlabeled images per labeled image
+    mu: int = field(
+        metadata=read_by(
+            Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: c.algorithm.unlabeled_ratio)
+        )
+    )
     eval_every: int
     log_every: int = field(metadata=NOT_SCIENCE)
     checkpoint_every: int = field(metadata=NOT_SCIENCE)

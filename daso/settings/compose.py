@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from daso.errors import UserError
 from daso.machine.devices import gpus_asked, parallel_jobs
-from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, require
+from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, paper_t_dist, require
 from daso.settings.checks import check
 from daso.settings.identity import identified, knobs
 from daso.settings.mistakes import explain, no_such_key
@@ -24,9 +24,9 @@ from daso.settings.options import CONF, PACKAGE, own_folders
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
 
-def paper_t_dist(dataset: str, imb: DictConfig) -> float:
-    """The paper's T_dist (App. C.3, Table 10): 1.5 on CIFAR-10 when gamma_l = gamma_u, else 0.3."""
-    return 1.5 if dataset == "cifar10" and _matched(imb) else 0.3
+def t_dist(dataset: str, imb: DictConfig) -> float:
+    """The paper's T_dist."""
+    return paper_t_dist(dataset, _matched(imb))
 
 
 def paper_darp_goal(imb: DictConfig) -> str:
@@ -68,7 +68,7 @@ def register() -> None:
 
 
 def _register_resolvers() -> None:
-    OmegaConf.register_new_resolver("paper_t_dist", paper_t_dist, replace=True)
+    OmegaConf.register_new_resolver("paper_t_dist", t_dist, replace=True)
     OmegaConf.register_new_resolver("paper_darp_goal", paper_darp_goal, replace=True)
     OmegaConf.register_new_resolver("paper_align", paper_align, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)

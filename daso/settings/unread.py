@@ -1,26 +1,11 @@
 """Knobs that a person sets and that the chosen options do not read: nothing is silently without effect."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from daso.errors import UserError
-from daso.schema import DIST, Config, Schedule
-
-# What no single node can tell: key -> who reads it, or nobody reads it here (empty)
-READ_BY: dict[str, Callable[[Config], str]] = {
-    "dataset.verify": lambda config: _unless(config.dataset.name != "digits", "a data set of files in dataset.root"),
-    "optim.milestones": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
-    "optim.gamma": lambda config: _unless(config.optim.schedule is Schedule.multistep, "optim.schedule=multistep"),
-    "optim.cosine_ratio": lambda config: _unless(config.optim.schedule is Schedule.cosine, "optim.schedule=cosine"),
-    "optim.ema_decay": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
-    "train.mu": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
-    "daso.t_dist": lambda config: _unless(config.daso.blend == DIST, "daso.blend=dist"),
-    "imb.m1": lambda config: _unless(not config.imb.unlabeled_counts, "a setting without imb.unlabeled_counts"),
-    "imb.gamma_u": lambda config: _unless(not config.imb.unlabeled_counts, "a setting without imb.unlabeled_counts"),
-    "imb.unlabeled_shape": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
-    "imb.unlabeled_counts": lambda config: _unless(config.reads_unlabeled, "a learner of unlabeled images"),
-}
+from daso.schema import Config, missing_reader
 
 # What a sweep is told: key or node -> the options of hydra/sweeper that read it; empty: a single run reads it as well
 SWEEPERS = {"sweep": ("grid",), "tune": ("study",), "plan": ("grid", "study", "")}
@@ -62,16 +47,13 @@ def inert(config: Config, overrides: Sequence[str]) -> list[str]:
 
 def reader_of(config: Config, key: str) -> str:
     """Which option reads a knob that `config` does not read; empty where it does."""
-    name, _, field = key.partition(".")
+    name, _, knob = key.partition(".")
     node: Any = getattr(config, name, None)
-    known = {f.name for f in fields(node)} if is_dataclass(node) else set()
-    if field not in known:
+    known = {f.name: f for f in fields(node)} if is_dataclass(node) else {}
+    if knob not in known:
         return ""
     option = getattr(node, "name", None)
-    if field != "name" and option is not None and option == getattr(node, "absent", None):
+    if knob != "name" and option is not None and option == getattr(node, "absent", None):
         return f"another option than {name}={option}"
-    return READ_BY[key](config) if key in READ_BY else ""
-
-
-def _unless(is_read: bool, reader: str) -> str:
-    return "" if is_read else reader
+    missing = missing_reader(known[knob], config)
+    return missing.said if missing else ""

@@ -201,11 +201,11 @@ def _sample(run: RunDir) -> tuple[Kind | None, str, float]:
     """Kind, device and seconds per step of a run on disk; nan where nothing tells."""
     try:
         kind = _kind(run.config() or {})
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None, "", math.nan
     device = str(run.about().get("device", "unknown"))
     summary = run.numbers()
-    if summary is not None and summary.get("steps"):
+    if summary is not None and summary.get("steps") and summary.get("seconds"):
         return kind, device, summary["seconds"] / summary["steps"]
     rates = [row["time/steps_per_second"] for row in tail(run.metrics) if row.get("time/steps_per_second")]
     return kind, device, 1 / statistics.median(rates) if rates else math.nan

@@ -3,9 +3,14 @@
 from functools import cache
 
 import pytest
+import torch
 
+from daso.run.build.parts import build_method
+from daso.schema import ALGORITHMS
 from daso.settings.unread import inert
+from daso.types import View
 from tests.compose import config_of as composed
+from tests.toy import facts
 
 config_of = cache(composed)
 
@@ -21,6 +26,11 @@ config_of = cache(composed)
         (["dataset=digits"], "dataset.verify=false", "a data set of files in dataset.root"),
         (["algorithm=fixmatch"], "daso.t_proto=0.1", "another option than daso=none"),
         (["algorithm=fixmatch_daso", "daso.blend=0.5"], "daso.t_dist=0.5", "daso.blend=dist"),
+        (["algorithm=supervised"], "imb.gamma_u=1", "a learner of unlabeled images"),
+        (["algorithm=supervised"], "imb.unlabeled_shape=middle", "a learner of unlabeled images"),
+        (["algorithm=mixmatch"], "dataset.cutout=8", "a learner of strong views"),
+        (["algorithm=fixmatch_abc"], "abc.blend=false", "a method with semantic labels"),
+        (["algorithm=supervised_crt"], "protocol.generations=3", "a protocol, or protocol.first, with generations"),
     ],
 )
 def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices, override, reader):
@@ -41,3 +51,12 @@ def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices,
 )
 def test_what_is_read_is_not_spoken_of(overrides):
     assert inert(config_of(*overrides), overrides) == []
+
+
+@pytest.mark.parametrize("name", [name for name, kind in ALGORITHMS.items() if kind.printed])
+def test_only_a_learner_without_strong_views_is_said_not_to_read_their_knobs(name):
+    config = config_of(f"algorithm={name}")
+    learner = build_method(config, facts(config, torch.full((10,), 5), 50), torch.device("cpu"), torch.float32).learner
+    strong = {View.STRONG, View.STRONG_LAST} & {*learner.views, *learner.labeled_views}
+    assert config.algorithm.strong_views_seen or not strong
+    assert bool(strong) is config.algorithm.strong_views_seen

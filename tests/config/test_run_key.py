@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 
 from daso.schema import NOT_SCIENCE
+from daso.settings.compose import configuration
 from daso.settings.identity import run_key, science
 from tests.compose import config_of as composed
 
@@ -18,6 +19,11 @@ RECORDED = {  # never changes: a new knob comes with the neutral value that leav
 }
 config_of = cache(composed)
 BASE = ("dataset=cifar10", "algorithm=fixmatch")
+LABELS = ("dataset=cifar10", "algorithm=supervised")
+SMALL = ("experiment=quickstart", "algorithm=supervised_la")
+FIXED_BLEND = ("algorithm=fixmatch_daso", "daso.blend=0.5")
+CREST = ("algorithm=fixmatch", "protocol=crt", "protocol.first=crest")
+RANDOM = ("algorithm=supervised_crt", "protocol.sampler=random")
 
 
 @pytest.mark.parametrize("overrides", RECORDED)
@@ -35,6 +41,22 @@ def test_recorded_configurations_keep_their_keys(overrides):
         (("model=wrn28_8",), ("model=wrn28_2", "model.width=8")),
         (BASE, (*BASE, "daso.warmup_steps=200", "align.window=3")),  # inert at none
         (BASE, (*BASE, "device=cpu", "dataset.root=/elsewhere", "out_root=elsewhere", "track=none", "force=true")),
+        # what nothing reads
+        (BASE, (*BASE, "optim.gamma=0.5", "optim.milestones=[0.5]", "optim.cosine_ratio=2")),
+        (LABELS, (*LABELS, "train.mu=3", "optim.ema_decay=0.9", "optim.cosine_ratio=2", "dataset.cutout=8")),
+        (LABELS, (*LABELS, "imb.gamma_u=1/100")),
+        (LABELS, (*LABELS, "imb.gamma_u=1", "imb.m1=200")),
+        (LABELS, (*LABELS, "imbalance=cifar10_n1500_m3000_g100_reversed")),
+        (LABELS, (*LABELS, "imb.unlabeled_shape=middle")),
+        (LABELS, (*LABELS, "imb.unlabeled_counts=[9,9,9,9,9,9,9,9,9,8]")),
+        (SMALL, (*SMALL, "imb.gamma_u=10", "train.mu=2", "optim.ema_decay=0.999")),
+        (FIXED_BLEND, (*FIXED_BLEND, "daso.t_dist=2", "daso.update_every=50")),
+        (("algorithm=fixmatch_abc",), ("algorithm=fixmatch_abc", "abc.blend=false")),
+        (("algorithm=supervised_crt",), ("algorithm=supervised_crt", "protocol.generations=3", "protocol.t_min=0.1")),
+        (("algorithm=supervised_crt",), ("algorithm=supervised_crt", "protocol.alpha=2", "imb.gamma_u=1")),
+        (CREST, (*CREST, "protocol.t_min=0.1")),
+        ((*CREST, "protocol.generations=1"), (*CREST, "protocol.generations=1", "protocol.alpha=2")),
+        ((*RANDOM, "protocol.beta=0.9"), RANDOM),
         (BASE, (*BASE, "dataset.verify=false", "dataset.root=/nowhere")),  # what is downloaded is as published
         (BASE, (*BASE, "train.log_every=7", "train.checkpoint_every=9", "eval_only=true", "resume_across=true")),
     ],
@@ -66,6 +88,50 @@ def test_what_does_not_change_a_run_does_not_change_its_key(one, other):
 )
 def test_what_changes_a_run_changes_its_key(override):
     assert config_of(*BASE).run_key != config_of(*BASE, override).run_key
+
+
+@pytest.mark.parametrize(
+    ("base", "override"),
+    [
+        (LABELS, "optim.gamma=0.5"),
+        (LABELS, "imb.n1=400"),
+        ((*BASE, "optim.schedule=cosine"), "optim.cosine_ratio=2"),
+        (("algorithm=fixmatch_daso",), "daso.t_dist=2"),
+        (("algorithm=fixmatch_daso",), "daso.update_every=50"),
+        (("algorithm=fixmatch_abc_daso",), "abc.blend=false"),
+        (CREST, "protocol.generations=3"),
+        (CREST, "protocol.alpha=2"),
+        (("algorithm=fixmatch_crest_plus",), "protocol.t_min=0.1"),
+        (("algorithm=supervised_crt",), "protocol.beta=0.9"),
+        (BASE, "dataset.cutout=8"),
+        (("algorithm=supervised", "protocol=estimate", "dataset.num_valid=50"), "imb.gamma_u=1"),
+    ],
+)
+def test_what_only_some_read_changes_the_key_of_those(base, override):
+    assert config_of(*base).run_key != config_of(*base, override).run_key
+
+
+@pytest.mark.parametrize("algorithm", ["supervised_la", "supervised_crt", "fixmatch_abc"])
+@pytest.mark.parametrize("place", ["cifar10", "cifar100", "stl10", "digits", "fashion_mnist", "quickstart", "small"])
+def test_what_nobody_sets_is_hashed_as_it_is_so_that_finished_runs_keep_their_keys(algorithm, place):
+    where = {"quickstart": "experiment=quickstart", "small": "experiment=fashion_mnist_lt"}.get(
+        place, f"dataset={place}"
+    )
+    config = configuration((where, f"algorithm={algorithm}"))
+    assert science(config) == science(config, as_set=True)
+
+
+@pytest.mark.parametrize("imbalance", ["cifar10_n500_m4000_g150", "cifar100_n50_m400_g20", "stl10_n150_g20"])
+def test_the_sizes_of_every_labeled_setting_are_those_of_its_option_file(imbalance):
+    config = configuration((f"dataset={imbalance.partition('_')[0]}", f"imbalance={imbalance}", "algorithm=supervised"))
+    assert science(config) == science(config, as_set=True)
+
+
+@pytest.mark.parametrize("blend", ["0", "0.5", "1"])
+def test_the_paper_s_ablation_of_the_blend_keeps_its_keys(blend):
+    for imbalance in ("cifar10_n500_m4000_g100", "cifar10_n1500_m3000_g100_uniform"):
+        config = configuration((f"imbalance={imbalance}", "algorithm=fixmatch_daso", f"daso.blend={blend}"))
+        assert science(config) == science(config, as_set=True)
 
 
 def test_a_key_is_twelve_hex_digits():

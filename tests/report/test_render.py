@@ -2,9 +2,11 @@
 
 import csv
 import io
+import re
+import string
 
 from daso.report.__main__ import make_table
-from daso.report.render import as_csv, latex, markdown
+from daso.report.render import _tex, as_csv, latex, markdown
 from daso.report.table import Options
 from tests.report.fake import DASO, FIXMATCH, LA, entry, table, three
 
@@ -88,3 +90,9 @@ def test_a_table_too_wide_for_the_terminal_goes_on_below(tmp_path):
     assert whole.count("| method") == 2
     assert [block.count("| method") for block in markdown(made, 120).split("### ")] == [0, 2, 1]
     assert all(row.startswith("| FixMatch + DASO ") for row in whole.splitlines() if "76.0 ± 0.37" in row)
+
+
+def test_no_sign_that_means_something_to_latex_is_left_bare():
+    printed = _tex(string.punctuation + "γl±†‡§—")
+    bare = re.sub(r"\\[a-zA-Z]+(\{\})?|\\[{}$&%_#]|\$(\\[a-z]+(_[lu])?|<|>)\$", "", printed)
+    assert not set(bare) & set("\\{}$&%_#^~<>|"), bare

@@ -1,0 +1,55 @@
+"""Which runs are the same experiment, and which are no fair neighbours of the others."""
+
+from types import SimpleNamespace
+
+from daso.published.cells import Setting
+from daso.report.collect import collect
+from daso.report.match import match
+from daso.report.render import latex, markdown
+from daso.report.stats import MORE_STEPS
+from daso.settings.compose import configuration
+from tests.report.fake import DASO, FIXMATCH, LA, entry, record, table, three
+
+
+def test_runs_of_more_steps_than_the_table_asks_for_are_marked_and_not_ranked(tmp_path):
+    three(tmp_path, FIXMATCH, (67.0, 68.0, 69.0))
+    three(tmp_path, DASO, (75.0, 76.0, 77.0), steps=300_000)
+    three(tmp_path, LA, (70.0, 71.0, 72.0))
+    made = table(tmp_path, baseline="FixMatch")
+    longer = entry(made, "FixMatch + DASO")
+    assert longer.marks(3) == MORE_STEPS
+    assert longer.rank == 0
+    assert [entry(made, row).rank for row in ("FixMatch + LA", "FixMatch")] == [1, 2]
+    assert "300000 of 250000 steps" in markdown(made)
+    assert f"{MORE_STEPS} trained for more steps than are asked for: not ranked." in made.notes
+    assert r"\textsuperscript{\S{}}" in latex(made)
+
+
+def test_a_run_of_the_labels_alone_stands_in_the_columns_of_all_unlabeled_sets(tmp_path):
+    labels = ("dataset=cifar10", "imbalance=cifar10_n1500_m3000_g100", "algorithm=supervised")
+    other = ("dataset=cifar10", "imbalance=cifar10_n1500_m3000_g100_reversed", "algorithm=fixmatch")
+    three(tmp_path, labels, (60.0, 61.0, 62.0))
+    three(tmp_path, other, (65.0, 66.0, 67.0))
+    (column,) = table(tmp_path, "mine").columns
+    assert column.label == "N1=1500 gl=100 gu=1/100"
+    assert table(tmp_path, "mine").own == 2
+    settings = {labels: "100", (labels[0], f"{labels[1]}_reversed", labels[2]): "1/100"}
+    cells = [
+        SimpleNamespace(
+            overrides=overrides,
+            dataset="cifar10",
+            learner="supervised",
+            setting=Setting("1500", "3000", "100", gamma_u),
+        )
+        for overrides, gamma_u in settings.items()
+    ]
+    found = match(cells, collect([tmp_path]), (), configuration)
+    assert [len(found.runs[overrides]) for overrides in settings] == [3, 3]
+
+
+def test_runs_that_differ_in_what_nothing_reads_are_one_cell_of_their_own_table(tmp_path):
+    for seed, override in enumerate(("optim.gamma=0.5", "optim.cosine_ratio=2", "seed=2")):
+        record(tmp_path, (*FIXMATCH, override), seed, 67.0)
+    made = table(tmp_path, "mine")
+    assert (made.rows, len(made.columns)) == (["fixmatch"], 1)
+    assert [made_entry.sample.n for made_entry in made.entries.values()] == [3]

@@ -211,9 +211,9 @@ def _duration(text: str) -> float:
 
 def _wide(table: Table) -> None:
     """Print a table, unbroken where the output is not a terminal."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(width=max(200, console.measure(table).maximum))
+        console = Console(width=max(200, console.measure(table).maximum), markup=False, emoji=False)
     console.print(table)
 
 

@@ -1,6 +1,7 @@
 """What ends the program: an exit code and, for a mistake, one sentence."""
 
 import os
+import re
 import select
 import signal
 import sys
@@ -92,6 +93,13 @@ def _flags(arguments: list[str]) -> Namespace:
         raise UserError(f"The command line is not possible: {reason}; {right}.") from None
     if asked.config_dir is not None and not Path(asked.config_dir).is_dir():
         raise UserError(f"--config-dir {asked.config_dir} is not possible: there is no such folder.")
+    if asked.experimental_rerun is not None:
+        again = "start the same line again, which continues or skips the run"
+        raise UserError(f"--experimental-rerun {asked.experimental_rerun} is not possible: {again}.")
+    if asked.resolve and not (asked.cfg or asked.help):
+        raise UserError("--resolve is not possible: it belongs to --cfg job.")
+    if asked.shell_completion and not any(re.match(r"(un)?install=|query=", word) for word in asked.overrides):
+        raise UserError("--shell-completion is not possible: say install=bash, uninstall=bash or query=bash.")
     both = [f"--{name.replace('_', '-')}" for name in ACTIONS if getattr(asked, name)]
     if len(both) > 1:
         raise UserError(f"{' '.join(both)} is not possible: choose one of them.")

@@ -1,7 +1,9 @@
 """What every part of the schema is made with."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daso.errors import UserError
@@ -53,6 +55,27 @@ def require(ok: bool, key: str, value: object, right: str) -> None:
     """Raise a `UserError` naming key, value and what would be right, unless `ok`."""
     if not ok:
         raise UserError(f"{key}={value} is not possible: {right}.")
+
+
+LONGEST_NAME, LONGEST_PATH = 255, 3900  # bytes: what Linux takes, less what stands in a run's folder
+
+
+def require_place(key: str, value: str) -> str:
+    """A path with its `~` expanded, as shells do not do it behind `key=`.
+
+    Raises:
+        UserError: it is none that a file system takes.
+    """
+    shown = value if len(value) < 80 else f"{value[:70]}..."
+    require(value.isprintable() and value.strip() != "", key, repr(value), "a folder, by a name of printable letters")
+    try:
+        place = Path(value).expanduser()
+    except RuntimeError:
+        raise UserError(f"{key}={shown} is not possible: there is no user {Path(value).parts[0][1:]}.") from None
+    right = f"a name has {LONGEST_NAME} bytes at most, and a path {LONGEST_PATH}"
+    longest = max(len(os.fsencode(part)) for part in place.absolute().parts)
+    require(longest <= LONGEST_NAME and len(os.fsencode(place.absolute())) <= LONGEST_PATH, key, shown, right)
+    return str(place) if value.startswith("~") else value
 
 
 def require_one_of(key: str, value: str, options: tuple[str, ...]) -> None:

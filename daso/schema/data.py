@@ -6,11 +6,12 @@ from fractions import Fraction
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from daso.schema.base import NOT_SCIENCE, UNKNOWN, Reader, read_by, require, require_one_of
+from daso.schema.base import NOT_SCIENCE, UNKNOWN, Reader, read_by, require, require_one_of, require_place
 
 if TYPE_CHECKING:
     from daso.schema.run import Config
 
+LARGEST = 1024  # pixels per side
 LONG_TAILED = "long_tailed"
 SHAPES = (LONG_TAILED, "middle", "head_tail", "random", "gaussian", "inverse_gaussian")
 
@@ -55,7 +56,9 @@ class DatasetConfig:
     splits_checksum: str = field(default="", metadata={"neutral": ""})  # filled by resolve(); never set by hand
 
     def __post_init__(self) -> None:
-        require(self.root != "", "dataset.root", self.root, "a folder")
+        self.root = require_place("dataset.root", self.root)
+        if self.splits:
+            self.splits = require_place("dataset.splits", self.splits)
         require(self.num_valid >= 0, "dataset.num_valid", self.num_valid, "it is a number of images, 0 or more")
         require(
             self.num_valid % self.num_classes == 0,
@@ -70,8 +73,10 @@ class DatasetConfig:
             f"the smallest class has {self.class_size} training images",
         )
         require(0 <= self.crop_pad < self.source_size, "dataset.crop_pad", self.crop_pad, "0 to image size - 1")
-        require(self.cutout >= 0, "dataset.cutout", self.cutout, "it is a number of pixels, 0 or more")
-        require(self.resolution >= 4, "dataset.resolution", self.resolution, "4 pixels or more, for two halvings")
+        whole = 2 * self.source_size  # the side of a square that hides the image wherever its centre is
+        require(0 <= self.cutout <= whole, "dataset.cutout", self.cutout, f"a number of pixels, 0 to {whole}")
+        right = f"4 pixels or more, for two halvings, and {LARGEST} at most"
+        require(4 <= self.resolution <= LARGEST, "dataset.resolution", self.resolution, right)
         for key in ("mean", "std"):
             value = getattr(self, key)
             require(len(value) == self.channels, f"dataset.{key}", value, f"one number per channel ({self.channels})")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from daso.schema.base import NOT_SCIENCE, Reader, read_by, require, require_one_of
+from daso.schema.base import NOT_SCIENCE, Reader, read_by, require, require_one_of, require_place
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ class CrtProtocol(CrestPlusProtocol):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_one_of("protocol.first", self.first, FIRST_STAGES)
+        if self.from_run:
+            self.from_run = require_place("protocol.from_run", self.from_run)
         require(0 < self.retrain <= 1, "protocol.retrain", self.retrain, "a fraction of train.steps above 0")
         require_one_of("protocol.sampler", self.sampler, SAMPLERS)
         require_beta("protocol.beta", self.beta)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
-from daso.schema.base import NOT_SCIENCE, require
+from daso.schema.base import NOT_SCIENCE, require, require_place
 from daso.schema.confidence import ConfidenceConfig
 from daso.schema.data import DatasetConfig, ImbalanceConfig
 from daso.schema.labeled import SupervisedLossConfig
@@ -79,7 +79,7 @@ class Config:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")
         kind, _, index = self.device.partition(":")
-        ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal())
+        ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal() and len(index) <= 3)
         require(ok, "device", self.device, "auto, cpu, cuda or, for the second GPU, cuda:1")
         require(self.jobs_per_device >= 0, "jobs_per_device", self.jobs_per_device, "0 or more")
-        require(self.out_root != "", "out_root", self.out_root, "a folder")
+        self.out_root = require_place("out_root", self.out_root)

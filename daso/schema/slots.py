@@ -39,7 +39,7 @@ class AlignConfig(Record):
     def __post_init__(self) -> None:
         require_one_of("align.name", self.name, (NONE, "da"))
         require_one_of("align.goal", self.goal, ("labeled", "refine"))
-        require(self.window >= 1, "align.window", self.window, "at least one batch")
+        require(1 <= self.window <= 2**16, "align.window", self.window, f"1 batch to {2**16}")
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
 
 
@@ -80,7 +80,7 @@ class DarpConfig(Record):
         require(self.alpha > 0, "darp.alpha", self.alpha, "a positive factor")
         require(0 <= self.warmup <= 1, "darp.warmup", self.warmup, "a fraction of train.steps")
         require(self.every >= 1, "darp.every", self.every, "a number of steps, 1 or more")
-        require(self.iterations >= 1, "darp.iterations", self.iterations, "1 or more")
+        require(1 <= self.iterations <= 10_000, "darp.iterations", self.iterations, "1 to 10000")
 
     def remarks(self, steps: int) -> list[str]:
         """A warm-up that leaves no refinement."""
@@ -169,7 +169,7 @@ class DasoConfig(Record):
         self.blend = parse_blend(self.blend)
         require(self.t_proto > 0, "daso.t_proto", self.t_proto, "a positive temperature")
         require(self.t_dist > 0, "daso.t_dist", self.t_dist, "a positive temperature")
-        require(self.queue_size >= 1, "daso.queue_size", self.queue_size, "at least one feature per class")
+        require(1 <= self.queue_size <= 2**16, "daso.queue_size", self.queue_size, f"1 feature per class to {2**16}")
         require(self.align_weight >= 0, "daso.align_weight", self.align_weight, "a loss weight, 0 or more")
         require(self.update_every >= 1, "daso.update_every", self.update_every, "a number of steps, 1 or more")
         require(

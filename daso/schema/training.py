@@ -54,7 +54,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require_one_of("model.name", self.name, ("wrn",))
         require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "10, 16, 22, 28, 34, ...")
-        require(self.width >= 1, "model.width", self.width, "a width factor, 1 or more")
+        require(self.depth <= 1000, "model.depth", self.depth, "1000 layers at most")
+        require(1 <= self.width <= 256, "model.width", self.width, "a width factor, 1 to 256")
         require(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")
 
 
@@ -144,6 +145,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for key in ("steps", "batch_size", "mu", "eval_every", "log_every", "checkpoint_every", "threads"):
             require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "1 or more")
+        require(self.batch_size <= 2**16, "train.batch_size", self.batch_size, f"{2**16} images at most")
+        require(self.mu <= 2**10, "train.mu", self.mu, f"{2**10} unlabeled images per labeled one at most")
 
 
 @dataclass

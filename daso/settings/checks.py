@@ -23,6 +23,7 @@ from daso.settings.options import CONF
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
 MAX_THREADS = 1024
+LARGEST = 2**32
 # what MLflow's tracking URIs begin with; plugins add others
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc", "file")
 
@@ -46,13 +47,15 @@ def check(config: Config) -> list[str]:
 
 
 def _check_finite(node: Any, path: str = "") -> None:
-    """Refuse nan and infinity wherever they stand."""
+    """Refuse nan, infinity and what torch does not count to, wherever they stand."""
     for f in fields(node):
         value, key = getattr(node, f.name), f"{path}{f.name}"
         if hasattr(value, "__dataclass_fields__"):
             _check_finite(value, f"{key}.")
         for number in value if isinstance(value, list) else [value]:
             require(not isinstance(number, float) or math.isfinite(number), key, value, "a finite number")
+            sane = not isinstance(number, int) or abs(number) < LARGEST
+            require(sane, key, value, "a whole number below 2^32")
 
 
 def _check_machine(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -18,7 +19,7 @@ from daso.machine.devices import gpus_asked, parallel_jobs
 from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, paper_t_dist, require
 from daso.settings.checks import check
 from daso.settings.identity import identified, knobs
-from daso.settings.mistakes import explain, no_such_key
+from daso.settings.mistakes import explain, no_such_key, refuse_no_switch
 from daso.settings.options import CONF, PACKAGE, own_folders
 
 Compose = Callable[[tuple[str, ...]], DictConfig]
@@ -72,6 +73,7 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("paper_darp_goal", paper_darp_goal, replace=True)
     OmegaConf.register_new_resolver("paper_align", paper_align, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
+    OmegaConf.register_new_resolver("place", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("gpus_asked", gpus_asked, replace=True)
 
@@ -89,6 +91,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
     _register_resolvers()
     arguments = sys.argv[1:] if arguments is None else arguments
     _refuse_unknown_keys(cfg, arguments)
+    refuse_no_switch(arguments)
     for key in ("run_key", "dataset.splits_checksum", "dataset.files_checksum"):
         value = OmegaConf.select(cfg, key)
         require(not value, key, value, "it follows from the configuration and is never set")

@@ -15,6 +15,11 @@ from daso.settings.identity import knobs
 from daso.settings.options import groups, program
 
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
+NAME = re.compile(
+    r"(?!(true|false|null|nan|inf)$)(\d+[A-Za-z_](?!\d+$)|[A-Za-z_])[\w./-]{0,99}", re.IGNORECASE
+)  # of an option
+SEVERAL = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")  # of a sweep
+NUMBER = r"[-+]?[\d_.]+(e[-+]?\d+)?"
 SHOWN = 12  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -92,12 +97,37 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
         if not found or found["key"] not in groups():
             continue
         group, value = found["key"], found["value"].strip()
+        if argument.startswith("~"):
+            raise UserError(f"{argument} is not possible: to leave {group} out, write ~{group}.")
         if value.startswith("[") and "," in value:
             one = f"one option at a time; -m {group}={value.strip('[]')} runs a job for each"
             raise UserError(f"{argument} is not possible: {one}.")
         if any(option.strip().lower() in ("null", "") for option in value.split(",")):
             empty = f"{group}=none leaves the place empty" if "none" in groups()[group] else "choose an option"
             raise UserError(f"{argument} is not possible: {empty}; {_listed(group)}.")
+        if not SEVERAL.match(value) and not all(_names_option(option.strip()) for option in value.split(",")):
+            raise UserError(f"{_short(argument)} is not possible: {_listed(group)}.")
+
+
+def _names_option(value: str) -> bool:
+    """Whether a value may be the name of an option: no number, list or mapping, and no place that is no group."""
+    places = re.findall(r"\$\{([^}]*)\}", value)
+    name = re.sub(r"\$\{[^}]*\}", "x", value)
+    return NAME.fullmatch(name) is not None and all(place in groups() for place in places)
+
+
+def refuse_no_switch(arguments: Sequence[str]) -> None:
+    """Refuse numbers for what is true or false; the configuration library takes any number for true.
+
+    Raises:
+        UserError: such a number.
+    """
+    for argument in arguments:
+        found = OVERRIDE.match(argument)
+        knob = knobs().get(found["key"]) if found else None
+        value = found["value"].strip() if found else ""
+        if knob and knob.type is bool and re.fullmatch(NUMBER, value) and value not in ("0", "1"):
+            raise UserError(f"{argument} is not possible: it is {KINDS[bool]}.")
 
 
 def typed(key: str, arguments: Sequence[str]) -> str | None:
@@ -155,8 +185,12 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
 def _unreadable(override: str) -> str:
     if not override.partition("=")[0].strip() or "=" not in override:
         return f"{override.strip() or 'An empty argument'} is not possible: an argument has the form key=value."
-    special = ", = { } [ ] ( ) $ or letters beyond a-z"
+    special = ", = { } [ ] ( ) $ ~ or letters beyond a-z"
     return f"{override} cannot be read: put a value that holds {special} into quotes, as in 'key=\"a,b\"'."
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 120 else f"{text[:100]}..."
 
 
 def _first_line(error: BaseException) -> str:

@@ -38,7 +38,7 @@ def print_plan(jobs: Sequence[Job], at_once: int = 1) -> None:
         steps = f"{item.steps:,}" if not item.step else f"{item.step:,} of {item.steps:,}"
         table.add_row(item.config.run_key, Text(item.label), item.state.value, steps)
     for job in refused:
-        table.add_row("", Text(job.label), "[red]not possible[/]", "")
+        table.add_row("", Text(job.label), Text("not possible", "red"), "")
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -149,11 +149,12 @@ def _count(number: int, noun: str) -> str:
 
 def _print(table: Table) -> None:
     """Print a table, unbroken where the output is not a terminal."""
-    console = Console()
+    console = Console(markup=False, emoji=False)  # what a person typed is no markup
     if console.is_terminal:
         console.print(table)
         return
-    wide = Console(width=max(console.width, Console(width=WIDE).measure(table).maximum))
+    width = max(console.width, Console(width=WIDE, markup=False, emoji=False).measure(table).maximum)
+    wide = Console(width=width, markup=False, emoji=False)
     with wide.capture() as captured:
         wide.print(table)
     for line in captured.get().splitlines():

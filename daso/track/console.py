@@ -40,7 +40,9 @@ class Console:
     """
 
     def __init__(self, file: IO[str] | None = None, width: int | None = None, terminal: bool | None = None) -> None:
-        self._out = Terminal(file=file, width=width, force_terminal=terminal, highlight=False)
+        self._out = Terminal(
+            file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False
+        )
         self._bar: Progress | None = None
         self._start = self._step = self._total = 0
         self._began = self._drawn = 0.0
@@ -87,7 +89,7 @@ class Console:
         if not self._out.is_terminal:
             yield
             return
-        line = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+        line = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
         with Progress(BarColumn(bar_width=None), line, console=self._out, auto_refresh=False, expand=True) as self._bar:
             self._bar.add_task(self._line(), total=total, completed=start)
             try:

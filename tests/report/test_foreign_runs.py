@@ -81,9 +81,8 @@ def test_a_foreign_run_is_in_the_list_of_runs_and_tells_a_plan_nothing_wrong(roo
 
 def test_a_newer_run_with_a_knob_that_its_key_says_has_no_effect_is_known(tmp_path):
     folder = record(tmp_path, FIXMATCH, 0, 67.0)
-    text = (folder / "resolved.yaml").read_text()
-    (folder / "resolved.yaml").write_text(f"looks: blue\n{text}")
-    (folder / "run.json").unlink(missing_ok=True)  # which would hold the checksum of another text
+    config = {"looks": "blue"} | yaml.safe_load((folder / "resolved.yaml").read_text())
+    (folder / "resolved.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (run,) = collect([tmp_path])
     assert run.foreign == ""
     assert entry(table(tmp_path), "FixMatch").sample.n == 1

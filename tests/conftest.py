@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from daso.credentials import HELD
+
 # The same examples in every run, however busy the machine; --hypothesis-profile=explore looks for others.
 settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True)
 settings.register_profile("explore", max_examples=1000, deadline=None)
@@ -13,6 +15,12 @@ settings.load_profile("suite")
 
 # A shell starts background commands with Ctrl-C ignored, and processes inherit that; tests send it to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_held(monkeypatch):
+    """No credentials of another test, and none left for the next one."""
+    monkeypatch.setenv(HELD, "{}")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import yaml
 
+from daso.credentials import mask_all
 from daso.outputs.files import sealed
 from daso.outputs.rundir import RunDir
 from daso.schema import OPTIONS, Config, CrtProtocol, missing_reader, require
@@ -108,8 +109,8 @@ def _content(out_root: str, from_run: str) -> str:
 
 
 def to_yaml(config: Config) -> str:
-    """The text of `resolved.yaml`: every knob with the value that the run used, and a checksum."""
-    return sealed(yaml.safe_dump(plain(config), sort_keys=False))
+    """The text of `resolved.yaml`: every knob with the value that the run used, credentials masked, and a checksum."""
+    return sealed(yaml.safe_dump(mask_all(plain(config)), sort_keys=False))
 
 
 class Knob(NamedTuple):

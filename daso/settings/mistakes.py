@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import get_args
 
+from daso.credentials import mask
 from daso.errors import UserError
 from daso.schema import OPTIONS
 from daso.settings.identity import knobs
@@ -139,7 +140,7 @@ def typed(key: str, arguments: Sequence[str]) -> str | None:
 
 
 def _no_option(wanted: str) -> str:
-    group, _, option = wanted.rpartition("/")
+    group, _, option = mask(wanted).rpartition("/")
     options = groups().get(group, [])
     close = get_close_matches(option, options, 1)
     listed = _listed(group)

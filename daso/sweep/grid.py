@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from daso.credentials import mask
 from daso.errors import UserError
 from daso.published.cells import Overrides, cells
 
@@ -36,10 +37,10 @@ def table_runs(table: str, dataset: str, rows: Sequence[str]) -> list[Overrides]
 def labels(jobs: Sequence[Sequence[str]]) -> list[str]:
     """What each of several lists of overrides is called: its overrides that not all have, groups by their option only.
 
-    The full list where there is but one.
+    The full list where there is but one. Credentials are masked.
     """
     shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
-    return [" ".join(_short(item) for item in job if item not in shared) for job in jobs]
+    return [" ".join(mask(_short(item)) for item in job if item not in shared) for job in jobs]
 
 
 def varying(jobs: Sequence[Sequence[str]]) -> list[str]:

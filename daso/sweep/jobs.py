@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from math import nan
 
+from daso.credentials import mask
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.outputs.rundir import RunDir
 from daso.schema import Config
@@ -94,4 +95,4 @@ def _attempt(config: Config, go: Go, session: Session | None = None) -> JobResul
         return JobResult(nan, STOPPED, key, f"stopped by {cause}; the same command continues it")
     except Exception as error:
         traceback.print_exc()
-        return JobResult(nan, FAILED, key, f"{type(error).__name__}: {error}")
+        return JobResult(nan, FAILED, key, mask(f"{type(error).__name__}: {error}"))

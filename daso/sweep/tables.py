@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daso.credentials import mask
 from daso.outputs.rundir import RunState
 from daso.settings.options import called
 from daso.sweep.grid import labels
@@ -95,9 +96,14 @@ def _time(items: Sequence[Item], at_once: int) -> list[str]:
             asked = item.config.device
             gpu = asked != "cpu" and (asked != "auto" or shutil.which("nvidia-smi") is not None)
             measure = MEASURE | ({"train.compile": kind.compile[1]} if gpu and kind.compile[1] != "none" else {})
+<<<<<<< HEAD
             command = shlex.join([*called(), *map("=".join, (given | measure).items())])
             how = "only estimated" if kind in guessed else "unknown"
             facts.append(f"{how} for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
+=======
+            command = shlex.join(["python", "train.py", *map(mask, map("=".join, (given | measure).items()))])
+            facts.append(f"unknown for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
+>>>>>>> 6029ca6 (tracking all)
     return facts
 
 

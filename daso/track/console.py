@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from daso.credentials import mask
+
 REFRESH = 0.5  # seconds between two looks of the progress line
 SHOWN_CLASSES = 20  # more classes than that are summed up
 TABLE = (
@@ -50,11 +52,11 @@ class Console:
 
     def note(self, text: str) -> None:
         """A plain sentence."""
-        self._print(Text(text))
+        self._print(Text(mask(text)))
 
     def warn(self, text: str) -> None:
         """A sentence that should not be missed."""
-        self._print(Text.assemble(("Warning: ", "bold yellow"), text))
+        self._print(Text.assemble(("Warning: ", "bold yellow"), mask(text)))
 
     def header(self, facts: Mapping[str, Any]) -> None:
         """The setting of a run.
@@ -69,7 +71,7 @@ class Console:
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")
-        self._print(Text(str(take("name")), style="bold"))
+        self._print(Text(mask(str(take("name"))), style="bold"))
         grid.add_row("run", str(take("run_key")))
         grid.add_row("labeled", sizes(take("labeled")))
         grid.add_row("unlabeled", sizes(take("unlabeled")))

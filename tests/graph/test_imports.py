@@ -30,10 +30,15 @@ HOUSE = (
     ("nn", "outputs", "published"),  # networks; a run's folder; what papers printed
     ("schema", "types"),  # the knobs; what travels through a step
     ("errors",),
+    ("credentials",),  # what no sentence, file or tracker may show
 )
 LOOSE = {
     "__init__",
+<<<<<<< HEAD
     "__main__",
+=======
+    "credentials",
+>>>>>>> 6029ca6 (tracking all)
     "errors",
     "types",
     "runs",

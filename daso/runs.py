@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from daso.credentials import mask_url
 from daso.errors import UserError
 from daso.outputs.naming import imbalance_name, method_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
@@ -160,17 +161,18 @@ def _mirror(args: argparse.Namespace) -> int:
     from daso.track.mlflow import resolve_uri
 
     keys = [] if args.keys == ["all"] else args.keys
-    failures = 0
+    failed: list[str] = []
     for run in find(args.root, keys) if keys else all_runs(args.root):
         track = (run.config() or {}).get("track", {})
-        uri = resolve_uri(args.uri or track.get("uri", ""))
         try:
+            uri = resolve_uri(args.uri or track.get("uri", ""))
             run_id = rebuild(run, uri, args.experiment or track.get("experiment", "daso"))
-            print(f"{run.key} is MLflow run {run_id} in {uri}")
+            print(f"{run.key} is MLflow run {run_id} in {mask_url(uri)}")
         except UserError as error:
-            failures += 1
-            print(f"daso.runs: {error}", file=sys.stderr)
-    return int(failures > 0)
+            if str(error) not in failed:
+                print(f"daso.runs: {error}", file=sys.stderr)
+            failed.append(str(error))
+    return int(bool(failed))
 
 
 def _matches(about: Mapping[str, Any], states: Sequence[str], older_than: float | None) -> bool:

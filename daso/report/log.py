@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from daso.credentials import mask_url
 from daso.report.stats import counted
 from daso.track.mlflow import connect, experiment_named, resolve_uri, sentences
 
@@ -22,4 +23,4 @@ def log_files(files: Sequence[Path], name: str) -> str:
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id)
-    return f"logged {counted(len(files), 'file')} to MLflow run {run_id} in {uri}"
+    return f"logged {counted(len(files), 'file')} to MLflow run {run_id} in {mask_url(uri)}"

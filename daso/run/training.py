@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from daso.credentials import mask, mask_all
 from daso.data import index_files, sources
 from daso.data import split as splits
 from daso.data.sources import Arrays
@@ -22,9 +23,9 @@ from daso.run.summary import draw_figures, facts, last_log, summarise
 from daso.schema import Config, Provenance
 from daso.settings.identity import plain, to_yaml
 from daso.track.console import Console
+from daso.track.follower import Follower, Status
 from daso.track.jsonl import Journal
-from daso.track.mirror import Mirror, artifacts
-from daso.track.mlflow import Status, resolve_uri
+from daso.track.mirror import artifacts, mirrored
 from daso.train.loop import Parts, State, train
 
 
@@ -70,13 +71,9 @@ def train_run(
         "compile": environment["compile"],
         "splits": splits.checksum(split),
     }
-    write_record(folder.card, card)
+    write_record(folder.card, mask_all(card))
     journal = Journal(folder.metrics, start=(state.step, state.journal) if state.step else None)
-    mirror = None
-    if config.track.name == "mlflow":
-        uri = resolve_uri(config.track.uri)
-        mirror = Mirror(folder, uri, config.track.experiment, console.warn)
-        mirror.start()
+    mirror = mirrored(folder, config.track, console.warn)
     console.header(facts(name, parts, environment, state))
     status: Status = "KILLED"
     try:
@@ -87,6 +84,7 @@ def train_run(
         write_record(folder.summary, summary)
         draw_figures(folder, state)
         console.summary(summary)
+        folder.mark_done()
         status = "FINISHED"
     except Exception:
         status = "FAILED"
@@ -94,8 +92,7 @@ def train_run(
     finally:
         journal.close()
         if mirror is not None:
-            mirror.finish(status, artifacts(folder), timeout=20 if status == "KILLED" else 120)
-    folder.mark_done()
+            mirror.finish(status, artifacts(folder))
     return objective(summary)
 
 
@@ -141,7 +138,7 @@ def prepare(config: Config, folder: RunDir, device: torch.device) -> Parts:
 class _Report:
     """What the loop tells, told on: to the journal, the console, and MLflow."""
 
-    def __init__(self, journal: Journal, console: Console, mirror: Mirror | None) -> None:
+    def __init__(self, journal: Journal, console: Console, mirror: Follower | None) -> None:
         self._journal, self._console, self._mirror = journal, console, mirror
 
     def row(self, event: str, step: int, values: dict[str, float]) -> None:
@@ -171,7 +168,7 @@ def _tags(config: Config, provenance: Provenance) -> dict[str, str]:
         "method": method_name(plain(config)),
         "gamma_l": ratio(config.imb.gamma_l),
         "gamma_u": ratio(config.imb.gamma_u),
-        "overrides": " ".join(provenance.overrides),
+        "overrides": " ".join(map(mask, provenance.overrides)),
         **provenance.tags,
         **{f"choice.{group}": option for group, option in provenance.choices.items()},
     }

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import fields
-from importlib.metadata import entry_points
 from typing import Any, cast
 
+from daso.credentials import mask_url
 from daso.data.sizes import check_sizes
 from daso.schema import (
     OPTIONS,
@@ -19,13 +19,16 @@ from daso.schema import (
     require,
 )
 from daso.settings.assumed import SHIPPED, shipped
+<<<<<<< HEAD
 from daso.settings.options import CONF
+=======
+from daso.settings.mistakes import CONF
+from daso.track.address import flaw
+>>>>>>> 6029ca6 (tracking all)
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
 MAX_THREADS = 1024
 LARGEST = 2**32
-# what MLflow's tracking URIs begin with; plugins add others
-STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc", "file")
 
 
 def check(config: Config) -> list[str]:
@@ -63,9 +66,8 @@ def _check_machine(config: Config) -> None:
     threads, track = config.train.threads, config.track
     require(threads <= MAX_THREADS, "train.threads", threads, f"a number of CPU threads, {MAX_THREADS} at most")
     require(track.experiment.strip() != "", "track.experiment", track.experiment, "the name of an experiment in MLflow")
-    scheme = track.uri.partition(":")[0].partition("+")[0]
-    known = not track.uri or scheme in STORES or scheme in entry_points(group="mlflow.tracking_store").names
-    require(known, "track.uri", track.uri, "a store that MLflow knows, as sqlite:///mlflow.db or http://host:5000")
+    wrong = flaw(track.uri) if track.uri else ""
+    require(not wrong, "track.uri", mask_url(track.uri), wrong)
 
 
 def _check_methods(config: Config) -> None:

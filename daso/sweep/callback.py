@@ -14,6 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from daso.credentials import ADDRESSES, hold, mask
 from daso.errors import Interrupted, UserError
 from daso.machine.signals import leave_terminal
 from daso.schema import TuneConfig
@@ -24,7 +25,7 @@ from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResul
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
 from daso.sweep.tables import print_ends
 from daso.track import sweeps
-from daso.track.mlflow import Status
+from daso.track.follower import Status
 
 STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
 OWN = ("grid", "study")  # sweepers of this project: they plan, read `sweep` and `tune`, and say what the jobs are
@@ -50,12 +51,17 @@ class SweepReport(Callback):
     def __getstate__(self) -> dict[str, Any]:
         return {"_session": self._session}
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Take the credentials of option files out of the configuration of a single run, which Hydra may save."""
+        _withhold(config)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Open the session; a plan opens none.
 
         Raises:
             SystemExit: the sweep is told what its sweeper does not read; the sentence is on stderr.
         """
+        _withhold(config)  # of which launchers and Hydra's own sweepers write copies
         try:
             sweeper = config.hydra.runtime.choices["hydra/sweeper"]
             typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
@@ -95,7 +101,7 @@ class SweepReport(Callback):
         tags: dict[str, str] = {}
         if config.track.name == "mlflow":
             key = key or hashlib.sha256(" ".join(sorted(runs)).encode()).hexdigest()[:KEY_DIGITS]
-            command = shlex.join(["python", *sys.argv])
+            command = shlex.join(["python", *map(mask, sys.argv)])
             grown = self._sweep is not None
             self._sweep = sweeps.Sweep(config.track.uri, config.track.experiment, key, name, command, labels)
             self._out_root = config.out_root
@@ -145,7 +151,7 @@ class SweepReport(Callback):
         """Write down how a job ended; runs in the job's process."""
         result = job_return._return_value
         if self._session is not None and isinstance(result, JobResult):
-            overrides = [str(item) for item in config.hydra.overrides.task]
+            overrides = [mask(str(item)) for item in config.hydra.overrides.task]
             end = End(overrides, result.state, result.key, float(result), result.reason)
             self._session.end(config.hydra.job.num, end)
 
@@ -187,6 +193,13 @@ class SweepReport(Callback):
             raise Interrupted(signum)
         self._session.ask_to_stop(signum)
         print("Stopping: each job writes a checkpoint. The same signal again ends them at once.", file=sys.stderr)
+
+
+def _withhold(config: DictConfig) -> None:
+    for key in ADDRESSES:
+        value = str(OmegaConf.select(config, key, throw_on_resolution_failure=False) or "")
+        if (masked := hold(value)) != value:
+            OmegaConf.update(config, key, masked)
 
 
 def _told(config: DictConfig, sweeper: str) -> list[str]:

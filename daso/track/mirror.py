@@ -5,39 +5,42 @@ resume, with another time stamp. So the mirror notes which part of the file it i
 longer what the file begins with, the MLflow run is replaced by a new one that starts from the first row.
 """
 
+import shlex
 import socket
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from daso.credentials import MASK, mask, mask_url
 from daso.errors import UserError
-from daso.outputs.files import read_json, write_json
+from daso.outputs.files import read_json, read_yaml, write_json
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
-from daso.track.jsonl import TIME, Prefix, Row, follow, read, tail
+from daso.schema import TrackConfig
+from daso.track.follower import Follower, Status, reason
+from daso.track.jsonl import TIME, Prefix, Row, follow, read
 from daso.track.mlflow import (
     METRICS_PER_CALL,
     TAG_LENGTH,
-    Status,
     connect,
     experiment_named,
+    log_file,
     log_params,
     milliseconds,
     points,
-    reason,
+    resolve_uri,
     sentences,
     set_tags,
 )
+from daso.track.selection import PerClass, Selection
 
-LAST_TRIES = 5  # after the run's end, a second apart
+PER_CLASS = "per_class.npz"  # the artifact that holds what is no curve in MLflow
 
 
-class Mirror:
-    """Follows a live run from a background thread; neither MLflow's import nor an outage holds the run up.
+class Mirror(Follower):
+    """Follows a live run for MLflow.
 
     Args:
         run: the run directory; `resolved.yaml` (the parameters) and `run.json` (name and tags) are there already.
@@ -47,96 +50,52 @@ class Mirror:
     """
 
     def __init__(self, run: RunDir, uri: str, experiment: str, warn: Callable[[str], None]) -> None:
-        self._remote = Remote(run, uri, experiment)
-        self._warn = warn
-        self._warned = False
-        self._rows = threading.Event()
-        self._ended = threading.Event()
-        self._complete = False
-        self._status: Status = "KILLED"
-        self._artifacts: Sequence[Path] = ()
-        self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
+        super().__init__(Remote(run, uri, experiment, note=warn), warn)
 
-    def start(self) -> None:
-        """Open (or reopen) the MLflow run and send what is there. Returns at once."""
-        self._rows.set()
-        self._thread.start()
 
-    def notify(self) -> None:
-        """Say that rows were written: they are sent soon. Returns at once."""
-        self._rows.set()
+def mirrored(run: RunDir, track: TrackConfig, warn: Callable[[str], None]) -> Follower | None:
+    """Begin to mirror a live run as `track` says; None if nothing is, or, which `warn` is told, nothing can be."""
+    if track.name == "none":
+        return None
+    try:
+        mirror = Mirror(run, resolve_uri(track.uri), track.experiment, warn)
+    except Exception as error:  # whatever goes wrong with tracking, training goes on
+        warn(f"MLflow is not told of this run ({reason(error)}); afterwards `{remedy(run, track.uri)}` tells it.")
+        return None
+    return mirror if mirror.start() else None
 
-    def finish(self, status: Status, artifacts: Sequence[Path] = (), timeout: float = 120.0) -> bool:
-        """Send the rest, upload artifacts (files and folders that exist), end the MLflow run.
 
-        Args:
-            status: how the run ended.
-            artifacts: what to upload.
-            timeout: the longest time, in seconds, to wait while nothing gets on.
-
-        Returns:
-            Whether everything arrived; if not, the user has been told how to rebuild the mirror.
-        """
-        self._status, self._artifacts = status, artifacts
-        self._ended.set()
-        self._rows.set()
-        gains = -1
-        while self._thread.is_alive() and self._remote.gains > gains:
-            gains = self._remote.gains
-            self._thread.join(timeout)
-        if not self._complete:
-            self._say("has not taken everything", f"nothing arrived for {timeout:g} s")
-        return self._complete
-
-    def _work(self) -> None:
-        delay, tries = 1.0, 0
-        while True:
-            ended = self._ended.is_set()
-            try:
-                self._remote.send()
-                if ended:
-                    self._remote.close(self._status, self._artifacts)
-                    self._complete = True
-                    return
-                delay = 1.0
-                self._rows.wait()
-                self._rows.clear()
-            except Exception as error:  # whatever goes wrong with tracking, training goes on
-                tries += ended
-                if tries >= LAST_TRIES:
-                    self._say("has not taken everything", reason(error))
-                    return
-                if ended:
-                    time.sleep(1.0)
-                else:
-                    self._say("cannot be used now, training goes on", reason(error))
-                    self._ended.wait(delay)
-                    delay = min(2 * delay, 60.0)
-
-    def _say(self, what: str, why: str) -> None:
-        if not self._warned:
-            self._warned = True
-            key, root = self._remote.run.key, self._remote.run.root
-            command = f"python -m daso.runs mirror {key} --root {root}"
-            self._warn(f"MLflow at {self._remote.uri} {what} ({why}); afterwards `{command}` brings it up to date.")
+def remedy(run: RunDir, uri: str) -> str:
+    """The command that mirrors a run by hand; a URL that was recorded without its credentials has to be given."""
+    whole = " --uri URL" if MASK in mask_url(uri) else ""
+    return f"python -m daso.runs mirror {run.key} --root {shlex.quote(str(run.root))}{whole}"
 
 
 class Remote:
-    """The MLflow run of a run directory. Blocks, and raises whatever MLflow raises.
+    """The MLflow run of a run directory, see `Backend`.
 
     Args:
         run, uri, experiment: as for `Mirror`.
         fresh: replace the MLflow run even if it could be continued.
+        note: told what was done to a store that was of an older version.
     """
 
-    def __init__(self, run: RunDir, uri: str, experiment: str, fresh: bool = False) -> None:
+    name = "MLflow"
+
+    def __init__(
+        self, run: RunDir, uri: str, experiment: str, fresh: bool = False, note: Callable[[str], None] | None = None
+    ) -> None:
         self.run = run
         self.uri = uri
         self.experiment = experiment
+        self.place = mask_url(uri)
+        self.remedy = remedy(run, uri)
         self.run_id = ""
-        self.gains = 0  # how often it got a step further
+        self.gains = 0
         self._fresh = fresh
+        self._tell = note
         self._client: Any = None
+        self._selection = Selection.of({})
         self._sent = Prefix()
         self._old: set[str] = set()  # MLflow runs that this one replaces, once it holds as much as the file
 
@@ -146,39 +105,52 @@ class Remote:
             self._open()
         for rows, end in self._groups():
             self._note(sending=end)
-            for part in points(rows):
-                self._client.log_batch(self.run_id, metrics=part)
-                self.gains += 1
+            self._log(rows)
             self._sent = end
             self._note()
         while self._old:
             self._client.delete_run(next(iter(self._old)))
             self._old.pop()
 
-    def close(self, status: Status, artifacts: Sequence[Path] = (), end: float | None = None) -> None:
-        """Upload artifacts and end the MLflow run, at `end` (seconds since 1970; default now)."""
+    def close(self, status: Status, artifacts: Sequence[Path] = ()) -> None:
+        """Send what was held back of the newest rows and all values per class, upload artifacts, end the MLflow run:
+        now, or where it is rebuilt, when the last row was written.
+        """
+        last: dict[str, Row] = {}  # of each event
+        per_class = PerClass()
+        for row in read(self.run.metrics):
+            last[row["event"]] = row
+            per_class.add(row)
+        self._log([self._selection.rest(row) for row in last.values()])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, PER_CLASS)
+            if per_class.save(path):
+                log_file(self._client, self.run_id, path)
         for path in artifacts:
-            if path.is_dir():
-                self._client.log_artifacts(self.run_id, str(path), artifact_path=path.name)
-            elif path.exists():
-                self._client.log_artifact(self.run_id, str(path))
-        self._client.set_terminated(self.run_id, status, end_time=milliseconds(end or time.time()))
+            for file in sorted(path.iterdir()) if path.is_dir() else [path] * path.exists():
+                log_file(self._client, self.run_id, file, path.name if path.is_dir() else None)
+                self.gains += 1
+        end = max((row[TIME] for row in last.values()), default=time.time()) if self._fresh else time.time()
+        self._client.set_terminated(self.run_id, status, end_time=milliseconds(end))
+        self._note(complete=True)
+
+    def reopen(self) -> None:
+        """Look for the store, the experiment and the MLflow run again."""
+        self._client = None
 
     def _open(self) -> None:
         from daso.track.sweeps import PARENT, SWEEP, parent_run
 
-        self.gains += 1
-        client = connect(self.uri)
+        client = connect(self.uri, self._tell)
         self.gains += 1
         experiment_id = experiment_named(client, self.uri, self.experiment)
-        config = yaml.safe_load(self.run.resolved.read_text())
-        card = read_json(self.run.card) or {"name": run_name(config), "tags": {}}
+        config = _configuration(self.run)
+        card = {"name": run_name(config), "tags": {}} | self.run.about()
+        self._selection = Selection.of(config, card.get("steps"))
         tags = _tags(self.run, card["tags"])
         if SWEEP in tags:
             tags[PARENT] = parent_run(client, experiment_id, tags)
-        note = read_json(self.run.mirror) or {}
-        if (note.get("uri"), note.get("experiment")) != (self.uri, self.experiment):
-            note = {}
+        note = noted(self.run, self.uri, self.experiment)
         own = _own_runs(client, experiment_id, tags, note.get("run_id"))
         if note.get("run_id") in own and self._resume(note):
             self.run_id = note["run_id"]
@@ -197,7 +169,7 @@ class Remote:
 
     def _resume(self, note: Mapping[str, Any]) -> bool:
         """Whether the noted MLflow run holds nothing but what the file begins with; then go on after that."""
-        if self._fresh or not note:
+        if self._fresh:
             return False
         sent, sending = (Prefix.of(self.run.metrics, *note[name]) for name in ("sent", "sending"))
         if sent is None or sending is None:
@@ -206,22 +178,39 @@ class Remote:
         return True
 
     def _groups(self) -> Iterator[tuple[list[Row], Prefix]]:
-        """Rows after `_sent`, in groups that fill a call, each with the part of the file that it completes."""
+        """What is to be sent of the rows after `_sent`, in groups that fill a call, each with the part of the file that
+        it completes."""
         rows: list[Row] = []
         end, values = self._sent, 0
         for row, place in follow(self.run.metrics, self._sent):
-            if rows and values + len(row) > METRICS_PER_CALL:
+            chosen = self._selection.now(row)
+            if rows and values + len(chosen) > METRICS_PER_CALL:
                 yield rows, end
                 rows, values = [], 0
-            rows.append(row)
-            values += len(row)
+            rows.append(chosen)
+            values += len(chosen)
             end = place
         if rows:
             yield rows, end
 
-    def _note(self, sending: Prefix | None = None) -> None:
-        target = {"uri": self.uri, "experiment": self.experiment, "run_id": self.run_id}
+    def _log(self, rows: Sequence[Row]) -> None:
+        for part in points(rows):
+            self._client.log_batch(self.run_id, metrics=part, synchronous=True)
+            self.gains += 1
+
+    def _note(self, sending: Prefix | None = None, complete: bool = False) -> None:
+        target = {"uri": self.place, "experiment": self.experiment, "run_id": self.run_id, "complete": complete}
         write_json(self.run.mirror, target | {"sent": self._sent.note(), "sending": (sending or self._sent).note()})
+
+
+def noted(run: RunDir, uri: str, experiment: str) -> dict[str, Any]:
+    """What a run directory says about its MLflow run in a store, whatever the credentials; empty if nothing."""
+    note = read_json(run.mirror) or {}
+    target = mask_url(str(note.get("uri"))), note.get("experiment")
+    known = target == (mask_url(uri), experiment) and isinstance(note.get("run_id"), str)
+    places = [note.get(name) for name in ("sent", "sending")]
+    whole = all(isinstance(place, list) and [type(part) for part in place] == [int, str] for place in places)
+    return note if known and whole else {}
 
 
 def rebuild(run: RunDir, uri: str, experiment: str) -> str:
@@ -234,16 +223,21 @@ def rebuild(run: RunDir, uri: str, experiment: str) -> str:
         UserError: the store or experiment cannot be used, the run directory holds no configuration, or a process works
             on it and mirrors it itself.
     """
-    if not run.resolved.exists():
-        raise UserError(f"Run {run.key} has no {run.resolved.name} in {run.path}, so there is nothing to mirror.")
+    _configuration(run)
     ends: dict[RunState, Status] = {RunState.done: "FINISHED", RunState.failed: "FAILED"}
     status = ends.get(run.state(), "KILLED")
     with run.lock(patience=0), sentences(uri):
         remote = Remote(run, uri, experiment, fresh=True)
         remote.send()
-        last = [row[TIME] for row in tail(run.metrics)][-1:]
-        remote.close(status, artifacts(run), *last)
+        remote.close(status, artifacts(run))
     return remote.run_id
+
+
+def _configuration(run: RunDir) -> dict[str, Any]:
+    config = read_yaml(run.resolved)
+    if config is None:
+        raise UserError(f"Run {run.key} cannot be mirrored: {run.resolved} is missing or damaged.")
+    return config
 
 
 def artifacts(run: RunDir) -> list[Path]:
@@ -263,4 +257,4 @@ def _tags(run: RunDir, tags: Mapping[str, str]) -> dict[str, str]:
     own = {"run_key": run.key, "run_dir": f"{socket.gethostname()}:{run.path}"}
     if "git_commit" in tags:
         own["mlflow.source.git.commit"] = tags["git_commit"]
-    return {key: str(value)[:TAG_LENGTH] for key, value in (dict(tags) | own).items()}
+    return {key: mask(str(value))[:TAG_LENGTH] for key, value in (dict(tags) | own).items()}

@@ -7,6 +7,7 @@ sweep imports no MLflow, and forks.
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -15,13 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from daso.credentials import MASK, mask_url
 from daso.errors import UserError
-from daso.outputs.files import read_json, write_json
+from daso.outputs.files import write_record
 from daso.outputs.rundir import RunDir
 from daso.track import mlflow
+from daso.track.follower import STALL, Status, attempt, reason
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120  # seconds for a store that answers slowly
+LIMIT = 60.0  # seconds for a store that answers slowly; one that does not answer has `STALL`
 SWEEP, SWEEP_NAME, COMMAND, RUNS = "sweep", "sweep_name", "sweep_command", "sweep_runs"
 PARENT = "mlflow.parentRunId"
 
@@ -57,7 +60,7 @@ def start(sweep: Sweep) -> None:
     _apart({"action": "start", "sweep": dataclasses.asdict(sweep)})
 
 
-def finish(sweep: Sweep, out_root: str, ends: Mapping[str, mlflow.Status]) -> None:
+def finish(sweep: Sweep, out_root: str, ends: Mapping[str, Status]) -> None:
     """End the parent run and those of jobs that were killed; put under it what was finished before the sweep started.
 
     Args:
@@ -83,82 +86,108 @@ def main() -> int:
     """Do what standard input says; a sentence on stderr and 1 if the store cannot be used."""
     order = json.load(sys.stdin)
     sweep = Sweep(**order["sweep"])
-    try:
-        with mlflow.sentences(sweep.uri):
-            if order["action"] == "start":
-                _start(sweep)
-            else:
-                _finish(sweep, order["root"], order["ends"])
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    task = _Task(sweep, order.get("root", ""), order.get("ends") or {})
+    starts = order["action"] == "start"
+    failure = attempt(task.start if starts else task.finish, lambda: task.gains, STALL, LIMIT)
+    if failure:
+        then = "it is tried again at the end" if starts else f"afterwards `{task.remedy()}` does it"
+        place = mask_url(sweep.uri)
+        print(f"MLflow at {place} cannot be shown the sweep as one ({failure}): {then}.", file=sys.stderr)
+    return int(bool(failure))
 
 
-def _start(sweep: Sweep) -> None:
-    mlflow.init_store(sweep.uri)
-    if sweep.key:
-        client, parent = _parent(sweep)
+class _Task:
+    """What is asked for.
+
+    Args:
+        sweep: the sweep.
+        root: where its runs are.
+        ends: how they ended, by run key.
+    """
+
+    def __init__(self, sweep: Sweep, root: str, ends: dict[str, Status]) -> None:
+        self.sweep = sweep
+        self.root = root
+        self.ends = ends
+        self.gains = 0  # how often it got a step further
+
+    def start(self) -> None:
+        """Make the store, and the parent run."""
+        sweep = self.sweep
+        if not sweep.key:
+            mlflow.connect(sweep.uri)
+            return
+        client, parent = self._parent()
         client.update_run(parent, status="RUNNING", name=sweep.name)
-        client.set_tag(parent, "command", sweep.command)
-        client.set_tag(parent, "runs", str(len(sweep.runs)))
+        mlflow.set_tags(client, parent, {"command": sweep.command, "runs": str(len(sweep.runs))})
 
+    def finish(self) -> None:
+        """End the parent run and put all runs under it; say how many finished ones it lacks."""
+        client, parent = self._parent()
+        shown = []
+        for key, status in self.ends.items():
+            try:
+                shown.append(self._place(client, parent, RunDir(self.root, key), status))
+            except OSError:  # a folder that is not ours
+                shown.append(False)
+        worst = next((status for status in ("KILLED", "FAILED") if status in self.ends.values()), "FINISHED")
+        client.set_terminated(parent, worst)
+        if missing := shown.count(False):
+            print(f"Not in {mask_url(self.sweep.uri)}, or not whole: {missing} of this sweep's runs; {self.remedy()} "
+                  "shows them there.", file=sys.stderr)  # fmt: skip
 
-def _finish(sweep: Sweep, root: str, ends: dict[str, mlflow.Status]) -> None:
-    client, parent = _parent(sweep)
-    elsewhere = 0  # runs finished before, tracked in another store or in none
-    for key, status in ends.items():
-        run = RunDir(root, key)
-        card, note = read_json(run.card), read_json(run.mirror) or {}
-        if card is None:
-            continue
-        if (note.get("uri"), note.get("experiment")) != (sweep.uri, sweep.experiment):
-            if status == "FINISHED":
-                elsewhere += 1
-                write_json(run.card, card | {"name": sweep.runs[key], "tags": card["tags"] | sweep.tags})
-            continue
-        if status != "FINISHED" and client.get_run(note["run_id"]).info.status == "RUNNING":
-            client.set_terminated(note["run_id"], status)
-        if status == "FINISHED" and card["tags"].get(SWEEP) != sweep.key:
-            _adopt(client, parent, sweep, run, card, note["run_id"])
-    worst = next((status for status in ("KILLED", "FAILED") if status in ends.values()), "FINISHED")
-    client.set_terminated(parent, worst)
-    if elsewhere:
-        mirror = f"python -m daso.runs --root {root} mirror all --uri {sweep.uri} --experiment {sweep.experiment}"
-        print(f"Not in {sweep.uri}: {elsewhere} of this sweep's runs; {mirror} shows them there.", file=sys.stderr)
+    def _place(self, client: Any, parent: str, run: RunDir, status: Status) -> bool:
+        """Put a run under the parent run, in MLflow and on disk; False if it finished and MLflow does not have it."""
+        from daso.track.mirror import noted
 
+        self.gains += 1
+        sweep, finished, card = self.sweep, status == "FINISHED", run.about()
+        if not card:
+            return not (finished and run.done.exists())
+        name = sweep.runs.get(run.key, card.get("name", run.key))
+        if finished and (card.get("name"), card["tags"].get(SWEEP)) != (name, sweep.key):
+            write_record(run.card, card | {"name": name, "tags": card["tags"] | sweep.tags})
+        note = noted(run, sweep.uri, sweep.experiment)
+        there = mlflow.active_run(client, note["run_id"]) if note else None
+        if there is None:  # tracked in another store or in none, or thrown away there
+            return not finished
+        if not finished and there.info.status == "RUNNING":
+            client.set_terminated(there.info.run_id, status)
+        if finished and there.data.tags.get(PARENT) != parent:
+            client.update_run(there.info.run_id, name=name)
+            mlflow.set_tags(client, there.info.run_id, {PARENT: parent} | sweep.tags)
+        return not finished or bool(note.get("complete", True))
 
-def _adopt(client: Any, parent: str, sweep: Sweep, run: RunDir, card: dict[str, Any], run_id: str) -> None:
-    """Put a finished run under the parent run, in MLflow and on disk."""
-    name = sweep.runs[run.key]
-    client.update_run(run_id, name=name)
-    for tag in ({PARENT: parent} | sweep.tags).items():
-        client.set_tag(run_id, *tag)
-    write_json(run.card, card | {"name": name, "tags": card["tags"] | sweep.tags})
+    def _parent(self) -> tuple[Any, str]:
+        client = mlflow.connect(self.sweep.uri)
+        self.gains += 1
+        experiment_id = mlflow.experiment_named(client, self.sweep.uri, self.sweep.experiment)
+        return client, parent_run(client, experiment_id, self.sweep.tags)
 
-
-def _parent(sweep: Sweep) -> tuple[Any, str]:
-    client = mlflow.connect(sweep.uri)
-    experiment_id = mlflow.experiment_named(client, sweep.uri, sweep.experiment)
-    return client, parent_run(client, experiment_id, sweep.tags)
+    def remedy(self) -> str:
+        """The command that mirrors the runs by hand; the sweep comes with them."""
+        place = mask_url(self.sweep.uri)
+        store = "URL" if MASK in place else shlex.quote(place)
+        command = f"python -m daso.runs --root {shlex.quote(self.root)} mirror all --uri {store}"
+        return f"{command} --experiment {shlex.quote(self.sweep.experiment)}"
 
 
 def _apart(order: dict[str, Any]) -> None:
     sweep = order["sweep"]
-    sweep["uri"] = mlflow.resolve_uri(sweep["uri"])
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     try:
+        sweep["uri"] = mlflow.resolve_uri(sweep["uri"])
         subprocess.run(
             [sys.executable, "-m", "daso.track.sweeps"],
             input=json.dumps(order),
             text=True,
             env=os.environ | {"PYTHONPATH": paths},
-            timeout=PATIENCE,
+            timeout=LIMIT + STALL,
             start_new_session=True,  # a terminal's Ctrl-C is for the jobs
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        print(f"track.uri={sweep['uri']} does not answer: the sweep is not shown as one.", file=sys.stderr)
+    except (UserError, OSError, subprocess.SubprocessError) as error:
+        print(f"MLflow cannot be shown the sweep as one ({reason(error)}).", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
+from daso.credentials import mask_url
 from daso.errors import UserError
+from daso.track.address import parse, sqlite_file
+from daso.track.follower import reason
 
 OWNER = "owner"  # the study's attribute that says who searches it
 PATIENCE = 5.0  # seconds to wait for a process that is about to end
@@ -54,19 +55,15 @@ def alone(storage: str, name: str, open_study: Callable[[], optuna.Study]) -> It
         raise taken(name, "another process") from None
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
-        raise UserError(f"tune.storage={storage} cannot be used: {why}.") from error
+        raise UserError(f"tune.storage={mask_url(storage)} cannot be used: {why}.") from error
     with held:
         yield open_study()
 
 
 def file_of(storage: str) -> Path | None:
-    """The file that an SQLite database is in; None for every other storage."""
-    try:
-        url = make_url(storage)
-    except SQLAlchemyError:  # whoever opens it says so
-        return None
-    found = url.database if url.get_backend_name() == "sqlite" else None
-    return None if found is None or found.startswith((":", "file:")) else Path(found).resolve()
+    """The file that a lock can stand for: an SQLite database's, unless SQLite is told by a URI how to open it."""
+    url, found = parse(storage), sqlite_file(storage)
+    return None if url is None or found is None or url.database.startswith("file:") else found.resolve()
 
 
 def taken(name: str, who: str) -> UserError:
@@ -139,4 +136,4 @@ class Owner:
                     return
                 self._beat()
             except Exception as error:  # the database is away for a while
-                print(f"Study {self._study.study_name} gave no sign of life: {error}", file=sys.stderr)
+                print(f"Study {self._study.study_name} gave no sign of life: {reason(error)}", file=sys.stderr)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import statistics
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from daso.credentials import hold
 from daso.errors import UserError
 from daso.schema import Config, require
 from daso.settings.compose import configuration
@@ -26,7 +28,9 @@ from daso.settings.identity import KEY_DIGITS, science
 from daso.sweep.callback import SweepReport
 from daso.sweep.plan import Job
 from daso.sweep.session import FINISHED, STOPPED, End
-from daso.track.mlflow import reason, resolve_uri
+from daso.track.address import malformed, reveal, same_store
+from daso.track.follower import LIMIT, attempt, reason
+from daso.track.mlflow import resolve_uri
 from hydra_plugins.daso_study import StudySweeper
 from hydra_plugins.daso_study._owner import alone
 from hydra_plugins.daso_sweeper import finished_before
@@ -64,8 +68,9 @@ class Search:
         self.base: Config = configuration(self.fixed, self.compose)
         self.tune = self.base.tune
         self.root = Path(self.base.out_root).absolute()
-        self.storage = self.tune.storage or f"sqlite:///{self.root}/studies.db"
-        self.key = hashlib.sha256(f"{self.storage} {self.tune.study}".encode()).hexdigest()[:KEY_DIGITS]
+        self.storage = reveal(self.tune.storage) or f"sqlite:///{self.root}/studies.db"
+        self.place = hold(self.storage)  # without its credentials
+        self.key = hashlib.sha256(f"{self.place} {self.tune.study}".encode()).hexdigest()[:KEY_DIGITS]
         self.jobs: list[Job] = []
         self._check()
 
@@ -98,8 +103,10 @@ class Search:
         require("seed" not in self.space, "seed", "(several)", "each trial runs the seeds of tune.seeds")
         right = "name what to search, such as 'daso.t_dist=interval(0.1,2)', here or on the command line"
         require(bool(self.space), "hydra.sweeper.params", "(nothing)", right)
-        own = self.base.track.name != "mlflow" or resolve_uri(self.base.track.uri) != resolve_uri(self.storage)
-        require(own, "tune.storage", public(self.storage), "MLflow keeps its tables there; choose another database")
+        wrong = malformed(self.storage)
+        require(not wrong, "tune.storage", self.place, wrong)
+        own = self.base.track.name != "mlflow" or not same_store(resolve_uri(self.base.track.uri), self.storage)
+        require(own, "tune.storage", self.place, "MLflow keeps its tables there; choose another database")
 
     def _open(self) -> optuna.Study:
         try:
@@ -126,7 +133,7 @@ class Search:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> UserError:
-        return UserError(f"tune.storage={public(self.storage)} cannot be used: {reason(error)}.")
+        return UserError(f"tune.storage={self.place} cannot be used: {reason(error)}.")
 
     def _setting(self) -> dict[str, str]:
         """What must not change while a study goes on, flat."""
@@ -189,7 +196,10 @@ class Search:
         files = tuning.write(study, folder)
         print(f"Study {self.tune.study}: {describe(study.best_trial)}; see {folder}.", flush=True)
         if self.base.track.name == "mlflow":
-            tuning.log(study, files, self.base.track, self.key)
+            failure = attempt(lambda: tuning.log(study, files, self.base.track, self.key), stall=LIMIT)
+            if failure:
+                again = "the same command again, once it does, trains nothing and shows it"
+                print(f"MLflow does not show the study ({failure}); {again}.", file=sys.stderr)
 
 
 def parse(lines: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
@@ -254,11 +264,6 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for key, value in node.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
     return found
-
-
-def public(url: str) -> str:
-    """A database's URL without its password."""
-    return re.sub(r"//[^@/]*@", "//...@", url)
 
 
 @contextmanager

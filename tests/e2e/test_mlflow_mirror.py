@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,9 +19,10 @@ from daso import runs
 from daso.errors import UserError
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
-from daso.track import mirror, mlflow
+from daso.schema import TrackConfig
+from daso.track import follower, mirror, mlflow
 from daso.track.jsonl import TIME, Journal, read
-from daso.track.mirror import Mirror, Remote, rebuild
+from daso.track.mirror import Mirror, Remote, mirrored, rebuild
 from daso.track.mlflow import flatten, init_store, resolve_uri
 
 CONFIG = {
@@ -34,15 +38,14 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory):
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+def uri(tmp_path_factory, empty_store):
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('store'))}"
 
 
 @pytest.fixture(scope="module")
 def client(uri):
     from mlflow.tracking import MlflowClient
 
-    init_store(uri)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -195,11 +198,28 @@ def test_a_kill_between_sending_and_noting_doubles_nothing(run, uri, client, che
 def test_a_row_wider_than_a_call_arrives_once(run, uri, client):
     journal = Journal(run.metrics)
     for step in (1, 2):
-        journal.append("eval", step, {f"test/class/{k}": float(k) for k in range(1300)})
+        journal.append("eval", step, {f"test/own{k}": float(k) for k in range(1300)})
     Remote(run, uri, "daso").send()
     data = shown(client, run).data.metrics
     assert len(data) == 1300
-    assert len(client.get_metric_history(shown(client, run).info.run_id, "test/class/1299")) == 2
+    assert len(client.get_metric_history(shown(client, run).info.run_id, "test/own1299")) == 2
+
+
+def test_values_per_class_come_with_the_end_and_all_of_them_as_an_artifact(run, uri, client):
+    from mlflow.artifacts import download_artifacts
+
+    journal = Journal(run.metrics)
+    for step in (1, 2, 3):
+        journal.append("eval", step, {"test/top1": 1.0, "test/class/0": step / 3, "test/class/1": None})
+    remote = Remote(run, uri, "daso")
+    remote.send()
+    assert set(shown(client, run).data.metrics) == {"test/top1"}
+    remote.close("FINISHED", mirror.artifacts(run))
+    run_id = shown(client, run).info.run_id
+    assert [(point.step, point.value) for point in client.get_metric_history(run_id, "test/class/0")] == [(3, 1.0)]
+    with np.load(download_artifacts(run_id=run_id, artifact_path="per_class.npz", tracking_uri=uri)) as table:
+        assert table["step"].tolist() == [1, 2, 3]
+        np.testing.assert_array_equal(table["test/class"], [[1 / 3, np.nan], [2 / 3, np.nan], [1, np.nan]])
 
 
 def test_a_run_that_is_done_afresh_replaces_its_mlflow_run(run, uri, client):
@@ -266,7 +286,7 @@ def test_the_command_leaves_a_running_run_to_its_own_mirror(run, uri, capsys):
 
 
 def test_an_outage_neither_stops_nor_slows_a_run_and_names_the_remedy(run, monkeypatch):
-    monkeypatch.setattr(mirror, "LAST_TRIES", 1)
+    monkeypatch.setattr(follower, "LAST_TRIES", 1)
     said = []
     began = time.monotonic()
     live = Mirror(run, "http://127.0.0.1:9", "daso", said.append)
@@ -280,6 +300,19 @@ def test_an_outage_neither_stops_nor_slows_a_run_and_names_the_remedy(run, monke
     assert "\n" not in said[0]
 
 
+def test_a_server_that_accepts_and_never_answers_costs_a_run_no_more_than_told(run, silent_server):
+    said = []
+    live = Mirror(run, f"http://ann:s3cret@{silent_server}", "daso", said.append)
+    live.start()
+    train(run, 0, 3)
+    began = time.monotonic()
+    assert not live.finish("FINISHED", timeout=1)
+    assert time.monotonic() - began < 3
+    assert len(said) == 1
+    assert said[0].startswith(f"MLflow at http://***@{silent_server} has not taken everything (given up after ")
+    assert said[0].endswith(f"mirror {run.key} --root {run.root} --uri URL` brings it up to date.")
+
+
 def test_a_run_does_not_wait_longer_than_told_for_its_mirror(run, uri, monkeypatch):
     monkeypatch.setattr(Remote, "send", lambda self: time.sleep(3))
     said = []
@@ -291,13 +324,174 @@ def test_a_run_does_not_wait_longer_than_told_for_its_mirror(run, uri, monkeypat
     assert len(said) == 1
 
 
+def test_a_mirror_that_trickles_is_not_waited_for_without_end(run, uri, monkeypatch):
+    def trickle(self):
+        while True:
+            time.sleep(0.01)
+            self.gains += 1
+
+    monkeypatch.setattr(Remote, "send", trickle)
+    monkeypatch.setattr(follower, "LIMIT", 0.5)
+    said = []
+    live = Mirror(run, uri, "daso", said.append)
+    live.start()
+    began = time.monotonic()
+    assert not live.finish("FINISHED")
+    assert time.monotonic() - began < 1.5
+    assert len(said) == 1
+    monkeypatch.setattr(Remote, "send", lambda self: None)
+
+
+def test_a_run_that_may_be_killed_soon_waits_a_few_seconds_at_most():
+    from daso.sweep.supervise import GRACE
+
+    assert follower.HURRY < GRACE
+    assert follower.STALL < follower.LIMIT <= 20
+
+
+def test_a_mirror_that_has_hung_for_long_costs_the_end_of_a_run_a_second(run, uri, monkeypatch):
+    monkeypatch.setattr(Remote, "send", lambda self: time.sleep(5))
+    live = Mirror(run, uri, "daso", lambda sentence: None)
+    live.start()
+    live._since = time.monotonic() - 60
+    began = time.monotonic()
+    assert not live.finish("FINISHED", timeout=4)
+    assert 0.9 < time.monotonic() - began < 2
+
+
+def test_a_thread_that_cannot_be_started_costs_a_run_its_mirror_and_nothing_else(run, uri, monkeypatch):
+    def full(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    said = []
+    assert mirrored(run, TrackConfig("mlflow", uri), said.append) is None
+    assert len(said) == 1
+    assert f"(can't start new thread); afterwards `python -m daso.runs mirror {run.key}" in said[0]
+
+
+def test_a_store_that_cannot_be_named_costs_a_run_its_mirror_and_nothing_else(run, monkeypatch):
+    said = []
+    assert mirrored(run, TrackConfig("mlflow", "http://***@host"), said.append) is None
+    monkeypatch.setattr(os, "getcwd", lambda: 1 / 0)  # as in a folder that was removed
+    monkeypatch.setattr(Path, "absolute", lambda self: 1 / 0)
+    assert mirrored(run, TrackConfig("mlflow", "sqlite:///x.db"), said.append) is None
+    assert len(said) == 2
+    assert mirrored(run, TrackConfig("none"), said.append) is None
+    assert len(said) == 2
+
+
+def test_a_console_that_is_gone_ends_no_run(run, monkeypatch):
+    monkeypatch.setattr(follower, "LAST_TRIES", 1)
+
+    def closed(sentence):
+        raise BrokenPipeError
+
+    live = Mirror(run, "sqlite:////proc/none/mlflow.db", "daso", closed)
+    live.start()
+    assert not live.finish("FINISHED")
+
+
+def test_a_database_that_is_replaced_under_a_run_is_filled_again_without_a_word(run, tmp_path, capfd):
+    path, said = tmp_path / "mine.db", []
+    train(run, 0, 3)
+    live = Mirror(run, f"sqlite:///{path}", "daso", said.append)
+    live.start()
+    wait_until(lambda: (json.loads(run.mirror.read_text())["sent"][0] if run.mirror.exists() else 0) > 0)
+    path.write_bytes(b"")
+    train(run, 3, 6)
+    live.notify()
+    assert live.finish("FINISHED")
+    client = mlflow.connect(f"sqlite:///{path}")
+    assert points(client, shown(client, run).info.run_id) == rows(run)
+    assert len(said) <= 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_locked_database_is_told_in_one_sentence_and_no_traceback(run, tmp_path, empty_store, monkeypatch, capfd):
+    import sqlite3
+
+    path, said = tmp_path / "mine.db", []
+    shutil.copy(empty_store, path)
+    monkeypatch.setattr(follower, "LAST_TRIES", 1)
+    monkeypatch.setattr("daso.track.store.PATIENCE", 0.1)
+    with sqlite3.connect(path) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        live = Mirror(run, f"sqlite:///{path}?timeout=0.1", "daso", said.append)
+        live.start()
+        assert not live.finish("FINISHED")
+    assert len(said) == 1
+    assert "database is locked" in said[0]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_in_the_trash_of_mlflow_is_shown_again_when_it_goes_on(run, uri, client):
+    train(run, 0, 3)
+    live(run, uri, "KILLED")
+    client.delete_run(shown(client, run).info.run_id)
+    train(run, 3, 6)
+    live(run, uri)
+    assert points(client, shown(client, run).info.run_id) == rows(run)
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"run_id": 3}', '{"sent": [1], "sending": null}'])
+def test_a_damaged_note_costs_a_new_mlflow_run_and_nothing_else(run, uri, client, note):
+    train(run, 0, 3)
+    live(run, uri)
+    whole = json.loads(run.mirror.read_text())
+    damaged = note if note in ("{", "[]") else json.dumps(whole | json.loads(note))
+    run.mirror.write_text(damaged)
+    live(run, uri)
+    assert points(client, shown(client, run).info.run_id) == rows(run)
+
+
+def test_a_note_with_another_password_is_of_the_same_store(run, uri, tmp_path):
+    train(run, 0, 3)
+    base = f"sqlite:///file:{tmp_path}/x.db?uri=true&mode=rwc&"
+    live(run, f"{base}token=old")
+    first = json.loads(run.mirror.read_text())
+    live(run, f"{base}token=new")
+    second = json.loads(run.mirror.read_text())
+    assert first["run_id"] == second["run_id"]
+    assert first["uri"].endswith("token=***")
+    run.mirror.write_text(json.dumps(second | {"uri": f"{base}token=old"}))  # by a version that did not mask
+    live(run, f"{base}token=new")
+    assert json.loads(run.mirror.read_text())["run_id"] == first["run_id"]
+
+
+def test_nothing_of_a_password_reaches_mlflow(run, tmp_path):
+    store = tmp_path / "store"
+    secret = "http://ann:s3cret@host"
+    run.resolved.write_text(yaml.safe_dump(CONFIG | {"track": {"name": "mlflow", "uri": secret, "experiment": "daso"}}))
+    write_json(run.summary, {"warnings": [secret]})
+    tags = {"overrides": f"track.uri={secret} A_TOKEN=s3cret", "sweep_command": f"python train.py track.uri={secret}"}
+    write_json(run.card, {"name": "a run", "tags": tags})  # as versions wrote them that did not mask
+    train(run, 0, 3)
+    rebuild(run, f"sqlite:///{store}/mlflow.db", "daso")
+    files = [path for path in store.rglob("*") if path.is_file()]
+    assert {"resolved.yaml", "summary.json", "mlflow.db"} <= {path.name for path in files}
+    assert [path.name for path in files if b"s3cret" in path.read_bytes()] == []
+
+
+def test_the_command_wants_the_credentials_that_were_not_recorded(run, uri, capsys, monkeypatch):
+    recorded = {"name": "mlflow", "uri": "http://***@127.0.0.1:9", "experiment": "daso"}
+    run.resolved.write_text(yaml.safe_dump(CONFIG | {"track": recorded}))
+    train(run, 0, 3)
+    assert runs.main(["mirror", "--root", str(run.root)]) == 1
+    assert "give the whole URL on the command line, or in MLFLOW_TRACKING_URI" in capsys.readouterr().err
+    monkeypatch.setattr(mirror, "rebuild", lambda run, uri, experiment: uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:s3cret@127.0.0.1:9")
+    assert runs.main(["mirror", "--root", str(run.root)]) == 0
+    assert "s3cret" not in capsys.readouterr().out.partition(" in ")[2]
+
+
 def test_a_run_waits_for_a_slow_mirror_as_long_as_rows_arrive(run, uri, client, monkeypatch):
     monkeypatch.setattr(mirror, "METRICS_PER_CALL", 8)
     live = Mirror(run, uri, "daso", warn_never)
     live.start()
-    wait_until(lambda: live._remote.gains > 2)
-    groups = live._remote._groups
-    monkeypatch.setattr(live._remote, "_groups", lambda: (time.sleep(0.3) or group for group in groups()))
+    wait_until(lambda: live._backend.gains > 1)
+    groups = live._backend._groups
+    monkeypatch.setattr(live._backend, "_groups", lambda: (time.sleep(0.3) or group for group in groups()))
     train(run, 0, 4)
     began = time.monotonic()
     assert live.finish("FINISHED", timeout=0.9)
@@ -355,7 +549,7 @@ with run.lock():
     mirror.start()
     journal = Journal(run.metrics)
     for step in range(1, 31):
-        journal.append("eval", step, {f"test/class/{k}": step * k / 7 for k in range(20)})
+        journal.append("eval", step, {f"test/own{k}": step * k / 7 for k in range(20)})
         mirror.notify()
     sys.exit(0 if mirror.finish("FINISHED") else 1)
 """

@@ -1,8 +1,12 @@
 """A sweep in MLflow is one run with its jobs under it: when jobs are killed, sweeps overlap, or all is rebuilt."""
 
+import errno
 import io
 import json
+import shutil
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,7 +16,6 @@ from daso.settings.identity import to_yaml
 from daso.track import sweeps
 from daso.track.jsonl import Journal
 from daso.track.mirror import Remote, rebuild
-from daso.track.mlflow import init_store
 from daso.track.sweeps import Sweep
 from tests.compose import config_of
 
@@ -23,10 +26,8 @@ def resolved():
 
 
 @pytest.fixture
-def uri(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    init_store(uri)
-    return uri
+def uri(tmp_path, empty_store):
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
 
 
 @pytest.fixture
@@ -149,6 +150,72 @@ def test_a_rebuilt_sweep_knows_its_command(tmp_path, uri, train, tell):
     client = MlflowClient(fresh)
     (parent,) = client.search_runs(["1"], "tags.sweep_parent = 'k1'")
     assert (parent.data.tags["command"], parent.data.tags["runs"]) == ("python train.py -m x", "1")
+
+
+def test_runs_in_the_trash_break_no_sweep_that_contains_them(tmp_path, uri, client, train, tell, capsys):
+    small = Sweep(uri, "daso", "k1", "small", "", {"a": "digits s0"})
+    large = Sweep(uri, "daso", "k2", "large", "", {"a": "seed=0", "b": "seed=1", "c": "seed=2"})
+    tell("start", small)
+    runs = [train(small, key) for key in "a"] + [train(large, key, None) for key in "bc"]
+    for run in runs[:2]:
+        client.delete_run(read_json(run.mirror)["run_id"])
+    note = read_json(runs[2].mirror)
+    write_json(runs[2].mirror, note | {"run_id": "0" * 32})  # removed for good, as by mlflow gc
+    tell("start", large)
+    tell("finish", large, {"a": "FINISHED", "b": "KILLED", "c": "FINISHED"})
+    assert ": 2 of this sweep's runs; python -m daso.runs" in capsys.readouterr().err
+    for run in runs:
+        rebuild(run, uri, "daso")
+    assert family(client) == {"large KILLED": ["seed=0 KILLED", "seed=1 KILLED", "seed=2 KILLED"]}
+
+
+def test_a_sweep_whose_parent_is_in_the_trash_gets_another_one(uri, client, train, tell):
+    sweep = Sweep(uri, "daso", "k1", "grid", "", {"a": "seed=0", "b": "seed=1"})
+    tell("start", sweep)
+    train(sweep, "a")
+    (parent,) = client.search_runs(["1"], "tags.sweep_parent = 'k1'")
+    client.delete_run(parent.info.run_id)
+    train(sweep, "b")
+    tell("finish", sweep, {"a": "FINISHED", "b": "FINISHED"})
+    assert family(client) == {"grid FINISHED": ["seed=0 FINISHED", "seed=1 FINISHED"]}
+
+
+def test_a_run_that_did_not_arrive_whole_is_counted(uri, client, train, tell, capsys):
+    sweep = Sweep(uri, "daso", "k1", "grid", "", {"a": "seed=0", "b": "seed=1"})
+    tell("start", sweep)
+    train(sweep, "a")
+    train(sweep, "b", None)  # the server hung at its end
+    tell("finish", sweep, {"a": "FINISHED", "b": "FINISHED"})
+    assert "or not whole: 1 of this sweep's runs" in capsys.readouterr().err
+
+
+def test_a_server_that_never_answers_costs_a_sweep_seconds_and_one_line(silent_server, monkeypatch, capsys):
+    monkeypatch.setattr(sweeps, "STALL", 1.0)
+    sweep = Sweep(f"http://ann:s3cret@{silent_server}", "my own", "k1", "grid", "", {"a": "seed=0"})
+    for action in ("start", "finish"):
+        order = {"action": action, "sweep": vars(sweep), "root": "my runs", "ends": {"a": "FINISHED"}}
+        monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))
+        began = time.monotonic()
+        assert sweeps.main() == 1
+        assert time.monotonic() - began < 4
+    first, second = capsys.readouterr().err.splitlines()
+    assert "tried again at the end" in first
+    assert second.startswith(
+        f"MLflow at http://***@{silent_server} cannot be shown the sweep as one (it does not answer"
+    )
+    assert "`python -m daso.runs --root 'my runs' mirror all --uri URL --experiment 'my own'`" in second
+
+
+def test_a_process_that_cannot_be_started_ends_no_sweep(monkeypatch, capsys):
+    def full(*args, **kwargs):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "run", full)
+    sweeps.start(Sweep("", "daso"))
+    sweeps.start(Sweep("http://***@host", "daso"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert "Resource temporarily unavailable" in first
+    assert "*** stands for credentials" in second
 
 
 def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path, monkeypatch, capsys):

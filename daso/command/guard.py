@@ -6,15 +6,16 @@ import select
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 
 from daso.command.launch import launch
+from daso.credentials import mask, withhold
 from daso.errors import Interrupted, UserError
 from daso.settings.compose import configuration
 from daso.settings.mistakes import explain, refuse_no_choice
@@ -51,13 +52,15 @@ def _unread() -> bool:
 
 
 def _ended(main: Callable[[], object]) -> int:
+    withhold(sys.argv)
     arguments = sys.argv[1:]
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     try:
         refuse_no_choice(arguments)
         asked = _flags(arguments)
-        main()
+        with _masked() if asked.cfg or asked.info or asked.help else nullcontext():
+            main()
         if asked.cfg == "job":  # what is shown need not be what can run
             configuration(asked.overrides)
     except KeyboardInterrupt as error:
@@ -70,9 +73,20 @@ def _ended(main: Callable[[], object]) -> int:
         code, sentence = _verdict(error, arguments)
         if not code:
             raise
-        print(sentence, file=sys.stderr)
+        print(mask(sentence), file=sys.stderr)
         return code
     return 0
+
+
+@contextmanager
+def _masked() -> Iterator[None]:
+    """Mask the credentials of option files in a configuration that is printed."""
+    shown = StringIO()
+    try:
+        with redirect_stdout(shown):
+            yield
+    finally:
+        sys.stdout.write(mask(shown.getvalue()))
 
 
 def _flags(arguments: list[str]) -> Namespace:
@@ -87,7 +101,7 @@ def _flags(arguments: list[str]) -> Namespace:
             asked = get_args_parser().parse_args(arguments)
     except SystemExit as end:
         if not end.code:  # --version
-            return Namespace(cfg=None)
+            return Namespace(cfg=None, info=None, help=None)
         reason = said.getvalue().strip().rpartition("error: ")[2]
         right = f"flags stand before key=value, and {program()} --hydra-help lists them"
         raise UserError(f"The command line is not possible: {reason}; {right}.") from None

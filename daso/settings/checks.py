@@ -19,12 +19,8 @@ from daso.schema import (
     require,
 )
 from daso.settings.assumed import SHIPPED, shipped
-<<<<<<< HEAD
 from daso.settings.options import CONF
-=======
-from daso.settings.mistakes import CONF
 from daso.track.address import flaw
->>>>>>> 6029ca6 (tracking all)
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
 MAX_THREADS = 1024

@@ -94,5 +94,5 @@ def _attempt(config: Config, go: Go, session: Session | None = None) -> JobResul
         cause = "another job's failure" if asked == FAIL_FAST else signal.Signals(asked or number).name
         return JobResult(nan, STOPPED, key, f"stopped by {cause}; the same command continues it")
     except Exception as error:
-        traceback.print_exc()
+        print(mask(traceback.format_exc()), end="", file=sys.stderr)
         return JobResult(nan, FAILED, key, mask(f"{type(error).__name__}: {error}"))

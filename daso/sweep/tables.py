@@ -96,14 +96,9 @@ def _time(items: Sequence[Item], at_once: int) -> list[str]:
             asked = item.config.device
             gpu = asked != "cpu" and (asked != "auto" or shutil.which("nvidia-smi") is not None)
             measure = MEASURE | ({"train.compile": kind.compile[1]} if gpu and kind.compile[1] != "none" else {})
-<<<<<<< HEAD
-            command = shlex.join([*called(), *map("=".join, (given | measure).items())])
+            command = shlex.join([*called(), *map(mask, map("=".join, (given | measure).items()))])
             how = "only estimated" if kind in guessed else "unknown"
             facts.append(f"{how} for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
-=======
-            command = shlex.join(["python", "train.py", *map(mask, map("=".join, (given | measure).items()))])
-            facts.append(f"unknown for {kind.learner} on {kind.model}: no run tells it yet; this does: {command}")
->>>>>>> 6029ca6 (tracking all)
     return facts
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from daso.errors import UserError
+from daso.outputs.locks import lock_on
 
 PATIENCE = 60.0  # seconds to wait for another process that makes the store, or holds its database
 REMEDY = "the run folders can fill a new one: move that file away, then python -m daso.runs mirror all"
@@ -47,7 +48,7 @@ def prepare(path: Path, schema: Schema) -> str:
         return ""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{path}.lock", timeout=PATIENCE):
+        with lock_on(Path(f"{path}.lock")).acquire(timeout=PATIENCE):
             found = _revision(path)
             if found == newest:
                 return ""

@@ -1,9 +1,10 @@
-"""The benchmark of a GPU still runs where there is none, every row in a process of its own; runs survive what others
-try on them.
+"""The benchmark of a GPU still runs where there is none, every row in a process of its own; that of MLflow in a short
+form; runs survive what others try on them.
 """
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,12 @@ def test_every_row_of_the_gpu_benchmark_runs_beside_one_that_crashes_and_one_tha
     assert sum("steps_per_second" in line for line in found) == 8
     assert sum("throughput" in line for line in found) == 2
     assert [line["collected"] > 0 for line in found if "collected" in line] == [True]
+
+
+def test_the_benchmark_of_mlflow_counts_bytes_and_seconds(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tracking.py", "--evaluations", "2", "--classes", "10"])
+    runpy.run_path(str(ROOT / "benchmarks" / "tracking.py"), run_name="__main__")
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 0 < record["cpu_s"] < 10
+    assert 0 < record["bytes"] < 1e6
+    assert record["journal_bytes"] > 0

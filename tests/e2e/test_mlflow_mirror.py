@@ -475,7 +475,7 @@ def test_nothing_of_a_password_reaches_mlflow(run, tmp_path):
 
 def test_the_command_wants_the_credentials_that_were_not_recorded(run, uri, capsys, monkeypatch):
     recorded = {"name": "mlflow", "uri": "http://***@127.0.0.1:9", "experiment": "daso"}
-    run.resolved.write_text(yaml.safe_dump(CONFIG | {"track": recorded}))
+    run.resolved.write_text(yaml.safe_dump(CONFIG | {"track": recorded, "run_key": run.key}))
     train(run, 0, 3)
     assert runs.main(["mirror", "--root", str(run.root)]) == 1
     assert "give the whole URL on the command line, or in MLFLOW_TRACKING_URI" in capsys.readouterr().err

@@ -34,11 +34,8 @@ HOUSE = (
 )
 LOOSE = {
     "__init__",
-<<<<<<< HEAD
     "__main__",
-=======
     "credentials",
->>>>>>> 6029ca6 (tracking all)
     "errors",
     "types",
     "runs",

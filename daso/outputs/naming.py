@@ -11,11 +11,16 @@ from daso.schema import LONG_TAILED
 
 def method_name(config: Mapping[str, Any]) -> str:
     """The learner and the filled slots of a resolved configuration, e.g. `fixmatch_la_daso`."""
-    fixed = ("dataset", "imb", "algorithm", "model", "optim", "train", "track")
+    fixed = ("dataset", "imb", "algorithm", "model", "optim", "train", "track", "recipe")
     plain = ("none", "ce", "random")
     nodes = [node for key, node in config.items() if key not in fixed and isinstance(node, Mapping)]
     slots = [node["name"] for node in nodes if "name" in node]
     return "_".join([config["algorithm"]["name"], *(name for name in slots if name not in plain)])
+
+
+def recipe_name(config: Mapping[str, Any]) -> str:
+    """The recipe of a resolved configuration; `daso`, which a version without recipes trained in."""
+    return str(config["recipe"]["name"]) if "recipe" in config else "daso"
 
 
 def imbalance_name(imb: Mapping[str, Any]) -> str:

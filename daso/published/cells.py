@@ -152,6 +152,11 @@ def column_label(setting: Setting) -> str:
     return f"{sizes} gl={setting.gamma_l} gu={setting.gamma_u}"
 
 
+def rebalancers_of(number: Published) -> list[str]:
+    """The re-balancers of a published number, such as `["la", "crest+"]`."""
+    return _split(number.rebalancer)[0]
+
+
 @cache
 def _cells(table: str) -> tuple[Cell, ...]:
     return tuple(_cell(number) for number in numbers() if number.table == table and number.protocol != "usb")

@@ -1,9 +1,11 @@
 """`python -m daso.report`: tables, figures and an HTML page from finished runs, beside the published numbers.
 
-  python -m daso.report table=1 [format=markdown|latex|csv|html] [runs=outputs,other] [select=median20|mean20|last|best]
-                        [la=true] [metric=top1|bacc] [baseline=fixmatch] [min_seeds=3] [usb=true] [out=FILE]
-                        [mlflow=true]
+  python -m daso.report table=1 [format=markdown|latex|csv|html] [runs=outputs,other]
+                        [select=reported|median20|mean20|last|best] [la=true] [metric=top1|bacc] [baseline=fixmatch]
+                        [min_seeds=3] [usb=true] [out=FILE] [mlflow=true]
   python -m daso.report table=mine ...            any runs: rows are methods, columns are imbalance settings
+  python -m daso.report table=field dataset=cifar10 [n1=500] [m1=4000] [gamma_l=100] [gamma_u=1/100] [shape=middle]
+                        [recipe=usb] ...          all that is published of a setting, each protocol apart
   python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
   python -m daso.report html=report.html [runs=...] [mlflow=true]
 
@@ -23,7 +25,8 @@ from typing import Any
 from daso.errors import UserError
 from daso.published.cells import Overrides
 from daso.report.collect import Run, collect
-from daso.report.table import Options, Table, check_options
+from daso.report.field import Where, field_tables
+from daso.report.table import AS_REPORTED, Options, Table, check_options
 from daso.schema import Config
 from daso.settings.options import CONF
 
@@ -34,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "runs": "outputs",
     "format": "markdown",
     "out": "",
-    "select": "median20",
+    "select": AS_REPORTED,
     "la": False,
     "metric": "top1",
     "baseline": "",
@@ -43,12 +46,15 @@ DEFAULTS: dict[str, Any] = {
     "own": False,
     "mlflow": False,
 }
+FIELD: dict[str, Any] = dict.fromkeys(Where._fields, "")  # keys of table=field alone
 SUFFIXES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 NUMBERS = {"runs", "select", "la", "metric", "baseline", "min_seeds", "usb"}
+PRODUCTS = ("table", "figure", "html")
 USES = {
-    "table": NUMBERS | {"format", "out", "mlflow"},
-    "figure": {"runs", "min_seeds", "own", "out", "mlflow"},
-    "html": NUMBERS | {"mlflow"},
+    "table=": NUMBERS | {"format", "out", "mlflow"},
+    "table=field": {"runs", "select", "baseline", "min_seeds", "format", "out", "mlflow", *FIELD},
+    "figure=": {"runs", "min_seeds", "own", "out", "mlflow"},
+    "html=": NUMBERS | {"mlflow"},
 }
 
 
@@ -75,27 +81,30 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     Raises:
         UserError: a key that nobody has or that is without effect here, or a value of the wrong kind.
     """
-    values, overrides = dict(DEFAULTS), []
+    defaults = DEFAULTS | (FIELD if "table=field" in arguments else {})
+    values, overrides = dict(defaults), []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
             raise UserError(f"{argument} is not possible: an argument has the form key=value, such as table=1.")
-        if key in DEFAULTS:
-            values[key] = _typed(key, value, type(DEFAULTS[key]))
+        if key in defaults:
+            values[key] = _typed(key, value, type(defaults[key]))
         elif "." in key or (CONF / key).is_dir():
             overrides.append(argument)
         else:
-            near = get_close_matches(key, DEFAULTS, 1)
-            hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(DEFAULTS)}"
+            near = get_close_matches(key, defaults, 1)
+            hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(defaults)}"
             raise UserError(f"{argument} is not possible: there is no {key}; {hint}.")
-    products = [key for key in USES if values[key]]
+    products = [key for key in PRODUCTS if values[key]]
     if len(products) != 1:
-        raise UserError("Say one of table=1, table=mine, figure=3 or html=report.html.")
-    (product,) = products
-    for key in DEFAULTS:
-        if values[key] != DEFAULTS[key] and key not in USES[product] | {product}:
-            has = ", ".join(other for other in USES if key in USES[other])
-            raise UserError(f"{key}= has no effect on {product}=: it is for {has}=.")
+        raise UserError("Say one of table=1, table=mine, table=field, figure=3 or html=report.html.")
+    product = "table=field" if values["table"] == "field" else f"{products[0]}="
+    for key, default in defaults.items():
+        if values[key] != default and key not in USES[product] | {products[0]}:
+            has = ", ".join(other for other in PRODUCTS if key in USES[f"{other}="])
+            raise UserError(f"{key}= has no effect on {product}: it is for {has}=.")
+    if product == "table=field" and not values["dataset"]:
+        raise UserError("table=field is not possible without a data set: say, for example, dataset=cifar10 n1=500.")
     if overrides and (values["own"] or values["table"] == "mine"):
         raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown.")
     if values["format"] not in SUFFIXES:
@@ -130,16 +139,20 @@ def _act(values: dict[str, Any], overrides: tuple[str, ...]) -> None:
 
         _upload(values, [write(Path(values["html"]), page(runs, options, configure))])
         return
-    table = make_table(values["table"], runs, options)
+    if values["table"] == "field":
+        tables = field_tables(Where(*(values[key] for key in FIELD)), runs, options, configure)
+    else:
+        tables = [make_table(values["table"], runs, options)]
+    formatted = FORMATTERS[values["format"]]
     if values["out"]:
-        _upload(values, [write(Path(values["out"]), FORMATTERS[values["format"]](table, None))])
+        _upload(values, [write(Path(values["out"]), formatted(tables, None))])
         return
     width = get_terminal_size().columns if sys.stdout.isatty() else None
-    print(FORMATTERS[values["format"]](table, width), end="")
+    print(formatted(tables, width), end="")
     if values["mlflow"]:
         with TemporaryDirectory() as folder_name:
             path = Path(folder_name) / f"table_{values['table']}{SUFFIXES[values['format']]}"
-            path.write_text(FORMATTERS[values["format"]](table, None), encoding="utf-8")
+            path.write_text(formatted(tables, None), encoding="utf-8")
             _upload(values, [path])
 
 
@@ -149,7 +162,7 @@ def _upload(values: dict[str, Any], files: Sequence[Path]) -> None:
         return
     from daso.report.log import log_files
 
-    product = next(key for key in USES if values[key])
+    product = next(key for key in PRODUCTS if values[key])
     print(log_files(files, "report" if product == "html" else f"{product} {values[product]}"))
 
 
@@ -187,31 +200,31 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def _markdown(table: Table, width: int | None) -> str:
+def _markdown(tables: Sequence[Table], width: int | None) -> str:
     from daso.report.render import markdown
 
-    return markdown(table, width)
+    return "\n".join(markdown(table, width) for table in tables)
 
 
-def _latex(table: Table, _: int | None) -> str:
+def _latex(tables: Sequence[Table], _: int | None) -> str:
     from daso.report.render import latex
 
-    return latex(table)
+    return "\n".join(latex(table) for table in tables)
 
 
-def _csv(table: Table, _: int | None) -> str:
+def _csv(tables: Sequence[Table], _: int | None) -> str:
     from daso.report.render import as_csv
 
-    return as_csv(table)
+    return as_csv(*tables)
 
 
-def _html(table: Table, _: int | None) -> str:
+def _html(tables: Sequence[Table], _: int | None) -> str:
     from daso.report.page import table_page
 
-    return table_page(table)
+    return table_page(*tables)
 
 
-FORMATTERS: dict[str, Callable[[Table, int | None], str]] = {
+FORMATTERS: dict[str, Callable[[Sequence[Table], int | None], str]] = {
     "markdown": _markdown,  # the only one that minds the width of a terminal
     "latex": _latex,
     "csv": _csv,

@@ -79,8 +79,8 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     found = Matched({}, {}, [], Counter(), 0)
     configs: dict[Overrides, Config] = {}
     if extra:  # a mistake in it is one without any run as well
-        first = next(overrides for options in wanted.values() for overrides in options)
-        configs[first] = configure((*first, *extra))
+        for overrides in [overrides for options in wanted.values() for overrides in options][:1]:
+            configs[overrides] = configure((*overrides, *extra))
     for run in known(runs):
         if run.config["dataset"].get("files_checksum"):
             found = found._replace(foreign=found.foreign + (run.done and _place_of(run) in wanted))
@@ -114,7 +114,8 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
 
 def _unlike(overrides: Overrides, run: Run) -> int:
     """How unlike a run's method a configuration is by name: the likely ones are composed first."""
-    words = overrides[2].partition("=")[2].split("_")
+    (option,) = [item for item in overrides if item.startswith("algorithm=")]
+    words = option.partition("=")[2].split("_")
     return len(set(words) ^ set(method_name(run.config).split("_")))
 
 

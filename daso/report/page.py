@@ -19,7 +19,7 @@ from daso.report.figures import own_series
 from daso.report.match import Configure
 from daso.report.mine import own_table
 from daso.report.paper import paper_table
-from daso.report.table import Options, Table
+from daso.report.table import AS_REPORTED, PAPER_RULE, Options, Table, with_baseline
 from daso.track.console import duration
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
     done = [run for run in known(runs) if run.done]
     if not done:
         raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
+    select = PAPER_RULE if options.select == AS_REPORTED else options.select
     return _fill(
         title="Report of a sweep",
         facts=[
-            f"{len(done)} of {len(runs)} runs finished; own numbers are {options.select} of test {options.metric}.",
+            f"{len(done)} of {len(runs)} runs finished; own numbers are {select} of test {options.metric}.",
             *passed_over(runs),
         ],
         tables=_tables(runs, options, configure),
@@ -63,23 +64,12 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
 def _tables(runs: Sequence[Run], options: Options, configure: Configure) -> list[Table]:
     """The tables with own numbers, each compared with the baseline if it has it."""
     makers = [partial(own_table, runs), *(partial(paper_table, name, runs, configure=configure) for name in TABLES)]
-    tables, refusals = [], []
-    for make in makers:
-        try:
-            table = make(options=options)
-        except UserError as refusal:
-            refusals.append(refusal)
-            table = make(options=options._replace(baseline=""))
-        if table.own:
-            tables.append(table)
-    if len(refusals) == len(makers):
-        raise refusals[0]
-    return tables
+    return [table for table in with_baseline(makers, options) if table.own]
 
 
-def table_page(table: Table) -> str:
-    """One table as an HTML page."""
-    return _fill(title=table.title, facts=[], tables=[table], sections=[], runs=[])
+def table_page(*tables: Table) -> str:
+    """Tables as an HTML page, called like the first."""
+    return _fill(title=tables[0].title, facts=[], tables=tables, sections=[], runs=[])
 
 
 def _fill(**content: Any) -> str:

@@ -113,8 +113,6 @@ def _usb() -> dict[tuple[Overrides, str], Number]:
 
 def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence[Run]) -> None:
     options = table.options
-    if options.overrides:
-        table.notes.append(f"Own runs differ from the paper's settings by design: {' '.join(options.overrides)}.")
     if options.la:
         table.notes.append("Own numbers are after logit adjustment at test time, so they have no published counterpart "
                            "except in the rows with LA (inf).")  # fmt: skip
@@ -124,6 +122,14 @@ def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence
         table.notes.append(
             "USB: independent runs of USB (classic_cv_imb), with its own protocol; not the paper's numbers."
         )
+    remark_on_runs(table, found, shorter)
+
+
+def remark_on_runs(table: Table, found: Matched, shorter: Sequence[Run], whose: str = "the paper's settings") -> None:
+    """Say in what the own runs differ by design from `whose`, and which runs are not counted, and why."""
+    options = table.options
+    if options.overrides:
+        table.notes.append(f"Own runs differ from {whose} by design: {' '.join(options.overrides)}.")
     if found.unfinished:
         keys = listed([run.key for run in found.unfinished[:5]] + ["others"] * (len(found.unfinished) > 5))
         table.notes.append(f"Unfinished and not counted: {counted(len(found.unfinished), 'run')} ({keys}).")

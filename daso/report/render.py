@@ -14,6 +14,7 @@ FIELDS = (
     *("table", "dataset", "setting", "method", "configuration", "metric"),
     *("mean", "std", "n", "seeds", "steps", "goal_steps", "marks", "rank", "p", "pairs"),
     *("published_mean", "published_std", "difference", "usb_mean", "usb_std", "source", "remarks"),
+    *("protocol", "venue", "rule"),
 )
 TEX = {
     "\\": r"\textbackslash{}",
@@ -55,7 +56,7 @@ def markdown(table: Table, width: int | None = None) -> str:
     for heading, columns in table.pieces:
         parts += [f"### {heading}"] * bool(heading and len(table.pieces) > 1)
         filled = [[_head(c, heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
-        parts += map(_grid, _fitting(["method", *table.rows], filled, width))
+        parts += map(_grid, _fitting(_leading(table), filled, width))
     if any(entry.published for entry in table.entries.values()):
         usb = " / USB" if table.options.usb else ""
         parts.append(f"Cells: own / published{usb} / own minus published.")
@@ -70,19 +71,21 @@ def latex(table: Table) -> str:
     """The table for a paper, at most as wide as its text; needs booktabs and graphicx."""
     out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}"]
     for heading, columns in table.pieces:
-        printed = any(table.entries[row, c].published for row in table.rows for c in columns)
+        printed = any(e.published for row in table.rows for c in columns if (e := table.entries.get((row, c))))
         names = ["own", "paper", *["USB"] * table.options.usb, r"$\Delta$"] if printed else [""]
         width = len(names)
         out.append(r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")
-        out.append(f"\\begin{{tabular}}{{l{'c' * (width * len(columns))}}}\n\\toprule")
+        facts = table.fact_names
+        out.append(f"\\begin{{tabular}}{{l{'l' * len(facts)}{'c' * (width * len(columns))}}}\n\\toprule")
         heads = [f"\\multicolumn{{{width}}}{{c}}{{{_tex(_head(c, heading))}}}" for c in columns]
-        out.append(" & ".join([_tex(heading or "method"), *heads]) + r" \\")
+        out.append(" & ".join([_tex(heading or "method"), *facts, *heads]) + r" \\")
         if printed:
-            out.append(" & ".join(["", *names * len(columns)]) + r" \\")
+            out.append(" & ".join(["", *[""] * len(facts), *names * len(columns)]) + r" \\")
         out.append(r"\midrule")
         for row in table.rows:
             cells = [part for c in columns for part in _latex_cell(table, row, c, names)]
-            out.append(" & ".join([_tex(row), *cells]) + r" \\")
+            lead = [table.label(row), *table.facts.get(row, ())]
+            out.append(" & ".join([*map(_tex, lead), *cells]) + r" \\")
         out.append("\\bottomrule\n\\end{tabular}}\n\n\\medskip")
     texts = [*(f"Warning: {text}" for text in table.warnings), *table.notes]
     lines = [_tex(text) for text in texts]
@@ -92,16 +95,14 @@ def latex(table: Table) -> str:
     return "\n".join(out) + "\n"
 
 
-def as_csv(table: Table) -> str:
+def as_csv(*tables: Table) -> str:
     """One line a cell, with everything that is known about it."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(FIELDS)
-    for row in table.rows:
-        for column in table.columns:
-            entry = table.entries.get((row, column))
-            if entry is not None:
-                writer.writerow([table.title, column.group, column.label, row, *_fields(table, entry)])
+    for table in tables:
+        for (row, column), entry in sorted(table.entries.items(), key=lambda item: _place(table, *item[0])):
+            writer.writerow([table.title, column.group, column.label, table.label(row), *_fields(table, entry)])
     return stream.getvalue()
 
 
@@ -114,6 +115,8 @@ def number_text(number: Number | None, decimals: int) -> str:
     """A mean and its deviation; a dash for none."""
     if number is None:
         return MISSING
+    if number.printed:
+        return number.printed
     return f"{number.mean:.{decimals}f}" + (f" ± {number.std:.2f}" if number.std is not None else "")
 
 
@@ -194,21 +197,38 @@ def _fields(table: Table, entry: Entry) -> list[object]:
         *_pair(entry.usb),
         entry.source,
         "; ".join(remarks),
+        *(entry.protocol, entry.venue, entry.rule if published else ""),
     ]
+
+
+def _place(table: Table, row: str, column: Column) -> tuple[int, int]:
+    return table.rows.index(row), table.columns.index(column)
 
 
 def _pair(number: Number | None) -> list[object]:
     return ["", ""] if number is None else [number.mean, "" if number.std is None else number.std]
 
 
-def _fitting(rows: Sequence[str], columns: Sequence[Sequence[str]], width: int | None) -> Iterator[list[Sequence[str]]]:
-    """The columns, behind those of the rows' names, in as many portions as the width makes necessary."""
-    portion: list[Sequence[str]] = [rows]
+def _leading(table: Table) -> list[Sequence[str]]:
+    """The columns in front of the numbers: the method, and what a table says about each row."""
+    lead: list[Sequence[str]] = [["method", *map(table.label, table.rows)]]
+    for i, name in enumerate(table.fact_names):
+        lead.append([name, *(table.facts[row][i] for row in table.rows)])
+    return lead
+
+
+def _fitting(
+    leading: Sequence[Sequence[str]], columns: Sequence[Sequence[str]], width: int | None
+) -> Iterator[list[Sequence[str]]]:
+    """The columns, behind those of the rows' names, in as many portions as the width makes necessary; what is said
+    about a row stands in the first."""
+    portion, numbers = list(leading), 0
     for column in columns:
-        if width is not None and len(portion) > 1 and _width([*portion, column]) > width:
+        if width is not None and numbers and _width([*portion, column]) > width:
             yield portion
-            portion = [rows]
+            portion, numbers = [leading[0]], 0
         portion.append(column)
+        numbers += 1
     yield portion
 
 

@@ -1,6 +1,6 @@
 """What a table is made of, before it is written in any format."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,12 +22,13 @@ from daso.report.stats import (
 SIGNIFICANT = 0.05
 SINGLE = 4  # up to so many columns of several data sets stand in one piece
 TROUBLED, DIFFERS = "!", "*"
+AS_REPORTED, PAPER_RULE = "reported", "median20"
 
 
 class Options(NamedTuple):
     """How runs become numbers."""
 
-    select: str = "median20"
+    select: str = AS_REPORTED  # a key of `SELECTIONS`, or as the published number beside it was made
     la: bool = False
     metric: str = "top1"
     baseline: str = ""
@@ -48,6 +49,7 @@ class Number(NamedTuple):
 
     mean: float
     std: float | None
+    printed: str = ""  # as the source prints it, where that is not to be rounded
 
 
 @dataclass
@@ -59,6 +61,9 @@ class Entry:
     published: Number | None = None
     usb: Number | None = None
     source: str = ""
+    protocol: str = ""  # how it was made, where a table has several sources
+    venue: str = ""
+    rule: str = PAPER_RULE
     footnotes: list[int] = field(default_factory=list)
     comparable: bool = True  # whether own and published number mean the same
     sample: Sample | None = None
@@ -99,6 +104,10 @@ class Table:
     entries: dict[tuple[str, Column], Entry]
     options: Options
     decimals: int = 1
+    labels: dict[str, str] = field(default_factory=dict)  # row -> what to print, where a method has several rows
+    fact_names: tuple[str, ...] = ()  # heads of the columns that stand behind the method
+    facts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # row -> what stands in them
+    rule: str = "medians of the last 20 evaluations"  # what the published numbers are
     footnotes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -119,6 +128,10 @@ class Table:
             return list(groups.items())
         return [("", self.columns)]
 
+    def label(self, row: str) -> str:
+        """What a row is called."""
+        return self.labels.get(row, row)
+
     def number_footnotes(self, texts: Mapping[tuple[str, Column], Iterable[str]]) -> None:
         """Give the cells their footnotes, numbered as one reads.
 
@@ -135,7 +148,7 @@ class Table:
     def place(self, row: str, column: Column, entry: Entry) -> None:
         """Put an entry into its cell, and warn of what must be said of its seeds."""
         self.entries[row, column] = entry
-        where = f"{row} on {column.group} {column.label}"
+        where = f"{self.label(row)} on {column.group} {column.label}"
         self.warnings += [f"{where}: {text}." for text in (entry.sample.remarks if entry.sample else ())]
 
     @property
@@ -174,22 +187,44 @@ class Table:
             self.notes.append(f"{TROUBLED} holds a seed that has collapsed or fallen far behind: see the warnings.")
         if baseline:
             self.notes.append(
-                f"{DIFFERS} differs from {baseline} at p < {SIGNIFICANT} (two-sided paired t-test over common seeds, "
-                f"at least {max(options.min_seeds, 2)} of them; not corrected for the number of comparisons)."
+                f"{DIFFERS} differs from {self.label(baseline)} at p < {SIGNIFICANT} "
+                f"(two-sided paired t-test over common seeds, at least {max(options.min_seeds, 2)} of them; "
+                "not corrected for the number of comparisons)."
             )
         if options.select == "best":
             self.notes.append("TEST-SELECTED: the best evaluation was chosen on the test set; not a fair estimate.")
-        elif options.select != "median20" and any(entry.published for entry in self.entries.values()):
-            self.notes.append(
-                f"Own numbers are {options.select}; published ones are medians of the last 20 evaluations."
-            )
+        elif options.select not in (AS_REPORTED, PAPER_RULE) and any(e.published for e in self.entries.values()):
+            self.notes.append(f"Own numbers are {options.select}; published ones are {self.rule}.")
         if options.metric != "top1":
             self.notes.append(f"Own numbers are {options.metric}; published ones are top-1 accuracies.")
 
 
 def own_metric(options: Options, after_la: bool = False) -> str:
     """The key of summary.json that the options ask for."""
-    return metric_name(options.metric, options.select, after_la or options.la)
+    select = PAPER_RULE if options.select == AS_REPORTED else options.select
+    return metric_name(options.metric, select, after_la or options.la)
+
+
+def with_baseline(makers: Sequence[Callable[..., Table]], options: Options) -> list[Table]:
+    """Tables, each compared with the baseline if it has it.
+
+    Args:
+        makers: take `options`.
+        options: with the baseline.
+
+    Raises:
+        UserError: none has it.
+    """
+    tables, refusals = [], []
+    for make in makers:
+        try:
+            tables.append(make(options=options))
+        except UserError as refusal:
+            refusals.append(refusal)
+            tables.append(make(options=options._replace(baseline="")))
+    if len(refusals) == len(makers):
+        raise refusals[0]
+    return tables
 
 
 def baseline_row(wanted: str, names: Mapping[str, Sequence[str]]) -> str | None:
@@ -217,8 +252,9 @@ def check_options(options: Options) -> None:
     Raises:
         UserError: one is not possible.
     """
-    if options.select not in SELECTIONS:
-        raise UserError(f"select={options.select} is not possible: one of {', '.join(SELECTIONS)}.")
+    known = (*SELECTIONS, AS_REPORTED)
+    if options.select not in known:
+        raise UserError(f"select={options.select} is not possible: one of {', '.join(known)}.")
     if options.metric not in ("top1", "bacc"):
         raise UserError(f"metric={options.metric} is not possible: one of top1, bacc.")
     if options.min_seeds < 1:

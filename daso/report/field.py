@@ -12,7 +12,7 @@ from daso.outputs.naming import method_name, ratio, recipe_name
 from daso.published import cells
 from daso.published.cells import TITLES, Overrides
 from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, Setting, datasets, reported
-from daso.report.collect import Run, decisive
+from daso.report.collect import Run, decisive, known, passed_over
 from daso.report.match import Configure, match
 from daso.report.mine import SETTINGS, group
 from daso.report.paper import remark_on_runs, setting_label
@@ -29,7 +29,7 @@ from daso.report.table import (
     with_baseline,
 )
 from daso.schema import parse_gamma_u
-from daso.settings.mistakes import CONF
+from daso.settings.options import CONF
 
 FACTS = ("venue", "rule", "source")
 OWN = "own runs"  # the source of a row that nobody has published
@@ -105,7 +105,7 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
     with suppress(UserError):  # a word such as `natural`
         where = where._replace(gamma_u=ratio(parse_gamma_u(where.gamma_u)))
     numbers = [n for n in reported() if where.has(n.dataset, n.setting, n.protocol)]
-    ours = [r for r in runs if where.has(r.config["dataset"]["name"], setting_of_run(r), recipe_name(r.config))]
+    ours = [r for r in known(runs) if where.has(r.config["dataset"]["name"], setting_of_run(r), recipe_name(r.config))]
     if options.overrides:  # a mistake in them is one without any run as well
         configure(tuple(item for item in options.overrides if not item.startswith("dataset.splits=")))
     found = {recipe_name(run.config) for run in ours if run.done} | {number.protocol for number in numbers}
@@ -117,7 +117,9 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
             theirs = [number for number in numbers if number.protocol == name]
             of_name = [run for run in ours if recipe_name(run.config) == name]
             makers.append(partial(_table, name, where.dataset, theirs, of_name, configure))
-    return with_baseline(makers, options)
+    tables = with_baseline(makers, options)
+    tables[-1].notes += passed_over(runs)
+    return tables
 
 
 def setting_of_run(run: Run) -> Setting:

@@ -123,6 +123,7 @@ def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence
             "USB: independent runs of USB (classic_cv_imb), with its own protocol; not the paper's numbers."
         )
     remark_on_runs(table, found, shorter)
+    table.notes += passed_over(runs)
 
 
 def remark_on_runs(table: Table, found: Matched, shorter: Sequence[Run], whose: str = "the paper's settings") -> None:
@@ -140,7 +141,6 @@ def remark_on_runs(table: Table, found: Matched, shorter: Sequence[Run], whose: 
             "Not counted beside runs of the same cell that are longer, or as long as is asked for, or have the same "
             f"seed: {kinds}."
         )
-    table.notes += passed_over(runs)
     if found.foreign:
         table.notes.append(
             f"Not counted: {counted(found.foreign, 'finished run')} on files that are not as published "

@@ -134,10 +134,13 @@ class Facts(NamedTuple):
     num_classes: int  # C
     features: int  # D
     channels: int
+    resolution: int  # pixels per side
+    white: tuple[float, ...]  # [channels] the brightest pixel, in the network's input space
     counts: Tensor  # [C] int64: labeled images per class, none zero
     unlabeled: int  # N: images of the unlabeled set
     sizes: Sizes
     threshold: float  # the learner's, of a pseudo-label's confidence
+    floor: float  # the learner's, added to probabilities inside logarithms
     steps: int  # of the run
     phase_steps: int  # of a phase, or of the shortest one
     assumed: Callable[[], Tensor]  # [C] float64: images per class that the unlabeled set is assumed to hold, sum N

@@ -16,13 +16,13 @@ from daso.run.build import build
 from daso.schema.learners import Offer
 from daso.train import evaluate
 from daso.train.engine import Engine
-from daso.train.loop import State, evaluated, predictor, tallies, train
+from daso.train.loop import State, evaluated, opinions_of, predictor, tallies, train
 from daso.types import Batch, Sizes
 from tests.golden_fill import fill, parameters_in_order, sample
 from tests.training import CPU, Rows
 
 F64 = torch.float64
-VIEWS = {  # rows of a pool's `unlabeled_views`: identity, weak, strong A, strong B
+VIEWS = {  # rows of a pool's `unlabeled_views`: identity, weak, strong A, strong B; as many as the learner wants
     "supervised": (),
     "retrain": (),
     "pseudolabel": (1,),
@@ -30,7 +30,7 @@ VIEWS = {  # rows of a pool's `unlabeled_views`: identity, weak, strong A, stron
     "mixmatch": (1, 0),
     "remixmatch": (1, 2, 3),
     "usadtm": (0, 1, 2),
-    "fixmatch": (1, 2),
+    "fixmatch": (1, 2, 3),
 }
 LOSSES = {"cls": "loss_cls", "cons": "loss_cons", "align": "loss_assign", "kl": "loss_kl", "rot": "loss_rotation"}
 LOSSES |= {"abc": "loss_abc", "mi": "uc_loss"}
@@ -61,7 +61,8 @@ class GivenFeed:
         self.feed, self.views, self.first = parts.feed, parts.views, first
         self.labeled, self.unlabeled = labeled, unlabeled
         self.images, self.prepared = chw(pool["labeled"]), chw(pool["unlabeled_views"])
-        self.view_rows = VIEWS[parts.config.algorithm.name]
+        self.view_rows = VIEWS[parts.config.algorithm.name][: len(parts.learner.views)]
+        self.extra = len(parts.learner.labeled_views) - 1
 
     def draw(self, step):
         at, feed = self.labeled[step - self.first], self.feed
@@ -73,10 +74,10 @@ class GivenFeed:
     def batch(self, given):
         rows, idx, n = given["rows/labeled"], given["rows/unlabeled"], len(self.images)
         x = torch.stack([self.images[r] if r < n else self.prepared[1][r - n] for r in rows])
-        truth = self.feed.pool.unlabeled_y
+        truth, mirrored = self.feed.pool.unlabeled_y, self.views.normalise(x.flip(3), F64)
         views = tuple(self.views.normalise(self.prepared[v][idx], F64) for v in self.view_rows)
         return (
-            Batch(self.views.normalise(x, F64), given["labels"], views, idx),
+            Batch(self.views.normalise(x, F64), given["labels"], views, idx, (mirrored,) * self.extra),
             None if truth is None else truth[idx],
         )
 
@@ -84,8 +85,8 @@ class GivenFeed:
 class Watched:
     """A training step that keeps what it gave back, and the histogram in force while it did."""
 
-    def __init__(self, step):
-        self.step, self.optimizer = step, step.optimizer
+    def __init__(self, step, watch):
+        self.step, self.optimizer, self.watch, self.seen = step, step.optimizer, watch, []
         self.outcomes, self.hists = [], []
 
     def __call__(self, batch, noise, clock, flags):
@@ -94,6 +95,7 @@ class Watched:
         semantic = self.step.slots.semantic
         if semantic is not None:
             self.hists.append(semantic.hist.clone())
+        self.seen.append({name: np.array(value) for name, value in self.watch(self.step.slots, outcome).items()})
         return outcome
 
 
@@ -108,16 +110,31 @@ def filled_init(net, seed, gain):
     net.init = begin
 
 
-def record(config, pool, labeled, unlabeled, draws, seed, gain, folder, first=0, encoder=()):
+def record(
+    config,
+    pool,
+    labeled,
+    unlabeled,
+    draws,
+    seed,
+    gain,
+    folder,
+    first=0,
+    encoder=(),
+    watch=lambda slots, outcome: {},
+    prepare=lambda slots: None,
+):
     """Train from iteration `first` on for as many steps as `labeled` has rows for; checkpoints go to `folder`.
 
-    `encoder`: parameters and statistics, in registration order, that a second stage starts from.
+    `encoder`: parameters and statistics, in registration order, that a second stage starts from. `watch`: what else to
+    keep after every step, by name. `prepare`: what the slots are told before the first.
     """
     parts = build(config, CPU, *sources(pool), dtype=F64)
+    prepare(parts.slots)
     for net in parts.nets:
         filled_init(net, seed, gain)
         net.init(0)
-    feed, step = GivenFeed(parts, pool, labeled, unlabeled, first), Watched(parts.engine.step)
+    feed, step = GivenFeed(parts, pool, labeled, unlabeled, first), Watched(parts.engine.step, watch)
 
     def given(name):
         kind, per_step, which = NOISE[name]
@@ -140,7 +157,8 @@ def record(config, pool, labeled, unlabeled, draws, seed, gain, folder, first=0,
 def collected(parts, step, rows):
     """What the golden files hold of a run, as far as this project has it."""
     names = sorted(LOSSES, key=LOSSES.get)
-    out = {LOSSES[name]: np.array([row.get(f"train/loss_{name}", np.nan) for row in rows]) for name in names}
+    out = {name: np.stack([seen[name] for seen in step.seen]) for name in step.seen[0]}
+    out |= {LOSSES[name]: np.array([row.get(f"train/loss_{name}", np.nan) for row in rows]) for name in names}
     out["top1"] = np.array([row[f"train/{parts.learner.train_accuracy}"] for row in rows])
     targets = [outcome.target for outcome in step.outcomes if outcome.target is not None]
     if targets:
@@ -174,7 +192,8 @@ def collected(parts, step, rows):
     predict = predictor(parts, evaluated(parts))
     with torch.no_grad():
         out["eval_logits"] = predict(parts.splits["test"][0]).numpy()
-    metrics = evaluate.measure(tallies(parts, predict), parts.counts).get().metrics
+    opinions = opinions_of(parts, evaluated(parts), predict)
+    metrics = evaluate.measure(tallies(parts, opinions), parts.counts).get().metrics
     names = ("cost", "cost_la", "top1", "top1_la", "top5", "top5_la")
     out["eval_metrics"] = np.array([metrics[f"test/{name}"] for name in names])
     return out

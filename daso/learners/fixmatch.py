@@ -12,20 +12,26 @@ from daso.types import Batch, Clock, Facts, Feats, Flags, Nets, Noise, Outcome, 
 class FixMatch(Learner):
     """Section 2.2 of the paper: labeled loss plus thresholded consistency, both with weight 1 and no ramp-up.
 
-    Later methods build on a changed base, which the last three arguments give.
+    Later methods build on a changed base, which the last arguments give.
 
     Args:
         threshold: confidence from which a pseudo-label counts.
         strong_views: strong views of an unlabeled image, each trained towards its one pseudo-label.
         soft: train them towards the distribution, not the label.
         labeled_strong: train on a strong view of the labeled images beside the weak one.
+        floor: added to probabilities inside the logarithm of the consistency loss.
     """
 
     def __init__(
-        self, threshold: float = 0.95, strong_views: int = 1, soft: bool = False, labeled_strong: bool = False
+        self,
+        threshold: float = 0.95,
+        strong_views: int = 1,
+        soft: bool = False,
+        labeled_strong: bool = False,
+        floor: float = 0.0,
     ) -> None:
         super().__init__()
-        self.threshold, self.soft = threshold, soft
+        self.threshold, self.soft, self.floor = threshold, soft, floor
         self.views = (View.WEAK, *[View.STRONG] * strong_views)
         self.labeled_views = (View.WEAK, View.STRONG) if labeled_strong else (View.WEAK,)
 
@@ -33,7 +39,7 @@ class FixMatch(Learner):
     def of(cls, config: FixMatchAlgorithm, facts: Facts) -> "FixMatch":
         """With the knobs alone."""
         soft, both = config.labels is PseudoLabels.soft, config.labeled_views is LabeledViews.weak_strong
-        return cls(config.threshold, config.strong_views, soft, both)
+        return cls(config.threshold, config.strong_views, soft, both, config.floor)
 
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """Losses `cls` and `cons` (Eq. 3 and 4), and the slots'. All views share one pass and its batch statistics."""
@@ -49,6 +55,6 @@ class FixMatch(Learner):
         target = slots.pseudo(slots.guess(z_w, feats_w, nets), feats_w, batch.idx, clock, flags)
         y = batch.y if len(labeled) == 1 else batch.y.repeat(len(labeled))
         losses = {"cls": slots.supervised(z_l, y, flags)}
-        losses |= slots.consistency(z_s, target, batch.idx, self.threshold, clock, self.soft)
+        losses |= slots.consistency(z_s, target, batch.idx, self.threshold, clock, self.soft, self.floor)
         losses = joined("loss", (losses, slots.aux(nets, feats, batch, target, noise, clock, flags)))
         return Outcome(losses, z_l[: len(batch.y)].detach(), target)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 
 from daso.nn.wrn import WideResNet
 from daso.types import Head
@@ -37,6 +38,12 @@ class Net(nn.Module):
         mode as well; otherwise the mode decides, as in any module.
         """
         features: Tensor = self.encoder(x, running_stats)
+        return features
+
+    def encode_aside(self, x: Tensor) -> Tensor:
+        """Images [B,c,H,W] -> features [B,D] by the statistics of these very images, which move no running ones."""
+        buffers = {name: buffer.clone() for name, buffer in self.encoder.named_buffers()}
+        features: Tensor = functional_call(self.encoder, buffers, (x,))
         return features
 
     def classify(self, f: Tensor, head: str = "cls") -> Tensor:

@@ -15,7 +15,7 @@ from daso.settings.identity import plain
 from daso.track.console import Console
 from daso.train import evaluate
 from daso.train.engine import explained
-from daso.train.loop import State, evaluated, predictor, tallies
+from daso.train.loop import State, evaluated, opinions_of, predictor, tallies
 
 
 def evaluate_only(config: Config, folder: RunDir, device: torch.device, console: Console) -> float:
@@ -32,8 +32,9 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
     parts, state = prepare(used, folder, device), State()
     take_up(folder, parts, state, console, to_train=False)
     console.header(facts(run_name(plain(config)), parts, environment, state))
+    net = evaluated(parts)
     with explained(parts.engine.mode):
-        counted = tallies(parts, predictor(parts, evaluated(parts)))
+        counted = tallies(parts, opinions_of(parts, net, predictor(parts, net)))
     measured = evaluate.measure(counted, parts.counts).get().metrics
     console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
     summary = summarise(parts, state, environment, last_log(folder), {}) | measured

@@ -52,7 +52,8 @@ def summarise(
         logged: the newest row of the training log.
         journal: what its rows are known by.
     """
-    config = parts.config
+    config, heads = parts.config, parts.method.heads
+    several = sum(head.outputs is None for head in heads.values()) > 1
     return {
         "run_key": config.run_key,
         "status": "FINISHED",
@@ -62,6 +63,7 @@ def summarise(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         **environment,
+        **({"answers": parts.method.answers} if several else {}),  # the classifier that test/top1 is of
         "warnings": state.warned,
         "weights": fingerprint(parts.nets.student.state_dict()),
         **{f"journal_{name}": value for name, value in journal.items()},

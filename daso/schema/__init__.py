@@ -13,6 +13,7 @@ how a dataclass is the record of a method.
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
 from daso.schema.confidence import BossConfidence, ConfidenceConfig
 from daso.schema.data import LONG_TAILED, SHAPES, DatasetConfig, ImbalanceConfig, parse_gamma_u
+from daso.schema.debias import Blank, BlankBn, CdmadDebias, DebiasConfig
 from daso.schema.labeled import ClassBalancedLoss, LogitAdjustedLoss, MarginBalancedLoss, SupervisedLossConfig
 from daso.schema.learners import (
     ALGORITHMS,
@@ -68,7 +69,10 @@ __all__ = [
     "AbcConfig",
     "AlgorithmConfig",
     "AlignConfig",
+    "Blank",
+    "BlankBn",
     "BossConfidence",
+    "CdmadDebias",
     "ClassBalancedLoss",
     "Compile",
     "ConfidenceConfig",
@@ -79,6 +83,7 @@ __all__ = [
     "DarpConfig",
     "DasoConfig",
     "DatasetConfig",
+    "DebiasConfig",
     "EmaBn",
     "EstimateProtocol",
     "FixMatchAlgorithm",

@@ -166,6 +166,7 @@ class FixMatchAlgorithm(AlgorithmConfig):
     strong_views: int = field(default=1, metadata={"neutral": 1})  # of an unlabeled image, with one pseudo-label
     labels: PseudoLabels = field(default=PseudoLabels.hard, metadata={"neutral": PseudoLabels.hard})
     labeled_views: LabeledViews = field(default=LabeledViews.weak, metadata={"neutral": LabeledViews.weak})
+    floor: float = field(default=0.0, metadata={"neutral": 0.0})  # added to probabilities inside logarithms
     part: ClassVar[str] = "daso.learners.fixmatch.FixMatch"
     printed: ClassVar[str] = "FixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
@@ -174,6 +175,7 @@ class FixMatchAlgorithm(AlgorithmConfig):
     def __post_init__(self) -> None:
         require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
         require(self.strong_views in (1, 2), "algorithm.strong_views", self.strong_views, "1 or 2")
+        require(0 <= self.floor < 1, "algorithm.floor", self.floor, "0 (plain cross entropy) or a small number")
 
 
 @dataclass

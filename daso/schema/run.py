@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from daso.schema.base import NOT_SCIENCE, require, require_place
 from daso.schema.confidence import ConfidenceConfig
 from daso.schema.data import DatasetConfig, ImbalanceConfig
+from daso.schema.debias import DebiasConfig
 from daso.schema.labeled import SupervisedLossConfig
 from daso.schema.learners import AlgorithmConfig
 from daso.schema.protocol import ProtocolConfig, SamplerConfig
@@ -28,6 +29,7 @@ class Config:
     confidence: ConfidenceConfig
     abc: AbcConfig
     daso: DasoConfig
+    debias: DebiasConfig
     sampler: SamplerConfig
     protocol: ProtocolConfig
     model: ModelConfig

@@ -12,20 +12,26 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None, floor: float = 0.0) -> Tensor:
     """Cross entropy divided by the number of samples, never by the sum of their weights.
 
     Args:
         logits: [B,C].
         target: [B] int64 classes, or [B,C] probabilities.
         weight: [B], e.g. a confidence mask; all zero gives exactly zero, gradients included.
+        floor: added to every probability inside the logarithm, so that the gradient of a class far below it fades.
 
     Returns:
         A 0-d tensor.
     """
     if target.is_floating_point():
         target = target.to(torch.promote_types(logits.dtype, torch.float32))
-    loss = F.cross_entropy(wide(logits), target, reduction="none")
+    if floor:
+        log_p = (wide(logits).softmax(1) + floor).log()
+        q = target if target.is_floating_point() else one_hot(target, log_p)
+        loss = -(q * log_p).sum(1)
+    else:
+        loss = F.cross_entropy(wide(logits), target, reduction="none")
     return (loss if weight is None else weight * loss).mean()
 
 

@@ -134,7 +134,14 @@ class Slots(Together, nn.Module):
         return Target(p, label, conf, linear, semantic, guess.logits, guess.plain)
 
     def consistency(
-        self, z: Tensor, target: Target, idx: Tensor, threshold: float, clock: Clock, soft: bool = False
+        self,
+        z: Tensor,
+        target: Target,
+        idx: Tensor,
+        threshold: float,
+        clock: Clock,
+        soft: bool = False,
+        floor: float = 0.0,
     ) -> dict[str, Tensor]:
         """The loss `cons` of the views that pseudo-labels train, and what a slot adds: offset -> confidence -> balance.
 
@@ -144,6 +151,7 @@ class Slots(Together, nn.Module):
             idx: [Bu] rows of the unlabeled set.
             threshold: confidence from which a pseudo-label counts, unless a slot knows better.
             soft: train towards the distributions, not the labels.
+            floor: as in `cross_entropy`.
         """
         chosen = self.chosen(target, idx, threshold, clock)
         views = len(z) // len(idx)
@@ -153,7 +161,7 @@ class Slots(Together, nn.Module):
             share = self.balance.balance().to(target.p.dtype)
             q, weight = (q * share, weight) if soft else (q, weight * share[q])
         offset = None if self.offset is None else self.offset.offset_strong()
-        cons = cross_entropy(_moved(z, offset), _repeated(q, views), _repeated(weight, views))
+        cons = cross_entropy(_moved(z, offset), _repeated(q, views), _repeated(weight, views), floor)
         more = {} if self.confidence is None else self.confidence.consistency_losses(z, chosen.weight)
         return joined("loss", ({"cons": cons}, more))
 

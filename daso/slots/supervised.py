@@ -10,16 +10,24 @@ from daso.types import Facts, Flags
 
 
 class CrossEntropy(LabeledLoss):
-    """Plain cross entropy."""
+    """Plain cross entropy.
+
+    Args:
+        floor: added to probabilities inside the logarithm.
+    """
+
+    def __init__(self, floor: float = 0.0) -> None:
+        super().__init__()
+        self.floor = floor
 
     @classmethod
     def of(cls, config: SupervisedLossConfig, facts: Facts) -> "CrossEntropy":
-        """Without knobs."""
-        return cls()
+        """With the learner's floor."""
+        return cls(facts.floor)
 
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The mean cross entropy of `logits` [Bl,C] against `y` [Bl]."""
-        return cross_entropy(logits, y)
+        return cross_entropy(logits, y, floor=self.floor)
 
 
 class LogitAdjusted(LabeledLoss):

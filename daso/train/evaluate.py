@@ -16,10 +16,15 @@ from daso.train.later import Later
 from daso.train.meters import confusion
 
 BATCH = 1000  # images per evaluation pass
+ASIDE = ("top1", "bacc", "gm")  # metrics of what stands beside the answer
 NO_CLASS = -1  # label of what fills up the last batch
 
 Predict = Callable[[Tensor], Tensor]
 """uint8 images [B,c,H,W] -> logits [B,C], in at least float32."""
+
+
+Opinions = Callable[[Tensor], dict[str, Tensor]]
+"""uint8 images [B,c,H,W] -> logits [B,C] by name: the answer, whose name is empty, and what stands beside it."""
 
 
 class Tally(NamedTuple):
@@ -31,25 +36,30 @@ class Tally(NamedTuple):
 
 
 Tallies = dict[str, tuple[Tally, Tally]]
-"""Of every held-out set, by name: as predicted, and after subtracting the log prior."""
+"""Of every held-out set, by name: as predicted, and after subtracting the log prior. `set/name`: of what stands beside
+the answer."""
 
 
 @torch.no_grad()
-def evaluate(predict: Predict, x: Tensor, y: Tensor, log_prior: Tensor, batch: int = BATCH) -> tuple[Tally, Tally]:
-    """Tally of a data set, raw and logit-adjusted with tau = 1 (Q52).
+def evaluate(
+    predict: Opinions, x: Tensor, y: Tensor, log_prior: Tensor, batch: int = BATCH
+) -> dict[str, tuple[Tally, Tally]]:
+    """Tallies of a data set by the opinions' names, raw and logit-adjusted with tau = 1 (Q52).
 
     Args:
-        predict: images -> logits.
+        predict: images -> logits by name.
         x: [N,c,H,W] uint8; y: [N] int64; log_prior: [C], log of the initial labeled class frequencies.
         batch: images per forward pass.
     """
     classes = log_prior.numel()
-    raw, adjusted = (_empty(classes, x.device) for _ in range(2))
+    nothing = _empty(classes, x.device), _empty(classes, x.device)
+    found: dict[str, tuple[Tally, Tally]] = {}
     for images, labels in zip(equal_batches(x, batch), equal_batches(y, batch, NO_CLASS), strict=True):
-        logits = predict(images)
-        raw = _add(raw, logits, labels, classes)
-        adjusted = _add(adjusted, logits - log_prior.to(logits.dtype), labels, classes)
-    return raw, adjusted
+        for name, logits in predict(images).items():
+            raw, adjusted = found.get(name, nothing)
+            raw = _add(raw, logits, labels, classes)
+            found[name] = raw, _add(adjusted, logits - log_prior.to(logits.dtype), labels, classes)
+    return found
 
 
 @torch.no_grad()
@@ -89,8 +99,10 @@ def measure(tallies: Tallies, labeled: list[int]) -> Later[Measurement]:
         counts = [Tally(*host[i : i + 3]) for i in range(0, len(host), 3)]
         pairs = dict(zip(tallies, zip(counts[::2], counts[1::2], strict=True), strict=True))
         out: dict[str, float] = {}
-        for split, (raw, adjusted) in pairs.items():
-            out |= metrics(raw, adjusted, groups, split)
+        for name, (raw, adjusted) in pairs.items():
+            found = metrics(raw, adjusted, groups, name)
+            aside = "/" in name
+            out |= {f"{name}/{metric}": found[f"{name}/{metric}"] for metric in ASIDE} if aside else found
         return Measurement(out, pairs["test"][0].confusion[:-1])
 
     return Later([tensor for pair in tallies.values() for tally in pair for tensor in tally], finish)

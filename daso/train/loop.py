@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from typing import Protocol as Interface
 
 import torch
@@ -37,6 +37,7 @@ from daso.types import Nets
 
 CHANCE, SILENT = "The balanced test accuracy is at chance", "The network never predicts"  # two ways to collapse
 NAMED = 10  # classes that a sentence lists
+Result = TypeVar("Result")
 
 
 class Parts(NamedTuple):
@@ -181,7 +182,8 @@ def train(
     stage = make_stage(parts, predict)
     surveyor = parts.slots.surveyor
     look = predictor(parts, parts.nets.teacher if surveyor and surveyor.surveys_teacher else parts.nets.student)
-    count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(parts, predict), parts.graphs, warmup=1)
+    opinions = opinions_of(parts, evaluated(parts), predict)
+    count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(parts, opinions), parts.graphs, warmup=1)
     pending: deque[Later[None]] = deque()  # reports whose numbers are on their way to the host, in order
 
     def settle(wait: bool = True) -> None:
@@ -189,7 +191,7 @@ def train(
             pending.popleft().get()
 
     def logged(step: int, row: dict[str, float], own: Later[dict[str, float]], means: dict[str, float]) -> None:
-        measured = joined("metric", (means, own.get()))
+        measured = joined("metric", (means, parts.meters.with_distances(own.get())))
         report.row("train", step, {f"train/{name}": value for name, value in measured.items()} | row)
         if not all(map(math.isfinite, means.values())):
             raise RunFailed(_not_finite("loss", step))
@@ -287,19 +289,43 @@ def predictor(parts: Parts, net: Net) -> evaluate.Predict:
     """uint8 images at network resolution -> logits in at least float32, by the running statistics of `net`, and less
     what a slot takes off them.
     """
-    dtype, head, correction = next(net.parameters()).dtype, parts.method.answers, parts.slots.correction
+    compare = comparer(parts, net, (parts.method.answers,))
+    return _as_executed(parts, lambda images: compare(images)[""])
 
-    def predict(images: Tensor) -> Tensor:
+
+def opinions_of(parts: Parts, net: Net, predict: evaluate.Predict) -> evaluate.Opinions:
+    """What an evaluation counts: the answers of `predict`, which is the predictor of `net`.
+
+    Beside them: each classifier's, by its name, where there are several; `raw` ones, where a slot corrects the answer.
+    """
+    heads = tuple(name for name, head in parts.method.heads.items() if head.outputs is None)
+    if len(heads) == 1 and parts.slots.correction is None:
+        return lambda images: {"": predict(images)}
+    return _as_executed(parts, comparer(parts, net, heads))
+
+
+def comparer(parts: Parts, net: Net, heads: tuple[str, ...]) -> evaluate.Opinions:
+    """Images -> the answer, and the opinions of `heads` if there are several, from one pass of `net`."""
+    dtype, answers, correction = next(net.parameters()).dtype, parts.method.answers, parts.slots.correction
+
+    def compare(images: Tensor) -> dict[str, Tensor]:
         with parts.autocast():
             features = net.encode(parts.views.normalise(images, dtype), running_stats=True)
-            logits = net.classify(features, head)
-            off = None if correction is None else correction.posthoc(net, head)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return logits if off is None else logits - off
+            own = {head: net.classify(features, head) for head in heads}
+            off = None if correction is None else correction.posthoc(net, answers)
+        own = {head: z.to(torch.promote_types(z.dtype, torch.float32)) for head, z in own.items()}
+        found = {"": own[answers] if off is None else own[answers] - off}
+        if len(heads) > 1:
+            found |= own
+        return found if off is None else found | {"raw": own[answers]}
 
+    return compare
+
+
+def _as_executed(parts: Parts, function: Callable[[Tensor], Result]) -> Callable[[Tensor], Result]:
     if parts.engine.mode is Compile.none:
-        return predict
-    compiled: evaluate.Predict = torch.compile(predict, fullgraph=True, dynamic=False)
+        return function
+    compiled: Callable[[Tensor], Result] = torch.compile(function, fullgraph=True, dynamic=False)
     return compiled
 
 
@@ -308,11 +334,12 @@ def due(step: int, period: int, steps: int) -> bool:
     return step % period == 0 or step == steps
 
 
-def tallies(parts: Parts, predict: evaluate.Predict) -> evaluate.Tallies:
+def tallies(parts: Parts, opinions: evaluate.Opinions) -> evaluate.Tallies:
     """Counts of every held-out set, on the device."""
     counts = parts.feed.pool.counts.to(torch.float64)
     log_prior = (counts / counts.sum()).log()
-    return {name: evaluate.evaluate(predict, x, y, log_prior) for name, (x, y) in parts.splits.items()}
+    found = {split: evaluate.evaluate(opinions, x, y, log_prior) for split, (x, y) in parts.splits.items()}
+    return {f"{split}/{name}" if name else split: pair for split in found for name, pair in found[split].items()}
 
 
 def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> list[str]:

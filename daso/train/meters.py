@@ -38,11 +38,19 @@ class PseudoLabelCounts(NamedTuple):
 class Meters:
     """Window sums: losses and training accuracy, reset at each log; pseudo-label counts, reset at each evaluation."""
 
-    def __init__(self, classes: int, threshold: float, device: torch.device, accuracy: str = "top1") -> None:
+    def __init__(
+        self,
+        classes: int,
+        threshold: float,
+        device: torch.device,
+        accuracy: str = "top1",
+        prior: Counts | None = None,
+    ) -> None:
         self.classes = classes
         self.threshold = threshold
         self.device = device
         self.accuracy = accuracy  # the name of the training accuracy
+        self.prior = prior  # [C] true class distribution of the unlabeled set, where it is known
         self.sums: dict[str, Tensor] = {}  # name -> [2]: sum, number of steps
         self.labels: dict[
             str, Tensor
@@ -76,6 +84,13 @@ class Meters:
         for value in self.sums.values():
             value.zero_()
         return later
+
+    def with_distances(self, metrics: dict[str, float]) -> dict[str, float]:
+        """`metrics`, and how far their `prior/estimate`, if there is one, is from the truth, if that is known."""
+        names = [f"prior/estimate/class/{k}" for k in range(self.classes)]
+        if self.prior is None or names[0] not in metrics:
+            return metrics
+        return metrics | prior_distances(np.array([metrics[name] for name in names]), self.prior)
 
     def finite(self) -> bool:
         """Whether every loss summed so far in this window is finite. One device read."""
@@ -128,6 +143,17 @@ def read_metrics(metrics: Mapping[str, Tensor]) -> Later[dict[str, float]]:
         return out
 
     return Later(list(metrics.values()), finish)
+
+
+def prior_distances(estimate: Counts, truth: Counts) -> dict[str, float]:
+    """`prior/l1`, and `prior/kl` = KL(truth || estimate) in nats, of an estimate [C] and the true distribution [C]."""
+    estimate = estimate / estimate.sum()
+    here = truth > 0
+    ratio = truth[here] / np.maximum(estimate[here], np.finfo(float).tiny)
+    return {
+        "prior/l1": float(np.abs(estimate - truth).sum()),
+        "prior/kl": float((truth[here] * np.log(ratio)).sum()),
+    }
 
 
 def means(sums: dict[str, Tensor]) -> dict[str, float]:

@@ -109,6 +109,7 @@ def test_mu_is_the_learner_s_own_unless_it_is_given(algorithm, mu):
         ("fixmatch_la_abc_daso", ["algorithm=fixmatch", "supervised=la", "abc=paper", "daso=paper"]),
         ("fixmatch_la_darp", ["algorithm=fixmatch", "supervised=la", "darp=paper"]),
         ("fixmatch_boss", ["algorithm=fixmatch", "confidence=boss"]),
+        ("fixmatch_cdmad_daso", ["algorithm=fixmatch_cdmad", "daso=paper"]),
         ("remixmatch_darp", ["algorithm=remixmatch", "align=matched_refine", "darp=paper"]),
     ],
 )

@@ -12,7 +12,19 @@ ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs" / "methods").glob("*.md"))}
 EVERYTHING = "\n".join(PAGES.values())
 SECTIONS = ["Formula", "Places of the step", "Hyper-parameters", "Metrics", "Differences"]
-NODES = {"algorithm", "supervised", "align", "darp", "confidence", "abc", "daso", "sampler", "protocol"}
+NODES = {
+    "algorithm",
+    "supervised",
+    "align",
+    "darp",
+    "confidence",
+    "abc",
+    "daso",
+    "debias",
+    "balance",
+    "sampler",
+    "protocol",
+}
 KNOBS = [key for key in knobs() if key.partition(".")[0] in NODES and not key.endswith(".name")]
 
 

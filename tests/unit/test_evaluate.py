@@ -21,7 +21,7 @@ def predict(images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("batch", [1, 5, 8, 22, 23, 100])
 def test_a_batch_that_is_filled_up_changes_no_metric(batch):
-    tallies = {"test": evaluate.evaluate(predict, IMAGES, LABELS, torch.zeros(CLASSES), batch)}
+    tallies = {"test": evaluate.evaluate(lambda x: {"": predict(x)}, IMAGES, LABELS, torch.zeros(CLASSES), batch)[""]}
     measured = evaluate.measure(tallies, [3, 2, 2, 1]).get()
     p, y = LOGITS.softmax(1).double().numpy(), LABELS.numpy()
     p /= p.sum(1, keepdims=True)
@@ -30,6 +30,15 @@ def test_a_batch_that_is_filled_up_changes_no_metric(batch):
     assert measured.metrics["test/top5"] == 100
     assert measured.metrics["test/cost"] == pytest.approx(log_loss(y, p), rel=1e-5)
     assert measured.confusion.sum() == len(LABELS)
+
+
+def test_what_stands_beside_the_answer_is_measured_in_the_same_pass_and_in_short():
+    both = evaluate.evaluate(lambda x: {"": predict(x), "raw": -predict(x)}, IMAGES, LABELS, torch.zeros(CLASSES), 5)
+    tallies = {"test": both[""], "test/raw": both["raw"]}
+    measured = evaluate.measure(tallies, [3, 2, 2, 1]).get().metrics
+    assert measured["test/top1"] == pytest.approx(100 * accuracy_score(LABELS, LOGITS.argmax(1)))
+    assert measured["test/raw/top1"] == pytest.approx(100 * accuracy_score(LABELS, LOGITS.argmin(1)))
+    assert {name for name in measured if "raw" in name} == {"test/raw/top1", "test/raw/bacc", "test/raw/gm"}
 
 
 @pytest.mark.parametrize("batch", [1, 5, 23, 100])

@@ -15,13 +15,13 @@ from tests import toy
 from tests.compose import config_of
 from tests.training import CPU
 
-SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso")
+SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso", "debias")
 OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
 REFUSED = {  # learner -> slots that it has no place for
-    "supervised": {("align", "*"), ("darp", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "*")},
-    "usadtm": {("align", "*"), ("darp", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "*")},
+    "supervised": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
+    "usadtm": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
     "pseudolabel": {("abc", "*"), ("daso", "paper")},
-    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper")},
+    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper"), ("debias", "cdmad")},
     "mixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "paper")},
     "remixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*")},
     "fixmatch": set(),
@@ -70,7 +70,7 @@ def test_a_learner_with_a_slot_runs_or_is_refused(learner, pair):
             check(config)
         return
     check(config)
-    facts = toy.facts(config, COUNTS, UNLABELED + 10)._replace(threshold=0.1)
+    facts = toy.facts(config, COUNTS, UNLABELED + 10)._replace(threshold=0.1, channels=3)
     method = build_method(config, facts, CPU, torch.float32)
     outcomes, nets = toy.train(method.learner, method.slots, 10, classes=10, unlabeled=UNLABELED)
     losses = torch.stack([torch.stack(list(o.losses.values())).sum() for o in outcomes])

@@ -11,7 +11,7 @@ from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.views import Views, ViewSpec, draw
 from daso.machine.execution import build_autocast, effective_compile, effective_precision
-from daso.run.build.data import data_of, labeled_stream, unlabeled_stream
+from daso.run.build.data import data_of, labeled_stream, true_prior, unlabeled_stream
 from daso.run.build.networks import build_nets
 from daso.run.build.parts import build_method, build_protocol, facts_of
 from daso.schema import Compile, Config
@@ -71,7 +71,8 @@ def build(
     )
     compiled = mode is not Compile.none
     step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim.ema_decay, autocast, compiled)
-    meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy)
+    prior = true_prior(pool, classes)
+    meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy, prior)
 
     def resize(images: Tensor) -> Tensor:
         nothing = draw(View.IDENTITY, 0, torch.Generator(), views.spec)

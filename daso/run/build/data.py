@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
+from daso.data.pool import Pool
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.streams import Stream, class_aware_round, permutation_round
@@ -28,6 +29,15 @@ def data_of(config: Config) -> tuple[Arrays, Split]:
     if isinstance(protocol, EstimateProtocol):
         split = hold_out(split, labels, config.dataset.num_classes, protocol.holdout)
     return arrays, split
+
+
+def true_prior(pool: Pool, classes: int) -> np.ndarray | None:
+    """[C] class distribution of the unlabeled set, for the meters alone; None where it is unknown, or nothing is."""
+    y = pool.unlabeled_y
+    if y is None or len(y) == 0 or bool((y < 0).any()):
+        return None
+    prior: np.ndarray = np.bincount(y.cpu().numpy(), minlength=classes) / len(y)
+    return prior
 
 
 def labeled_stream(config: Config, labels: Tensor, phase: int) -> Stream:

@@ -1,0 +1,56 @@
+"""Whole trajectories of the methods after DASO against recorded ones, in float64: images, rows and weights are the
+recording's, the setting is composed from the option files, and the real loop trains.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.given_logits import GOLDEN
+from tests.parity.test_e2e_recorded import arrays
+from tests.trajectories_compared import ours, same
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+COMMON = ("dataset=cifar10", "train.mu=2")
+
+
+def cdmad(theirs, setting):
+    start = (setting["debiasstart"] + 1) * setting["eval_step"] / len(theirs["labeled_idx"])
+    return "algorithm=fixmatch_cdmad", f"debias.start={start}", "debias.blank_moves_stats=true"
+
+
+def watch_cdmad(slots, outcome):
+    return {"blank": slots.correction.bias, "conf": outcome.target.conf, "label": outcome.target.label}
+
+
+METHODS = {"cdmad": (cdmad, watch_cdmad)}
+LOSSES = {"Lx": "loss_cls", "Lu": "loss_cons"}
+FINAL = ("norm", "samples", "buffer_norm", "buffer_samples")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_whole_trajectory(name, tmp_path):
+    with np.load(GOLDEN / f"{name}_e2e_base.npz") as file:
+        theirs = dict(file)
+    setting = json.loads(str(theirs["meta_json"]))
+    overrides, watch = METHODS[name]
+    settings = *COMMON, f"optim.ema_decay={setting['ema']}", *overrides(theirs, setting)
+    rows, fill = (theirs["labeled_idx"], theirs["unlabeled_idx"]), (setting["fill_seed"], setting["gain"])
+    sizes = len(rows[0]), rows[0].shape[1]
+    mine = ours(settings, *sizes, arrays("pool_c10"), *rows, {}, *fill, tmp_path, watch=watch)
+    for key, loss in LOSSES.items():
+        same(mine[loss][0], theirs[key][0], key, 1e-9)
+        same(mine[loss], theirs[key], key)
+    for key in watch_keys(mine, theirs):
+        same(mine[key], theirs[key], key)
+    for key in (f"{tag}_{what}" for tag in ("model", "ema") for what in FINAL):
+        same(mine[key], theirs[key], key)
+    corrected = theirs["eval_logits"] - theirs.get("eval_blank", 0)
+    same(mine["eval_logits"], theirs.get("eval_logits_b", corrected), "eval_logits")
+
+
+def watch_keys(mine, theirs):
+    return [
+        key for key in mine if key in theirs and key not in ("eval_logits",) and not key.startswith(("model_", "ema_"))
+    ]

@@ -53,3 +53,48 @@ def step(learner, slots, net, logits, y, t, steps, extra=0, idx=None):
     total = sum(outcome.losses.values())
     (grad,) = torch.autograd.grad(total, z)
     return outcome, grad.numpy()
+
+
+def prior(C, gamma, classes=None):
+    """A geometric class distribution, zero beyond the first `classes`."""
+    m = classes or C
+    p = np.zeros(C)
+    p[:m] = gamma ** (-np.arange(m) / max(1, m - 1))
+    return p / p.sum()
+
+
+def step_inputs(setting, t):
+    """Made as the recording's: labeled, weak and strong logits, labels, rows."""
+    C, labeled, unlabeled, steps = (setting[key] for key in ("C", "Bl", "Bu", "T"))
+    r = np.random.RandomState(1000 * setting["seed"] + t)
+    z_l, z_w, z_s = (r.standard_normal((n, C)) for n in (labeled, unlabeled, unlabeled))
+    y, k = r.randint(0, C, labeled), r.choice(C, unlabeled, p=prior(C, setting["gamma"], setting.get("classes")))
+    idx = r.permutation(setting["N"])[:unlabeled]
+    low, high = setting["peak"]
+    peak, u = low + (high - low) * t / (steps - 1), r.uniform(0.2, 1.0, unlabeled)
+    z_w[np.arange(unlabeled), k] += peak * u
+    z_s[np.arange(unlabeled), k] += 0.6 * peak * u
+    z_l[np.arange(labeled), y] += 0.5 * peak
+    return z_l, z_w, z_s, y, idx
+
+
+def pool_inputs(setting, e):
+    """Made as the recording's: logits [N,C] of the whole unlabeled set in epoch `e`."""
+    C, rows, epochs = (setting[key] for key in ("C", "N", "E"))
+    r = np.random.RandomState(2000 * setting["seed"] + e)
+    z, k = r.standard_normal((rows, C)), r.choice(C, rows, p=prior(C, setting["gamma"], setting.get("classes")))
+    low, high = setting["peak"]
+    z[np.arange(rows), k] += (low + (high - low) * e / max(1, epochs - 1)) * r.uniform(0.2, 1.0, rows)
+    return z
+
+
+def state(seed, C, scale):
+    """A recorded start state: a softmax of normal numbers."""
+    z = np.exp(scale * np.random.RandomState(seed).standard_normal(C))
+    return torch.from_numpy(z / z.sum())
+
+
+def close(actual, expected, name="", tolerance=1e-10):
+    """Equal to `tolerance`, relative to max(1, |value|)."""
+    actual = actual.detach() if isinstance(actual, torch.Tensor) else actual
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance, err_msg=name)

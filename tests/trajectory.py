@@ -33,7 +33,7 @@ VIEWS = {  # rows of a pool's `unlabeled_views`: identity, weak, strong A, stron
     "fixmatch": (1, 2, 3),
 }
 LOSSES = {"cls": "loss_cls", "cons": "loss_cons", "align": "loss_assign", "kl": "loss_kl", "rot": "loss_rotation"}
-LOSSES |= {"abc": "loss_abc", "mi": "uc_loss"}
+LOSSES |= {"abc": "loss_abc", "mi": "uc_loss", "bal_cls": "loss_bal_cls", "bal_cons": "loss_bal_cons"}
 NOISE = {"lam": ("beta", 1, 0), "perm": ("perm", 1, 0), "rot": ("rot", 1, 0)}  # kind, draws a step, which of them
 NOISE |= {"abc/labeled": ("bern_u", 2, 0), "abc/unlabeled": ("bern_u", 2, 1)}
 

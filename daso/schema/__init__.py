@@ -13,7 +13,20 @@ how a dataclass is the record of a method.
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
 from daso.schema.confidence import BossConfidence, ConfidenceConfig
 from daso.schema.data import LONG_TAILED, SHAPES, DatasetConfig, ImbalanceConfig, parse_gamma_u
-from daso.schema.debias import Blank, BlankBn, CdmadDebias, DebiasConfig
+from daso.schema.debias import (
+    AcrDebias,
+    AllPrior,
+    Anchors,
+    Blank,
+    BlankBn,
+    CdmadDebias,
+    Centroids,
+    DebiasConfig,
+    DebiasPlDebias,
+    EstimateBy,
+    ReversedBy,
+    SimProDebias,
+)
 from daso.schema.labeled import ClassBalancedLoss, LogitAdjustedLoss, MarginBalancedLoss, SupervisedLossConfig
 from daso.schema.learners import (
     ALGORITHMS,
@@ -67,12 +80,16 @@ __all__ = [
     "UNKNOWN",
     "WORTH_COMPILING",
     "AbcConfig",
+    "AcrDebias",
     "AlgorithmConfig",
     "AlignConfig",
+    "AllPrior",
+    "Anchors",
     "Blank",
     "BlankBn",
     "BossConfidence",
     "CdmadDebias",
+    "Centroids",
     "ClassBalancedLoss",
     "Compile",
     "ConfidenceConfig",
@@ -84,7 +101,9 @@ __all__ = [
     "DasoConfig",
     "DatasetConfig",
     "DebiasConfig",
+    "DebiasPlDebias",
     "EmaBn",
+    "EstimateBy",
     "EstimateProtocol",
     "FixMatchAlgorithm",
     "FrozenBn",
@@ -107,8 +126,10 @@ __all__ = [
     "ReMixMatchAlgorithm",
     "Record",
     "RetrainAlgorithm",
+    "ReversedBy",
     "SamplerConfig",
     "Schedule",
+    "SimProDebias",
     "SupervisedAlgorithm",
     "SupervisedLossConfig",
     "SweepConfig",

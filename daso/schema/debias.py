@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from daso.schema.base import require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
@@ -63,3 +63,137 @@ class CdmadDebias(DebiasConfig):
         right = "running statistics that normalise the blank image stay as they are, so false, or debias.blank_bn=own"
         moved = self.blank_moves_stats and self.blank_bn is BlankBn.running
         require(not moved, "debias.blank_moves_stats", self.blank_moves_stats, right)
+
+
+class Centroids(Enum):
+    """By which class an image is put into a group of DebiasPL's cross-level discrimination."""
+
+    least = "least"  # the least likely: what the published code does, probably by a slip
+    most = "most"
+
+
+@option("debias", "debiaspl")
+@dataclass
+class DebiasPlDebias(DebiasConfig):
+    """DebiasPL (Wang et al., CVPR 2022): the mean prediction is taken off pseudo-labels and becomes a margin."""
+
+    part: ClassVar[str] = "daso.slots.debiaspl.DebiasPl"
+    printed: ClassVar[str] = "DebiasPL"
+    places: ClassVar[frozenset[str]] = frozenset({"adjust", "offset"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
+    apart: ClassVar[Mapping[str, str]] = {"align": TWO_PRIORS}
+    name: str = "debiaspl"
+    strength: float = 0.5  # t, of both corrections
+    momentum: float = 0.999  # of the mean prediction
+    cld_weight: float = 0.0  # of cross-level discrimination
+    cld_by: Centroids = Centroids.least
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.strength >= 0, "debias.strength", self.strength, "0 (no correction) or more")
+        require(0 <= self.momentum < 1, "debias.momentum", self.momentum, "0 or more and below 1")
+        require(self.cld_weight >= 0, "debias.cld_weight", self.cld_weight, "a loss weight, 0 or more")
+
+
+class AllPrior(Enum):
+    """What SimPro takes for the class prior of all training data."""
+
+    visited = "visited"  # of the images that a period has seen, unlabeled ones where confident
+    sizes = "sizes"  # of the labeled images and the unlabeled ones by their estimated prior, at their numbers
+
+
+@option("debias", "simpro")
+@dataclass
+class SimProDebias(DebiasConfig):
+    """SimPro (Du, Han & Huang, ICML 2024): the unlabeled prior is estimated, and put on the logits."""
+
+    part: ClassVar[str] = "daso.slots.simpro.SimPro"
+    printed: ClassVar[str] = "SimPro"
+    places: ClassVar[frozenset[str]] = frozenset({"adjust", "offset", "supervised"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
+    apart: ClassVar[Mapping[str, str]] = {
+        "align": TWO_PRIORS,
+        "darp": TWO_PRIORS,
+        "abc": "the second head's losses know nothing of the priors",
+    }
+    name: str = "simpro"
+    tau: float = 2.0  # strength of the priors
+    every: int = 500  # steps between two changes of the priors
+    momentum: float = 0.9  # of both priors, at such a change
+    prior: AllPrior = AllPrior.visited
+    # of the labeled loss: a number, or `batches`, labeled batches per unlabeled batch of one pass over the data
+    labeled_weight: Any = "batches"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.tau >= 0, "debias.tau", self.tau, "0 (no priors) or more")
+        require(self.every >= 1, "debias.every", self.every, "a number of steps, 1 or more")
+        require(0 <= self.momentum < 1, "debias.momentum", self.momentum, "0 or more and below 1")
+        self.labeled_weight = parse_weight(self.labeled_weight)
+
+
+def parse_weight(value: object) -> float | str:
+    """Read the labeled loss's weight: `batches`, or a number of at least 0."""
+    if value == "batches":
+        return "batches"
+    try:
+        weight = float(str(value))
+    except ValueError:
+        weight = -1.0
+    require(weight >= 0, "debias.labeled_weight", value, "batches, or a loss weight, 0 or more")
+    return weight
+
+
+class Anchors(Enum):
+    """Which distributions ACR compares its estimate with."""
+
+    three = "three"  # labeled, uniform, reversed
+    none = "none"  # none: the strength stays at its largest
+
+
+class ReversedBy(Enum):
+    """How the labeled prior is reversed."""
+
+    index = "index"  # the classes' order is turned round
+    rank = "rank"  # the rarest class gets what the most frequent one has, and so on
+
+
+class EstimateBy(Enum):
+    """What a batch says about the unlabeled prior."""
+
+    presence = "presence"  # which classes are there, by the last label of each, as in the published code
+    counts = "counts"  # how many confident labels each class has
+
+
+@option("debias", "acr")
+@dataclass
+class AcrDebias(DebiasConfig):
+    """ACR (Wei & Gan, CVPR 2023): adaptive consistency of two classifiers, of which the balanced one answers."""
+
+    part: ClassVar[str] = "daso.slots.acr.Acr"
+    printed: ClassVar[str] = "ACR"
+    places: ClassVar[frozenset[str]] = frozenset({"adjust", "confidence", "predict"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
+    apart: ClassVar[Mapping[str, str]] = {"align": TWO_PRIORS, "darp": TWO_PRIORS}
+    name: str = "acr"
+    tau: float = 2.0  # the largest strength of the adjustment that trains the standard classifier
+    tau_fixed: float = 2.0  # of the adjustment whose labels train the balanced one
+    tau_labeled: float = 2.0  # of the logit adjustment of the balanced one's labeled loss
+    temperature: float = 1.0  # of pseudo-labels
+    every: int = 500  # steps between two changes of the strength
+    momentum: float = 0.99  # of the estimated unlabeled prior
+    start: float = 0.012  # the estimate moves from this fraction of train.steps on
+    weight: float = 1.0  # of the balanced classifier's losses; 0: there is none
+    anchors: Anchors = Anchors.three
+    reversed_by: ReversedBy = ReversedBy.index
+    estimate_by: EstimateBy = EstimateBy.presence
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("tau", "tau_fixed", "tau_labeled"):
+            require(getattr(self, key) >= 0, f"debias.{key}", getattr(self, key), "0 (no adjustment) or more")
+        require(self.temperature > 0, "debias.temperature", self.temperature, "a positive temperature")
+        require(self.every >= 1, "debias.every", self.every, "a number of steps, 1 or more")
+        require(0 <= self.momentum < 1, "debias.momentum", self.momentum, "0 or more and below 1")
+        require(0 <= self.start <= 1, "debias.start", self.start, "a fraction of train.steps")
+        require(self.weight >= 0, "debias.weight", self.weight, "a loss weight, 0 or more")

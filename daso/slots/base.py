@@ -60,6 +60,16 @@ class Offset(Part):
         return None
 
 
+class Census(Part):
+    """Place `census`: takes note of a step's pseudo-labels and changes none. Any number of parts may."""
+
+    def note(self, target: Target, idx: Tensor) -> None:
+        """The final pseudo-labels of the rows `idx` [Bu] of the unlabeled set; in place, without gradient."""
+
+    def note_chosen(self, target: Target, chosen: Chosen) -> None:
+        """The same, with those that count; asked by learners whose consistency loss goes through the facade."""
+
+
 class Balance(Part):
     """Place `balance`: how much a pseudo-label of each class counts in the consistency loss."""
 

@@ -1,7 +1,7 @@
 """The facade that learners talk to: the order of a step's places is written here and nowhere else."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from daso.slots.base import (
     Align,
     Auxiliary,
     Balance,
+    Census,
     Confidence,
     LabeledLoss,
     Observe,
@@ -26,8 +27,20 @@ from daso.types import Batch, Chosen, Clock, Feats, Flags, Guess, Nets, Noise, T
 
 PLACES = (
     *(LabeledLoss, Observe, Adjust, Offset, Align, Refine, Semantic, Confidence, Balance, Auxiliary),  # in a step
-    *(PostHoc, Survey),  # between steps
+    *(Census, PostHoc, Survey),  # beside it, and between steps
 )
+SINGLE: dict[str, type[Any]] = {  # attribute -> the place that one part at most fills; the order of registration
+    "labeled": LabeledLoss,
+    "adjustment": Adjust,
+    "offset": Offset,
+    "align": Align,
+    "refine": Refine,
+    "semantic": Semantic,
+    "confidence": Confidence,
+    "balance": Balance,
+    "correction": PostHoc,
+    "surveyor": Survey,
+}
 
 
 class Slots(Together, nn.Module):
@@ -47,25 +60,27 @@ class Slots(Together, nn.Module):
     balance: Balance | None
     correction: PostHoc | None
     surveyor: Survey | None
-    extras: Sequence[Auxiliary]
+    auxiliaries: Sequence[Auxiliary]
+    extras: nn.ModuleList
 
     def __init__(self, *parts: Part | None) -> None:
         super().__init__()
         self.parts = [part for part in parts if part is not None]
         assert all(isinstance(part, PLACES) for part in self.parts), "every slot fills a place"
-        self.labeled = self._filling(LabeledLoss)
+        for name, place in SINGLE.items():
+            self._fill(name, place)
         assert self.labeled is not None, "a run has a labeled loss"
-        self.adjustment = self._filling(Adjust)
-        self.offset = self._filling(Offset)
-        self.align = self._filling(Align)
-        self.refine = self._filling(Refine)
-        self.semantic = self._filling(Semantic)
-        self.confidence = self._filling(Confidence)
-        self.balance = self._filling(Balance)
-        self.correction = self._filling(PostHoc)
-        self.surveyor = self._filling(Survey)
-        extras = nn.ModuleList(part for part in self.parts if isinstance(part, Auxiliary))
-        self.extras = cast(Sequence[Auxiliary], extras)
+        self.auxiliaries = tuple(part for part in self.parts if isinstance(part, Auxiliary))
+        placed = {id(part) for part in self.children()}
+        self.extras = nn.ModuleList(part for part in self.auxiliaries if id(part) not in placed)
+
+    def _fill(self, name: str, place: type[Any]) -> None:
+        """Take the part of a place; one that fills several is registered with the first, so that it is saved once."""
+        part = self._filling(place)
+        if part is not None and any(part is other for other in self.children()):
+            self.__dict__[name] = part
+        else:
+            setattr(self, name, part)
 
     def _filling(self, place: type[Any]) -> Any:
         found = [part for part in self.parts if isinstance(part, place)]
@@ -75,7 +90,7 @@ class Slots(Together, nn.Module):
     @property
     def reads_features(self) -> bool:
         """Whether any slot looks at the encoder's features of unlabeled images."""
-        return self.semantic is not None or len(self.extras) > 0
+        return self.semantic is not None or len(self.auxiliaries) > 0
 
     @property
     def wants_labeled_features(self) -> bool:
@@ -131,7 +146,11 @@ class Slots(Together, nn.Module):
         label, conf = labels(p)
         if self.semantic is not None:
             self.semantic.count(label)
-        return Target(p, label, conf, linear, semantic, guess.logits, guess.plain)
+        target = Target(p, label, conf, linear, semantic, guess.logits, guess.plain)
+        for part in self.parts:
+            if isinstance(part, Census):
+                part.note(target, idx)
+        return target
 
     def consistency(
         self,
@@ -169,8 +188,13 @@ class Slots(Together, nn.Module):
     def chosen(self, target: Target, idx: Tensor, threshold: float, clock: Clock) -> Chosen:
         """The pseudo-labels that count: those of at least `threshold`, unless a slot knows better. Once a step."""
         if self.confidence is None:
-            return Chosen(target.label, target.conf >= threshold)
-        return self.confidence.confident(target, idx, threshold, clock)
+            chosen = Chosen(target.label, target.conf >= threshold)
+        else:
+            chosen = self.confidence.confident(target, idx, threshold, clock)
+        for part in self.parts:
+            if isinstance(part, Census):
+                part.note_chosen(target, chosen)
+        return chosen
 
     def aux(
         self, nets: Nets, feats: Feats, batch: Batch, target: Target | None, noise: Noise, clock: Clock, flags: Flags
@@ -181,7 +205,7 @@ class Slots(Together, nn.Module):
         def blend(p: Tensor, feats_w: Tensor) -> Tensor:
             return p if self.semantic is None else self.semantic.blend(p, feats_w, flags)[0]
 
-        found = [extra.aux(nets, feats, batch, target, noise, clock, flags, blend) for extra in self.extras]
+        found = [extra.aux(nets, feats, batch, target, noise, clock, flags, blend) for extra in self.auxiliaries]
         return joined("loss", [losses, *found])
 
     def soften(self, temperature: float) -> None:

@@ -66,5 +66,6 @@ def test_the_readme_leads_to_every_page(page):
 
 @pytest.mark.parametrize(("folder", "lines"), [("learners", 120), ("slots", 150)])
 def test_a_method_fits_a_page(folder, lines):
-    lengths = {path.stem: len(path.read_text().splitlines()) for path in (ROOT / "daso" / folder).glob("*.py")}
+    files = [path for path in (ROOT / "daso" / folder).glob("*.py") if path.stem not in ("base", "slots")]
+    lengths = {path.stem: len(path.read_text().splitlines()) for path in files}
     assert {name: length for name, length in lengths.items() if length > lines} == {}

@@ -14,7 +14,7 @@ from daso.run.start import run
 from daso.schema import Config
 from daso.settings.mistakes import groups
 from daso.track.jsonl import TIME, read
-from tests.compose import NOWHERE, config_of
+from tests.compose import NOWHERE, config_of, readable
 
 STEPS = 20
 # Steps after which a run stops, counted over its stages: in the first generation and every warm-up, at a border between
@@ -39,6 +39,7 @@ def short(preset: str, out_root: object) -> Config:
         "daso.update_every=2",
         "daso.queue_size=8",
         "align.window=3",
+        *readable([f"algorithm={preset}"], ["debias.every=4", "debias.start=0.2", "balance.every=4"]),
     )
 
 

@@ -19,7 +19,7 @@ RECORDED = json.loads(Path(__file__).with_name("state_names.json").read_text()) 
 @pytest.mark.parametrize("preset", groups()["algorithm"])
 def test_the_state_of_a_preset_keeps_its_names(preset):
     config = own(config_of("experiment=quickstart", f"algorithm={preset}", "darp.goal=labeled"))
-    facts = toy.facts(config, torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 30)
+    facts = toy.facts(config, torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 40)
     method = build_method(config, facts, CPU, torch.float32)
     student = toy.nets(heads=method.heads, classes=10, encoder=toy.OneBlock()).student
     assert RECORDED[preset] == {

@@ -17,13 +17,14 @@ from tests.training import CPU
 
 SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso", "debias")
 OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
+DEBIASED = {("debias", name) for name in ("debiaspl", "simpro", "acr")}  # which need a threshold and a strong view
 REFUSED = {  # learner -> slots that it has no place for
     "supervised": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
     "usadtm": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
-    "pseudolabel": {("abc", "*"), ("daso", "paper")},
-    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper"), ("debias", "cdmad")},
-    "mixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "paper")},
-    "remixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*")},
+    "pseudolabel": {("abc", "*"), ("daso", "paper"), *DEBIASED},
+    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper"), ("debias", "*")},
+    "mixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "paper"), *DEBIASED},
+    "remixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), *DEBIASED},
     "fixmatch": set(),
 }
 EMPTY = {"ce", "none"}
@@ -46,8 +47,15 @@ def base(learner: str) -> Config:
 def hurried(config: Config) -> Config:
     daso = replace(config.daso, warmup_steps=2, update_every=2)
     darp = replace(config.darp, warmup=0.2, every=2)
+    soon = {name: value for name, value in {"every": 2, "start": 0.2}.items() if hasattr(config.debias, name)}
     late = {"defer": 0.4} if hasattr(config.supervised, "defer") else {}
-    return replace(config, daso=daso, darp=darp, supervised=replace(config.supervised, **late))
+    return replace(
+        config,
+        daso=daso,
+        darp=darp,
+        debias=replace(config.debias, **soon),
+        supervised=replace(config.supervised, **late),
+    )
 
 
 def place(learner: str, group: str, name: str) -> bool:

@@ -13,6 +13,7 @@ DASO = ("daso=paper", "daso.blend=0", "daso.align_weight=0", "daso.warmup_steps=
 CLEAN = (*DASO, "daso.ema_bn=clean")
 DARP = ("darp=paper", "darp.goal=labeled", "darp.warmup=1")
 CREST, CREST_PLUS = (("protocol.generations=1", f"protocol={name}") for name in ("crest", "crest_plus"))
+SOON = "debias.every=3"  # so that a period ends
 EVENTS = {"train", "eval"}
 CASES = {
     # By default DASO's passes move the running statistics that the evaluation normalises by, and nothing else.
@@ -24,6 +25,9 @@ CASES = {
     "fixmatch, boss": (FIXMATCH, ("confidence=boss", "confidence.delta=0"), EVENTS),
     "fixmatch, cdmad": (FIXMATCH, ("debias=cdmad", "debias.start=1", "debias.at_test=false"), EVENTS),
     "mixmatch, cdmad": (("algorithm=mixmatch",), ("debias=cdmad", "debias.start=1", "debias.at_test=false"), EVENTS),
+    "fixmatch, debiaspl": (FIXMATCH, ("debias=debiaspl", "debias.strength=0"), EVENTS),
+    "fixmatch, simpro": (FIXMATCH, ("debias=simpro", "debias.tau=0", "debias.labeled_weight=1", SOON), EVENTS),
+    "fixmatch, acr": (FIXMATCH, ("debias=acr", "debias.tau=0", "debias.weight=0", SOON), EVENTS),
     "fixmatch, crest": (FIXMATCH, CREST, EVENTS),
     "fixmatch, all": (FIXMATCH, (*LA, *ABC, *DARP, *CLEAN, *CREST), EVENTS),
     "fixmatch_da, crest_plus": (("algorithm=fixmatch_da", LOW), CREST_PLUS, EVENTS),

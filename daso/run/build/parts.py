@@ -57,6 +57,8 @@ def build_method(config: Config, facts: Facts, device: torch.device, dtype: torc
     learner = class_of(config.algorithm).of(config.algorithm, facts)
     assert isinstance(learner, Learner), "algorithm names a learner"
     nodes = [node for name, node in config.records.items() if name not in ("algorithm", "protocol")]
+    filled = frozenset[str]().union(*(node.places for node in nodes if node.name != node.absent))
+    nodes = [node for node in nodes if node.name != node.absent or not node.places & filled]  # what others fill, anew
     parts = [class_of(node).of(node, facts) for node in nodes if node.part and node.name != NONE]
     assert all(isinstance(part, Part) for part in parts), "a slot is a part"
     return Method(learner.to(device=device, dtype=dtype), Slots(*parts).to(device=device, dtype=dtype))

@@ -25,7 +25,7 @@ FIT = Rule("fit", 16)
 SIZES = [(30, 20), (20, 30), (40, 18), (12, 9), (25, 25), (33, 21), (16, 16)]
 
 
-def requested(root, rule=FIT, count=len(SIZES)):
+def requested(root, rule=FIT, count=7):
     """A request for pictures of every kind of size, which are written."""
     paths = [f"{k:02}.png" for k in range(count)]
     for k, path in enumerate(paths):
@@ -211,7 +211,9 @@ def test_broken_files_are_refused_in_one_sentence_and_listed(folder, request_):
     with pytest.raises(UserError) as caught:
         refuse_broken(found, request_)
     listed = folder / f"{request_.key}.broken.csv"
-    assert str(caught.value).startswith(f"4 of 7 images in {request_.root} cannot be used: 01.png is no image, 03.png is")
+    assert str(caught.value).startswith(
+        f"4 of 7 images in {request_.root} cannot be used: 01.png is no image, 03.png is"
+    )
     assert f"and others, all listed in {listed}; mend or remove them, or leave them out" in str(caught.value)
     assert [line.split(",")[0] for line in listed.read_text().splitlines()] == [
         "path", "01.png", "03.png", "04.png", "06.png",
@@ -282,7 +284,9 @@ def test_a_store_that_is_not_what_it_should_be_is_named_with_the_remedy(folder, 
         found.pixels.unlink()
     else:
         os.truncate(found.pixels, 50)
-    with pytest.raises(UserError, match=rf"remove it with python -m daso\.store remove dataset\.store=.* key={request_.key}"):
+    with pytest.raises(
+        UserError, match=rf"remove it with python -m daso\.store remove dataset\.store=.* key={request_.key}"
+    ):
         ready(folder, request_)
 
 

@@ -1,0 +1,132 @@
+"""Images read from the disk when a step needs them, while the step before it runs.
+
+Reader threads fill pinned host memory; on a GPU a stream of its own carries it over. Which images a step gets does not
+depend on what was expected: a wrong guess costs time, nothing else.
+Legend: N images of a run, B of a step.
+"""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from daso.data.ragged import Integers, Reader, Shelf
+
+SLOTS = 3  # blocks of host memory: one on its way to the device, one being read, one to spare
+LEAST = 64  # images that a thread reads at a time
+
+
+@dataclass
+class Slot:
+    """A block of host memory that holds the images of one step."""
+
+    block: Tensor  # [capacity] uint8
+    rows: Integers | None = None  # [B] what it holds, or will
+    start: Tensor | None = None  # [B] int64: first byte of each
+    used: int = 0  # bytes
+    reads: tuple["Future[None]", ...] = ()
+    sent: "torch.cuda.Event | None" = None  # when the device had it all
+
+
+class Freight:
+    """The images of a step in one buffer on the device, at an address that never changes.
+
+    Args:
+        shelf: where the images of the run lie.
+        batch: images of a step at most.
+        device: where they are brought.
+        threads: how many read at once.
+    """
+
+    def __init__(self, shelf: Shelf, batch: int, device: torch.device, threads: int = 2) -> None:
+        self.shelf, self.batch, self.device = shelf, batch, device
+        capacity = batch * int(shelf.length.max())
+        self.size = torch.from_numpy(shelf.size)
+        self.size_there = self.size.to(device)
+        self.bytes = torch.zeros(capacity, dtype=torch.uint8, device=device)
+        self.waited = 0.0  # seconds that steps had to wait for their images, in all
+        cuda = device.type == "cuda"
+        self._slots = [Slot(torch.empty(capacity, dtype=torch.uint8, pin_memory=cuda)) for _ in range(SLOTS)]
+        self._next = 0
+        self._expected: Slot | None = None
+        self._staging = torch.empty_like(self.bytes) if cuda else self.bytes
+        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
+        self._taken: torch.cuda.Event | None = None  # when the buffer had taken over what was staged
+        self._reader = Reader(shelf.files)
+        self._reader.open()
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
+
+    def expect(self, rows: Tensor) -> None:
+        """Begin to read the images `rows` [B], which will be asked for next."""
+        self._expected = self._read(rows.numpy())
+
+    def load(self, rows: Tensor) -> Tensor:
+        """Bring the images `rows` [B]; [B] int64 on the CPU, the first byte of each in `bytes`.
+
+        Raises:
+            RunFailed: a file cannot be read; what was read ahead says so here, not before.
+        """
+        slot, self._expected = self._expected, None
+        wanted = rows.numpy()
+        if slot is None or slot.rows is None or not np.array_equal(slot.rows, wanted):
+            slot = self._read(wanted)
+        began = time.perf_counter()
+        for read in slot.reads:
+            read.result()
+        self.waited += time.perf_counter() - began
+        self._send(slot)
+        assert slot.start is not None
+        return slot.start
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._pool.shutdown(cancel_futures=True)
+        self._reader.close()
+
+    def _read(self, rows: Integers) -> Slot:
+        """Begin to fill the next slot."""
+        assert len(rows) <= self.batch, "a step asks for no more images than it was said to"
+        slot, self._next = self._slots[self._next], (self._next + 1) % len(self._slots)
+        for read in slot.reads:  # of images that nobody came for
+            read.cancel()
+        for read in slot.reads:
+            if not read.cancelled():
+                read.exception()
+        if slot.sent is not None:
+            slot.sent.synchronize()
+        some = self.shelf.take(rows)
+        ends = np.cumsum(some.length)
+        start = ends - some.length
+        slot.rows, slot.start, slot.used = rows, torch.from_numpy(start), int(ends[-1]) if len(ends) else 0
+        step = max(-(-len(rows) // self._threads), LEAST)
+        spans = [slice(k, k + step) for k in range(0, len(rows), step)]
+        slot.reads = tuple(
+            self._pool.submit(self._fill, slot.block, some.take(np.arange(len(rows))[span]), start[span])
+            for span in spans
+        )
+        return slot
+
+    def _fill(self, block: Tensor, some: Shelf, places: Integers) -> None:
+        memory = block.numpy()
+        lines = zip(some.file.tolist(), some.start.tolist(), some.length.tolist(), places.tolist())
+        for file, start, length, place in lines:
+            self._reader.read(file, start, memory[place : place + length])
+
+    def _send(self, slot: Slot) -> None:
+        used = slot.used
+        if self._stream is None:
+            self.bytes[:used] = slot.block[:used]
+            return
+        main = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._stream):
+            if self._taken is not None:
+                self._stream.wait_event(self._taken)
+            self._staging[:used].copy_(slot.block[:used], non_blocking=True)
+            slot.sent = self._stream.record_event()
+        main.wait_event(slot.sent)
+        self.bytes[:used].copy_(self._staging[:used], non_blocking=True)
+        self._taken = main.record_event()

@@ -8,19 +8,19 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from daso.data.pool import Pool
+from daso.data.pool import LABELED, UNLABELED, AnyPool
 from daso.data.streams import Stream
-from daso.data.views import Draws, Views, draw
+from daso.data.views import Draws, Ragged, Views, draw
 from daso.types import Batch, Given, Sizes, View
 
-LABELED = "views/labeled"
+LABELED_VIEW = "views/labeled"
 
 
 class Feed:
     """Batches by step number; nothing here is saved: a resumed run is fed what the undisturbed one would have been.
 
     Args:
-        pool: the resident images.
+        pool: the images.
         views: the augmentation, on the pool's device.
         unlabeled_views: the learner's views, in order; empty for a learner without unlabeled data.
         labeled: (labels [n] of the labeled set, number of its phase) -> index stream.
@@ -33,7 +33,7 @@ class Feed:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: AnyPool,
         views: Views,
         unlabeled_views: tuple[View, ...],
         labeled: Callable[[Tensor, int], Stream],
@@ -50,7 +50,7 @@ class Feed:
         self.sizes = sizes
         self.generator = generator
         self.dtype = dtype
-        self.labeled_views = {LABELED + f"/{k}" * (k > 0): view for k, view in enumerate(labeled_views)}
+        self.labeled_views = {LABELED_VIEW + f"/{k}" * (k > 0): view for k, view in enumerate(labeled_views)}
         self.unlabeled_views = {f"views/unlabeled/{k}": view for k, view in enumerate(unlabeled_views)}
         nothing = pool.labeled_y[:0]
         self.extend(nothing, nothing)
@@ -80,16 +80,26 @@ class Feed:
 
     def draw(self, step: int) -> Given:
         """What `batch` needs for `step`, on the CPU: rows, labels and the random numbers of every view."""
-        at = self.labeled.rows(step - self.start, self.sizes.labeled)
-        given = {"rows/labeled": self.labeled_rows[at], "labels": self.labeled_y[at]}
-        views = {stream: (view, self.sizes.labeled) for stream, view in self.labeled_views.items()}
+        rows, labels = self._rows(step)
+        given = {f"rows/{name}": some for name, some in rows.items()} | {"labels": labels, **self.pool.bring(rows)}
+        if self.pool.far:
+            self.pool.expect(self._rows(step + 1)[0])
+        size = {name: self.pool.sizes(name, some) for name, some in rows.items()}
+        views = {stream: (view, LABELED) for stream, view in self.labeled_views.items()}
         if self.unlabeled is not None:
-            given["rows/unlabeled"] = self.unlabeled.rows(step, self.sizes.unlabeled)
-            views |= {stream: (view, self.sizes.unlabeled) for stream, view in self.unlabeled_views.items()}
-        for stream, (view, images) in views.items():
-            draws = draw(view, images, self.generator(stream, step), self.views.spec)
+            views |= {stream: (view, UNLABELED) for stream, view in self.unlabeled_views.items()}
+        for stream, (view, name) in views.items():
+            draws = draw(view, len(rows[name]), self.generator(stream, step), self.views.spec, size[name])
             given |= {f"{stream}/{name}": values for name, values in draws._asdict().items()}
         return given
+
+    def _rows(self, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Row numbers of `step` by set, and the labels of the labeled ones."""
+        at = self.labeled.rows(step - self.start, self.sizes.labeled)
+        rows = {LABELED: self.labeled_rows[at]}
+        if self.unlabeled is not None:
+            rows[UNLABELED] = self.unlabeled.rows(step, self.sizes.unlabeled)
+        return rows, self.labeled_y[at]
 
     def batch(self, given: Given) -> tuple[Batch, Tensor | None]:
         """The batch, and the true labels [Bu] of its unlabeled rows (-1 unknown) for the meters alone.
@@ -97,16 +107,16 @@ class Feed:
         A function of `given` and the resident images without any state, so that it can be traced and captured.
         """
         rows = given["rows/labeled"]
-        images, y = self.pool.train_x[rows], given["labels"]
+        images, y = self.pool.pick(LABELED, rows, given), given["labels"]
         x, *extra = (self._view(images, view, stream, given) for stream, view in self.labeled_views.items())
-        if self.unlabeled is None or self.pool.unlabeled_x is None or self.pool.unlabeled_y is None:
+        if self.unlabeled is None or self.pool.unlabeled_y is None:
             return Batch(x, y, (), rows[:0], tuple(extra)), None
         idx = given["rows/unlabeled"]
-        images = self.pool.unlabeled_x[idx]
+        images = self.pool.pick(UNLABELED, idx, given)
         u = tuple(self._view(images, view, stream, given) for stream, view in self.unlabeled_views.items())
         return Batch(x, y, u, idx, tuple(extra)), self.pool.unlabeled_y[idx]
 
-    def _view(self, images: Tensor, view: View, stream: str, given: Given) -> Tensor:
+    def _view(self, images: Tensor | Ragged, view: View, stream: str, given: Given) -> Tensor:
         draws = Draws(*(given[f"{stream}/{name}"] for name in Draws._fields))
         out: Tensor = self.views(images, view, draws, self.dtype)
         return out

@@ -41,6 +41,8 @@ class Freight:
         threads: how many read at once.
     """
 
+    far = True
+
     def __init__(self, shelf: Shelf, batch: int, device: torch.device, threads: int = 2) -> None:
         self.shelf, self.batch, self.device = shelf, batch, device
         capacity = batch * int(shelf.length.max())

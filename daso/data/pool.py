@@ -1,25 +1,81 @@
 """The images of a run, uint8, resident on its device: a batch is one gather, there are no loader workers.
 
-Legend: N images of a set, c channels, H W pixels, C classes.
+Images of unequal size have a pool of their own with the same face; they may be too many for the device.
+Legend: N images of a set, B of a batch, c channels, H W pixels, C classes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from daso.data.ragged import Images
 from daso.data.sources import Arrays
 from daso.data.split import Rows, Split
+from daso.data.views import Ragged
+from daso.types import Given
 
 UNKNOWN_LABEL = -1
 CHUNK = 256  # images in flight while a set moves to the device: 7 MB at 96x96x3
+LABELED, UNLABELED = "labeled", "unlabeled"  # whose row numbers a batch is made of
+
+
+class AnyPool(Protocol):
+    """What a run needs of its pool; the sets a run does not have are None."""
+
+    @property
+    def labeled_y(self) -> Tensor:
+        """[N] int64."""
+
+    @property
+    def unlabeled_y(self) -> Tensor | None:
+        """[N] int64, -1 = unknown, -2 = of no class; for pseudo-label statistics only, never for a learner."""
+
+    @property
+    def valid_x(self) -> Tensor | None:
+        """[N,c,H,W] uint8."""
+
+    @property
+    def valid_y(self) -> Tensor | None:
+        """[N] int64."""
+
+    @property
+    def test_x(self) -> Tensor:
+        """[N,c,H,W] uint8."""
+
+    @property
+    def test_y(self) -> Tensor:
+        """[N] int64."""
+
+    @property
+    def counts(self) -> Tensor:
+        """[C] int64: labeled images per class."""
+
+    @property
+    def far(self) -> bool:
+        """Whether images have to be brought, and it helps to say which are next."""
+
+    def bring(self, rows: Mapping[str, Tensor]) -> Given:
+        """Make images readable: rows [B] on the CPU by set, of all training images the labeled ones, of the unlabeled
+        set the others. What `pick` needs to find them."""
+
+    def expect(self, rows: Mapping[str, Tensor]) -> None:
+        """Say which images will be brought next; nothing depends on it but time."""
+
+    def sizes(self, name: str, rows: Tensor) -> Tensor | None:
+        """[B,2] heights and widths on the CPU, where they differ from image to image."""
+
+    def pick(self, name: str, rows: Tensor, given: Given) -> Tensor | Ragged:
+        """The images of a set that were brought: `rows` [B] and `given` on the device."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Everything a run reads; the sets a run does not have are None.
+    """Everything a run reads, of square images; the sets a run does not have are None.
 
     The training images are one tensor, so that a row number names an image of either set: which images count as labeled
     can change without moving one.
@@ -43,6 +99,28 @@ class Pool:
     def unlabeled_x(self) -> Tensor | None:
         """[N,c,H,W] uint8: the unlabeled images."""
         return None if self.unlabeled_y is None else self.train_x[len(self.labeled_y) :]
+
+    @property
+    def far(self) -> bool:
+        """Everything is there."""
+        return False
+
+    def bring(self, rows: Mapping[str, Tensor]) -> Given:
+        """Everything is there."""
+        return {}
+
+    def expect(self, rows: Mapping[str, Tensor]) -> None:
+        """Everything is there."""
+
+    def sizes(self, name: str, rows: Tensor) -> Tensor | None:
+        """All images are of one size."""
+        return None
+
+    def pick(self, name: str, rows: Tensor, given: Given) -> Tensor:
+        """[B,c,H,W] uint8."""
+        source = self.train_x if name == LABELED else self.unlabeled_x
+        assert source is not None, "a run without unlabeled images asks for none"
+        return source[rows]
 
     @classmethod
     def build(cls, arrays: Arrays, split: Split, num_classes: int, device: torch.device | str) -> "Pool":
@@ -84,3 +162,50 @@ class Pool:
             test_y=torch.from_numpy(arrays.test_y).to(device),
             counts=torch.from_numpy(counts).to(device),
         )
+
+
+@dataclass(frozen=True)
+class RaggedPool:
+    """Everything a run reads, of images of unequal size; what it is tested on has been made one size before.
+
+    The training images are the labeled ones, then the unlabeled ones, as in `Pool`.
+    """
+
+    images: Images  # N training images
+    labeled_y: Tensor  # [N] int64
+    unlabeled_y: Tensor | None
+    valid_x: Tensor | None
+    valid_y: Tensor | None
+    test_x: Tensor  # [N,c,H,W] uint8
+    test_y: Tensor
+    counts: Tensor  # [C] int64
+
+    @property
+    def far(self) -> bool:
+        """Whether the images are read from the disk when a step needs them."""
+        return self.images.far
+
+    def bring(self, rows: Mapping[str, Tensor]) -> Given:
+        """The first byte of each image, [B] int64 by set."""
+        start = self.images.load(self._all(rows))
+        parts = torch.split(start, [len(some) for some in rows.values()])
+        return {f"start/{name}": part for name, part in zip(rows, parts, strict=True)}
+
+    def expect(self, rows: Mapping[str, Tensor]) -> None:
+        """Begin to read them, where they are not there."""
+        self.images.expect(self._all(rows))
+
+    def sizes(self, name: str, rows: Tensor) -> Tensor | None:
+        """[B,2] int64 on the CPU: height and width of each image."""
+        return self.images.size[self._of_all(name, rows)]
+
+    def pick(self, name: str, rows: Tensor, given: Given) -> Ragged:
+        """The images of a set that were brought."""
+        size = self.images.size_there[self._of_all(name, rows)]
+        return Ragged(self.images.bytes, given[f"start/{name}"], size)
+
+    def _all(self, rows: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([self._of_all(name, some) for name, some in rows.items()])
+
+    def _of_all(self, name: str, rows: Tensor) -> Tensor:
+        return rows if name == LABELED else rows + len(self.labeled_y)

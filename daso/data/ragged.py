@@ -55,6 +55,7 @@ class Images(Protocol):
     bytes: Tensor  # uint8 on the device, always at the same address
     size: Tensor  # [N,2] int64 on the CPU: height and width
     size_there: Tensor  # the same on the device
+    far: bool  # whether `load` reads from the disk
 
     def load(self, rows: Tensor) -> Tensor:
         """Make the images `rows` [B] readable in `bytes`; [B] int64 on the CPU, the first byte of each."""
@@ -70,6 +71,8 @@ class Resident:
         UserError: a file of the shelf cannot be opened.
         RunFailed: one cannot be read.
     """
+
+    far = False
 
     def __init__(self, shelf: Shelf, device: torch.device | str) -> None:
         length = shelf.length

@@ -10,8 +10,11 @@ from PIL import Image, ImageOps
 from scipy.stats import chi2_contingency, kstest, uniform
 from torchvision.transforms import RandomResizedCrop
 
-from daso.data.views.crop import Ragged, ResizedCrop, central_boxes, longest_box, random_boxes
+from daso.data.views import Views, ViewSpec, draw
+from daso.data.views.boxes import central_boxes, longest_box, random_boxes
+from daso.data.views.crop import Ragged, ResizedCrop
 from daso.data.views.resize import taps
+from daso.types import View
 
 
 def generator(seed=0):
@@ -203,3 +206,62 @@ def test_the_evaluation_view_shows_the_central_square(shape):
     y, x, h, w = central_boxes(torch.tensor([shape]))[0].tolist()
     side = max(round(min(shape) * 224 / 256), 1)
     assert (y, x, h, w) == ((shape[0] - side) // 2, (shape[1] - side) // 2, side, side)
+
+
+SPEC = ViewSpec(0, 16, 3, True, 0, 8, (0.5,) * 3, (0.25,) * 3, resized_crop=True)
+
+
+def views_of(sizes, spec=SPEC):
+    longest = longest_box(torch.tensor(sizes))
+    return Views(spec), Views(spec, "static", longest)
+
+
+@pytest.mark.parametrize("view", list(View))
+def test_every_view_of_unequal_images_has_the_same_bytes_in_both_forms(view):
+    sizes = [(20, 30), (41, 17), (16, 16), (9, 60)] * 4
+    source, draws = ragged(noise(sizes)), draw(view, 16, generator(3), SPEC, torch.tensor(sizes))
+    grouped, static = (views.augment(source, view, draws) for views in views_of(sizes))
+    assert grouped.shape == (16, 3, 16, 16)
+    assert torch.equal(grouped, static)
+
+
+def test_a_strong_view_is_the_weak_one_augmented_as_square_images_are():
+    sizes = [(20, 30), (41, 17)] * 8
+    source, draws = ragged(noise(sizes)), draw(View.STRONG, 16, generator(4), SPEC, torch.tensor(sizes))
+    views, _ = views_of(sizes)
+    weak = views.augment(source, View.WEAK, draws)
+    square = ViewSpec(16, 16, 3, False, 0, 8, (0.5,) * 3, (0.25,) * 3)
+    stay = draws._replace(flip=torch.zeros(16, dtype=torch.bool), crop=torch.zeros(16, 2, dtype=torch.int64))
+    assert torch.equal(views.augment(source, View.STRONG, draws), Views(square).augment(weak, View.STRONG, stay))
+
+
+def test_many_pixels_are_augmented_in_parts_without_a_seam(monkeypatch):
+    sizes = [(20, 30), (41, 17)] * 8
+    source, draws = ragged(noise(sizes)), draw(View.STRONG, 16, generator(5), SPEC, torch.tensor(sizes))
+    whole = [views.augment(source, View.STRONG, draws) for views in views_of(sizes)]
+    monkeypatch.setattr("daso.data.views.views.PIXELS_AT_ONCE", 5 * 16 * 16)
+    parts = [views.augment(source, View.STRONG, draws) for views in views_of(sizes)]
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts))
+
+
+def test_the_identity_view_shows_the_central_square_and_draws_no_number():
+    used = generator(6)
+    before = used.get_state()
+    size = torch.tensor([(20, 30), (41, 17)])
+    draws = draw(View.IDENTITY, 2, used, SPEC, size)
+    assert torch.equal(draws.crop, central_boxes(size))
+    assert not draws.flip.any()
+    assert torch.equal(used.get_state(), before)
+
+
+def test_views_of_unequal_images_trace_as_one_graph():
+    sizes = [(20, 30), (41, 17)]
+    grouped, static = views_of(sizes)
+    torch._dynamo.reset()
+    traced = torch.compile(static, fullgraph=True, dynamic=False, backend="eager")
+    source = ragged(noise(sizes))
+    for view in (View.WEAK, View.STRONG):
+        draws = draw(view, 2, generator(7), SPEC, source.size)
+        expected = grouped(source, view, draws, torch.float32)
+        assert torch.equal(traced(source, view, draws, torch.float32), expected)
+    torch._dynamo.reset()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from daso.data.views.boxes import central_boxes, random_boxes
 from daso.data.views.spec import ViewSpec
 from daso.types import View
 
@@ -43,30 +44,43 @@ class Draws(NamedTuple):
     """
 
     flip: Tensor  # [B] bool: mirrored left-right
-    crop: Tensor  # [B,2] int64: row and column of the window in the padded image, 0..2*crop_pad
+    # [B,2] int64: row and column of the window in the padded image, 0..2*crop_pad; of a resized crop [B,4]: its box
+    crop: Tensor
     op: Tensor  # [B,K] int64: an `Op`; -1: the coin fell against it, nothing is done
     level: Tensor  # [B,K] int64: 1..9
     sign: Tensor  # [B,K] int64: +1 or -1, used by the geometric operations
     cutout: Tensor  # [B,2] float64: (x, y) of the gray square's centre; [B,0]: no cutout
 
 
-def draw(view: View, n: int, generator: Generator, spec: ViewSpec) -> Draws:
+def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor | None = None) -> Draws:
     """Draw what `view` needs for `n` images.
 
-    Weak: flip with probability 1/2, crop offsets uniform. Strong, in addition: two operations with replacement, each
-    applied with probability 1/2 at a uniform level and sign, and a cutout centre uniform over the image it is cut from
-    (FixMatch's variant of RandAugment, Cubuk et al. 2020; Cutout, DeVries and Taylor 2017).
+    Weak: flip with probability 1/2, crop offsets uniform, or a random box where the crop is resized. Strong, in
+    addition: two operations with replacement, each applied with probability 1/2 at a uniform level and sign, and a
+    cutout centre uniform over the image it is cut from (FixMatch's variant of RandAugment, Cubuk et al. 2020; Cutout,
+    DeVries and Taylor 2017). Where the crop is resized, the identity has a box too: that of the evaluation view.
+
+    Args:
+        view, n: which view of how many images.
+        generator: where every number comes from; how many it gives depends on nothing but view, `n` and spec.
+        spec: how images of the data set are augmented.
+        size: [n,2] int64, height and width of each image, where the crop is resized.
     """
     count = 0 if view is View.IDENTITY else n
     kind = OPS_PER_IMAGE if view in (View.STRONG, View.STRONG_LAST) else 0
-    side = spec.resolution if view is View.STRONG_LAST else spec.size
+    side = spec.resolution if view is View.STRONG_LAST or spec.resized_crop else spec.size
     centre = 2 if kind and spec.cutout else 0
 
     def integers(low: int, high: int, columns: int) -> Tensor:
         return torch.randint(low, high, (count, columns), generator=generator)
 
     flip = torch.rand(count, generator=generator) < (0.5 if spec.flip else 0.0)
-    crop = integers(0, 2 * spec.crop_pad + 1, 2)
+    if size is None:
+        crop = integers(0, 2 * spec.crop_pad + 1, 2)
+    elif view is View.IDENTITY:
+        flip, crop = torch.zeros(n, dtype=torch.bool), central_boxes(size)
+    else:
+        crop = random_boxes(size, generator)
     op = integers(0, len(Op), kind).masked_fill_(integers(0, 2, kind) == 0, -1)
     return Draws(
         flip=flip,

@@ -20,6 +20,7 @@ class ViewSpec:
     cutout: int  # nominal side of the gray square; the filled square is one pixel wider; 0: none
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resized_crop: bool = False  # of images of any size, to `resolution`, instead of a window of square ones
 
     @classmethod
     def of(cls, dataset: DatasetConfig) -> "ViewSpec":

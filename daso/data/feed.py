@@ -116,6 +116,32 @@ class Feed:
         u = tuple(self._view(images, view, stream, given) for stream, view in self.unlabeled_views.items())
         return Batch(x, y, u, idx, tuple(extra)), self.pool.unlabeled_y[idx]
 
+    @property
+    def unlabeled_count(self) -> int:
+        """Images in the unlabeled set."""
+        return 0 if self.pool.unlabeled_y is None else len(self.pool.unlabeled_y)
+
+    @property
+    def at_once(self) -> int:
+        """Images of the unlabeled set that `plain` can give in one call."""
+        return self.sizes.labeled + self.sizes.unlabeled if self.pool.far else max(self.unlabeled_count, 1)
+
+    def plain(self, rows: Tensor) -> Tensor:
+        """Images of the unlabeled set as they are evaluated: rows [B] on the CPU to uint8 [B,c,r,r] on the device.
+
+        Where they are read from the disk, the rows that follow are expected next.
+        """
+        given = self.pool.bring({UNLABELED: rows})
+        if self.pool.far:
+            following = torch.arange(int(rows[-1]) + 1, min(int(rows[-1]) + 1 + len(rows), self.unlabeled_count))
+            self.pool.expect({UNLABELED: following})
+        device = self.pool.counts.device
+        there = {name: values.to(device) for name, values in given.items()}
+        images = self.pool.pick(UNLABELED, rows.to(device), there)
+        draws = draw(View.IDENTITY, len(rows), Generator(), self.views.spec, self.pool.sizes(UNLABELED, rows))
+        out: Tensor = self.views.augment(images, View.IDENTITY, draws)
+        return out
+
     def _view(self, images: Tensor | Ragged, view: View, stream: str, given: Given) -> Tensor:
         draws = Draws(*(given[f"{stream}/{name}"] for name in Draws._fields))
         out: Tensor = self.views(images, view, draws, self.dtype)

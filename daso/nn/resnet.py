@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from daso.nn.wrn import BatchNorm, conv3x3, pool
+from daso.nn.norm import BatchNorm
+from daso.nn.wrn import conv3x3, pool
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}  # in each of the four stages, by depth
 BOTTLENECK = 50  # the depth from which blocks are bottlenecks

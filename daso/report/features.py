@@ -44,21 +44,20 @@ def embed(run: Run, samples: int = SAMPLES) -> tuple[Array, Array] | None:
     saved = _saved(run)
     parts = prepare(run.settings, run.folder, torch.device("cpu"))
     pool = parts.feed.pool
-    if pool.unlabeled_x is None or pool.unlabeled_y is None:
+    if pool.unlabeled_y is None:
         return None
     parts.nets.teacher.load_state_dict(saved["teacher"])
-    rows = np.random.default_rng(0).permutation(len(pool.unlabeled_x))[:samples]
-    images = parts.resize(pool.unlabeled_x[torch.from_numpy(np.sort(rows))])
+    rows = torch.from_numpy(np.sort(np.random.default_rng(0).permutation(len(pool.unlabeled_y))[:samples]))
     with torch.no_grad():
         chunks = [
-            parts.nets.teacher.encode(parts.views.normalise(some, torch.float32), running_stats=True)
-            for some in torch.split(images, BATCH)
+            parts.nets.teacher.encode(parts.views.normalise(parts.feed.plain(some), torch.float32), running_stats=True)
+            for some in torch.split(rows, min(BATCH, parts.feed.at_once))
         ]
     features = torch.cat(chunks).numpy()
     perplexity = min(30.0, (len(features) - 1) / 3)
     with threadpool_limits(1):  # more wait for each other, for minutes on a machine with other work
         points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features)
-    return points, pool.unlabeled_y[torch.from_numpy(np.sort(rows))].numpy()
+    return points, pool.unlabeled_y[rows].numpy()
 
 
 def _saved(run: Run) -> dict[str, Any]:

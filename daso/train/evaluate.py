@@ -64,13 +64,13 @@ def evaluate(
 
 @torch.no_grad()
 def distributions(predict: Predict, x: Tensor, batch: int = BATCH) -> Tensor:
-    """[N,C] class distributions of the images `x` [N,c,H,W] uint8."""
+    """[N,C] class distributions of the images `x` [N,c,H,W] uint8, or of whatever `predict` takes N of."""
     return logits(predict, x, batch).softmax(1)
 
 
 @torch.no_grad()
 def logits(predict: Predict, x: Tensor, batch: int = BATCH) -> Tensor:
-    """[N,C] logits of the images `x` [N,c,H,W] uint8."""
+    """[N,C] logits, as `distributions`."""
     return torch.cat([predict(images) for images in equal_batches(x, batch)])[: len(x)]
 
 

@@ -275,9 +275,8 @@ def make_stage(parts: Parts, predict: evaluate.Predict | None = None) -> Stage:
 
 def over_unlabeled(parts: Parts, predict: evaluate.Predict) -> Tensor:
     """Logits [N,C] of the unlabeled set, in its order."""
-    images = parts.feed.pool.unlabeled_x
-    assert images is not None
-    return evaluate.logits(lambda some: predict(parts.resize(some)), images)
+    rows, at_once = torch.arange(parts.feed.unlabeled_count), min(evaluate.BATCH, parts.feed.at_once)
+    return evaluate.logits(lambda some: predict(parts.feed.plain(some)), rows, at_once)
 
 
 def evaluated(parts: Parts) -> Net:

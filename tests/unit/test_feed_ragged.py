@@ -135,6 +135,23 @@ def test_what_comes_next_is_read_while_the_step_runs(shelf):
     images.close()
 
 
+@pytest.mark.parametrize("form", ["grouped", "static"])
+def test_unlabeled_images_are_evaluated_by_their_central_square(shelf, form):
+    for images in (Resident(shelf, CPU), Freight(shelf, 15, CPU)):
+        feed = feed_of(images, form)
+        rows = torch.arange(ALL - LABELED)
+        plain = torch.cat([feed.plain(some) for some in torch.split(rows, 15)])
+        assert plain.shape == (40, 3, 12, 12)
+        for row in (0, 7, 39):
+            number = LABELED + row
+            width, height = 14 + number % 9, 12 + number % 13
+            side = round(min(width, height) * 224 / 256)
+            x, y = (width - side) // 2, (height - side) // 2
+            image = pictures.picture(number, width, height).crop((x, y, x + side, y + side))
+            square = np.asarray(image.resize((12, side), 2).resize((12, 12), 2))
+            np.testing.assert_array_equal(plain[row].permute(1, 2, 0), square)
+
+
 def test_the_truth_reaches_no_batch(shelf, expected):
     truth = torch.arange(ALL - LABELED) % 6 - 2
     feed = feed_of(Resident(shelf, CPU), truth=truth)

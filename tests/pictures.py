@@ -25,3 +25,22 @@ def folder(root, **sets):
         f"{name}/{label}/{k}.png" for name, counts in sets.items() for label, n in counts.items() for k in range(n)
     ]
     return write(root, *paths)
+
+
+def data_set(root, name):
+    """The overrides that choose an option of `dataset`; where it reads image files, a few are written into `root`."""
+    if name == "folder":
+        folder(root, train={"a": 3, "b": 2}, unlabeled={"x": 4}, test={"a": 1, "b": 1})
+    elif name == "csv":
+        write(root, *(f"{k}.png" for k in range(5)))
+        lines = ["0.png,a,labeled", "1.png,b,labeled", "2.png,a,test", "3.png,b,test", "4.png,,unlabeled"]
+        Path(root, "index.csv").write_text("\n".join(["path,label,split", *lines]))
+    elif name == "semi_aves":
+        lists = {"l_train_val": ["trainval_images/3/0.jpg 3", "trainval_images/7/0.jpg 7"], "test": ["test/0.jpg 3"]}
+        lists |= {"u_train_in": ["u_train_in/0.jpg -1"], "u_train_out": ["u_train_out/0.jpg -1"]}
+        write(root, *(line.split()[0] for lines in lists.values() for line in lines))
+        for stem, lines in lists.items():
+            Path(root, f"{stem}.txt").write_text("\n".join(lines))
+    else:
+        return [f"dataset={name}"]
+    return [f"dataset={name}", f"dataset.root={root}"]

@@ -6,6 +6,7 @@ Legend: N images of a run, B of a step.
 """
 
 import time
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -61,6 +62,7 @@ class Freight:
         self._reader.open()
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="freight")
+        self.close = weakref.finalize(self, _close, self._pool, self._reader)  # also where nobody calls it
 
     def expect(self, rows: Tensor) -> None:
         """Begin to read the images `rows` [B], which will be asked for next."""
@@ -83,11 +85,6 @@ class Freight:
         self._send(slot)
         assert slot.start is not None
         return slot.start
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._pool.shutdown(cancel_futures=True)
-        self._reader.close()
 
     def _read(self, rows: Integers) -> Slot:
         """Begin to fill the next slot."""
@@ -132,3 +129,9 @@ class Freight:
         main.wait_event(slot.sent)
         self.bytes[:used].copy_(self._staging[:used], non_blocking=True)
         self._taken = main.record_event()
+
+
+def _close(pool: ThreadPoolExecutor, reader: Reader) -> None:
+    """Stop reading."""
+    pool.shutdown(cancel_futures=True)
+    reader.close()

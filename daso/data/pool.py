@@ -73,6 +73,18 @@ class AnyPool(Protocol):
         """The images of a set that were brought: `rows` [B] and `given` on the device."""
 
 
+def gathered(device: torch.device | str, *parts: tuple[npt.NDArray[np.uint8], Rows]) -> Tensor:
+    """[N,c,H,W] uint8 on the device: rows of one source after the other, moved chunk by chunk."""
+    total, end = sum(len(rows) for _, rows in parts), 0
+    out = torch.empty((total, *parts[0][0].shape[1:]), dtype=torch.uint8, device=device)
+    for source, rows in parts:
+        for start in range(0, len(rows), CHUNK):
+            chunk = np.ascontiguousarray(source[rows[start : start + CHUNK]])
+            out[end : end + len(chunk)] = torch.from_numpy(chunk)
+            end += len(chunk)
+    return out
+
+
 @dataclass(frozen=True)
 class Pool:
     """Everything a run reads, of square images; the sets a run does not have are None.
@@ -130,19 +142,12 @@ class Pool:
         """
 
         def images(*parts: tuple[npt.NDArray[np.uint8], Rows]) -> Tensor:
-            total, end = sum(len(rows) for _, rows in parts), 0
-            out = torch.empty((total, *parts[0][0].shape[1:]), dtype=torch.uint8, device=device)
-            for source, rows in parts:
-                for start in range(0, len(rows), CHUNK):
-                    chunk = np.ascontiguousarray(source[rows[start : start + CHUNK]])
-                    out[end : end + len(chunk)] = torch.from_numpy(chunk)
-                    end += len(chunk)
-            return out
+            return gathered(device, *parts)
 
         def labels(rows: Rows) -> Tensor:
             return torch.from_numpy(arrays.train_y[rows]).to(device)
 
-        has_unlabeled, has_valid, own = len(split.unlabeled) > 0, len(split.valid) > 0, arrays.unlabeled_x
+        has_unlabeled, own = len(split.unlabeled) > 0, arrays.unlabeled_x
         train, unlabeled_y = [(arrays.train_x, split.labeled)], None
         if has_unlabeled:
             train.append((arrays.train_x if own is None else own, split.unlabeled))
@@ -151,13 +156,19 @@ class Pool:
                 if own is None
                 else torch.full((len(split.unlabeled),), UNKNOWN_LABEL, dtype=torch.int64, device=device)
             )
+        valid_x, valid_y = None, None
+        if len(split.valid):
+            valid_x, valid_y = images((arrays.train_x, split.valid)), labels(split.valid)
+        elif arrays.valid_x is not None and arrays.valid_y is not None:
+            valid_x = images((arrays.valid_x, np.arange(len(arrays.valid_x))))
+            valid_y = torch.from_numpy(arrays.valid_y).to(device)
         counts = np.bincount(arrays.train_y[split.labeled], minlength=num_classes)
         return cls(
             train_x=images(*train),
             labeled_y=labels(split.labeled),
             unlabeled_y=unlabeled_y,
-            valid_x=images((arrays.train_x, split.valid)) if has_valid else None,
-            valid_y=labels(split.valid) if has_valid else None,
+            valid_x=valid_x,
+            valid_y=valid_y,
             test_x=images((arrays.test_x, np.arange(len(arrays.test_x)))),
             test_y=torch.from_numpy(arrays.test_y).to(device),
             counts=torch.from_numpy(counts).to(device),

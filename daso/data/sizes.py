@@ -68,6 +68,13 @@ def check_sizes(dataset: DatasetConfig, imb: ImbalanceConfig, class_size: int) -
     counts = imb.unlabeled_counts
     right = f"one number for each of the {dataset.num_classes} classes of {dataset.name}"
     require(len(counts) in (0, dataset.num_classes), "imb.unlabeled_counts", counts, right)
+    if dataset.reader:
+        own = f"the unlabeled images of {dataset.name} are those of its files"
+        require(not counts, "imb.unlabeled_counts", counts, f"{own}, so none")
+        require(
+            imb.unlabeled_shape == LONG_TAILED, "imb.unlabeled_shape", imb.unlabeled_shape, f"{own}, so {LONG_TAILED}"
+        )
+        return  # the rest was compared with the files
     held_out = dataset.num_valid // dataset.num_classes
     room = class_size - held_out
     has = f"a class of {dataset.name} has {class_size} training images"

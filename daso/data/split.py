@@ -60,19 +60,19 @@ def make_split(
     head_first = range(classes)
 
     if dataset.num_valid:
-        valid, rows = _deal(rows, train_y, head_first, [[dataset.num_valid // classes] * classes], seed)
+        valid, rows = deal(rows, train_y, head_first, [[dataset.num_valid // classes] * classes], seed)
     if dataset.unknown_unlabeled:
         labeled = rows
         unlabeled = np.arange(n_extra if with_unlabeled else 0, dtype=np.int64)
     else:
         piles = [[imb.n1] * classes, [imb.m1 if with_unlabeled else 0] * classes]
-        labeled, unlabeled, _ = _deal(rows, train_y, head_first, piles, seed)
+        labeled, unlabeled, _ = deal(rows, train_y, head_first, piles, seed)
 
     if imb.gamma_l > 1 or len(labeled) > imb.n1 * classes:
-        labeled, _ = _deal(labeled, train_y, head_first, [class_counts(imb.n1, imb.gamma_l, classes)], seed)
+        labeled, _ = deal(labeled, train_y, head_first, [class_counts(imb.n1, imb.gamma_l, classes)], seed)
     if with_unlabeled and not dataset.unknown_unlabeled and (imb.gamma_u != 1 or imb.unlabeled_counts):
         largest_first = head_first if imb.gamma_u >= 1 else reversed(head_first)
-        unlabeled, _ = _deal(unlabeled, train_y, largest_first, [unlabeled_counts(imb, classes, seed)], seed)
+        unlabeled, _ = deal(unlabeled, train_y, largest_first, [unlabeled_counts(imb, classes, seed)], seed)
     return Split(labeled, unlabeled, valid)
 
 
@@ -142,7 +142,7 @@ def load(path: str | Path) -> Split:
     return split
 
 
-def _deal(
+def deal(
     rows: Rows, labels: npt.NDArray[np.int64], order: Iterable[int], piles: Sequence[Sequence[int]], seed: int
 ) -> list[Rows]:
     """Shuffle the rows of each class in `order` and deal `piles[p][class]` of them to pile p; the rest come last."""

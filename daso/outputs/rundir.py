@@ -46,6 +46,7 @@ class RunDir:
         self.resolved = self.path / "resolved.yaml"  # the resolved configuration
         self.card = self.path / "run.json"  # {"name", "tags", "steps", "forced", "device", "compile"}: for others
         self.splits = self.path / "splits.npz"
+        self.classes = self.path / "classes.csv"  # names and sizes of the classes, of a data set of image files
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"
         self.checkpoint = self.path / "checkpoint.pt"

@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -72,10 +73,14 @@ def summarise(
     }
 
 
-def draw_figures(folder: RunDir, state: State) -> None:
-    """Confusion matrix of the test set, and recall and precision of the pseudo-labels where there are any."""
+def draw_figures(folder: RunDir, state: State, names: Sequence[str] = ()) -> None:
+    """Confusion matrix of the test set, and recall and precision of the pseudo-labels where there are any.
+
+    Args:
+        names: what people call the classes, if they have names.
+    """
     folder.figures.mkdir(exist_ok=True)
-    confusion_figure(state.confusion.numpy(), folder.figures / "confusion.png")
+    confusion_figure(state.confusion.numpy(), folder.figures / "confusion.png", names)
     classes = len(state.confusion)
 
     def per_class(name: str) -> list[float]:
@@ -83,4 +88,4 @@ def draw_figures(folder: RunDir, state: State) -> None:
 
     recall, precision = per_class("recall"), per_class("precision")
     if not all(map(math.isnan, recall)):
-        pseudo_label_figure(recall, precision, folder.figures / "pseudo_labels.png")
+        pseudo_label_figure(recall, precision, folder.figures / "pseudo_labels.png", names)

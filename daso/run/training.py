@@ -7,7 +7,7 @@ import torch
 from daso.credentials import mask, mask_all
 from daso.data import index_files, sources
 from daso.data import split as splits
-from daso.data.sources import Arrays
+from daso.data.images.source import Gallery
 from daso.data.split import Split
 from daso.errors import Damaged, UserError
 from daso.machine.execution import hardware
@@ -17,6 +17,8 @@ from daso.outputs.files import replace_file, write_record
 from daso.outputs.naming import method_name, objective, ratio, run_name
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
+from daso.run.build.data import Data, unheard
+from daso.run.images import class_names, tell, telling
 from daso.run.resume import check_environment, compare_code, forced_by, take_up
 from daso.run.stages import own, remarks, without_estimate
 from daso.run.summary import draw_figures, facts, last_log, summarise
@@ -43,8 +45,8 @@ def train_run(
     Returns:
         The objective, as `daso.run.start.run`.
     """
-    arrays, split = data_for(own(config), folder)  # a refusal is not to stand below warnings
-    parts, state = assemble(own(config), folder, device, arrays, split), State()
+    data, split = data_for(own(config), folder, console)  # a refusal is not to stand below warnings
+    parts, state = assemble(own(config), folder, device, data, split), State()
     of_files = sources.remarks(config.dataset, config.reads_unlabeled)
     of_splits = index_files.remarks(config, split, parts.counts)
     for sentence in [*of_files, *provenance.warnings, *remarks(own(config)), *of_splits]:
@@ -74,6 +76,7 @@ def train_run(
     write_record(folder.card, mask_all(card))
     journal = Journal(folder.metrics, start=(state.step, state.journal) if state.step else None)
     mirror = mirrored(folder, config.track, console.warn)
+    names = class_names(folder)
     console.header(facts(name, parts, environment, state))
     status: Status = "KILLED"
     try:
@@ -82,8 +85,8 @@ def train_run(
             train(parts, state, report, folder.checkpoint, environment, stop)
         summary = summarise(parts, state, environment, last_log(folder), journal.sync())
         write_record(folder.summary, summary)
-        draw_figures(folder, state)
-        console.summary(summary)
+        draw_figures(folder, state, names)
+        console.summary(summary, names)
         folder.mark_done()
         status = "FINISHED"
     except Exception:
@@ -96,14 +99,17 @@ def train_run(
     return objective(summary)
 
 
-def data_for(config: Config, folder: RunDir) -> tuple[Arrays, Split]:
+def data_for(config: Config, folder: RunDir, console: Console | None = None) -> tuple[Data, Split]:
     """The data set and which of its rows the run uses, compared with those that it was begun with.
+
+    Args:
+        console: is told about image files, if given.
 
     Raises:
         Damaged: nothing in the folder says any more what they were.
         UserError: they were others.
     """
-    arrays, split = data_of(config)
+    data, split = data_of(config, telling(console) if console else unheard)
     told = {folder.about().get("splits")} - {None}
     try:
         if folder.splits.exists():
@@ -117,12 +123,14 @@ def data_for(config: Config, folder: RunDir) -> tuple[Arrays, Split]:
             f"dataset.root={config.dataset.root} holds other data than run {folder.key} was started on, of which "
             f"{folder.splits} tells: bring the old data back, or start afresh with force=true."
         )
-    return arrays, split
+    if isinstance(data, Gallery):
+        tell(data, split, folder, console)
+    return data, split
 
 
-def assemble(config: Config, folder: RunDir, device: torch.device, arrays: Arrays, split: Split) -> Parts:
+def assemble(config: Config, folder: RunDir, device: torch.device, data: Data, split: Split) -> Parts:
     """Build the run; of one that goes on, what its checkpoint holds need not be there in another way."""
-    built = build(without_estimate(config) if folder.begun() else config, device, arrays, split)
+    built = build(without_estimate(config) if folder.begun() else config, device, data, split)
     return built._replace(config=config)
 
 

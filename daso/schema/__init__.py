@@ -12,7 +12,7 @@ how a dataclass is the record of a method.
 
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
 from daso.schema.confidence import BossConfidence, ConfidenceConfig
-from daso.schema.data import LONG_TAILED, SHAPES, DatasetConfig, ImbalanceConfig, parse_gamma_u
+from daso.schema.data import AUTO, LONG_TAILED, SHAPES, DatasetConfig, ImbalanceConfig, parse_gamma_u
 from daso.schema.debias import (
     AcrDebias,
     AllPrior,
@@ -71,6 +71,7 @@ from daso.schema.tuning import TuneConfig
 
 __all__ = [
     "ALGORITHMS",
+    "AUTO",
     "DIST",
     "LONG_TAILED",
     "NONE",

@@ -7,25 +7,31 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from daso.schema.base import NOT_SCIENCE, UNKNOWN, Reader, read_by, require, require_one_of, require_place
+from daso.schema.images import SMALL, ImageFiles
 
 if TYPE_CHECKING:
     from daso.schema.run import Config
 
 LARGEST = 1024  # pixels per side
 LONG_TAILED = "long_tailed"
+AUTO = -1  # of crop_pad and cutout: an eighth, or half, of the resolution
 SHAPES = (LONG_TAILED, "middle", "head_tail", "random", "gaussian", "inverse_gaussian")
 
 
 @dataclass
-class DatasetConfig:
-    """An image data set and how its images enter the network."""
+class DatasetConfig(ImageFiles):
+    """An image data set and how its images enter the network.
+
+    Of a data set of image files, resolve() fills in what the files say: num_classes and class_size, 0 until then, and
+    what follows from the resolution: source_size, 0 until then, crop_pad and cutout where they are `AUTO`.
+    """
 
     name: str
     num_classes: int
     # training images of the smallest class: bounds N1 + M1 without reading data
     class_size: int = field(metadata=NOT_SCIENCE)
     channels: int
-    source_size: int  # pixels per side on disk
+    source_size: int  # pixels per side on disk; 0: images are of any size
     resolution: int  # pixels per side in the network
     mean: list[float]
     std: list[float]
@@ -34,9 +40,10 @@ class DatasetConfig:
     verify: bool = field(
         default=True,
         metadata=NOT_SCIENCE
-        | read_by(Reader("a data set of files in dataset.root", lambda c: c.dataset.name != "digits")),
+        | read_by(Reader("a data set of published files in dataset.root", lambda c: c.dataset.name != "digits" and not c.dataset.reader)),
     )
-    files_checksum: str = field(default="", metadata={"neutral": ""})  # of such files; filled by resolve()
+    # of such files, and of image files; filled by resolve()
+    files_checksum: str = field(default="", metadata={"neutral": ""})
     num_valid: int = 0  # images held out of the training split, class-balanced
     flip: bool = True
     crop_pad: int = 4
@@ -59,7 +66,33 @@ class DatasetConfig:
         self.root = require_place("dataset.root", self.root)
         if self.splits:
             self.splits = require_place("dataset.splits", self.splits)
+        right = f"4 pixels or more, for two halvings, and {LARGEST} at most"
+        require(4 <= self.resolution <= LARGEST, "dataset.resolution", self.resolution, right)
+        self.check_files(self.resolution, self.num_valid)
         require(self.num_valid >= 0, "dataset.num_valid", self.num_valid, "it is a number of images, 0 or more")
+        if self.reader:
+            right = "the files themselves say which images are used, so none"
+            require(not self.splits, "dataset.splits", self.splits, right)
+        else:
+            self._check_held_out()
+        auto = AUTO if self.reader else 0
+        least = f"{auto} (from the resolution)" if auto else "0"
+        bound = self.source_size or (1 if self.resized_crop else self.resolution)
+        require(auto <= self.crop_pad < bound, "dataset.crop_pad", self.crop_pad, f"{least} to image size - 1")
+        whole = 2 * (self.source_size or self.resolution)  # such a square hides the image wherever its centre is
+        right = f"a number of pixels, {least} to {whole}"
+        require(auto <= self.cutout <= whole, "dataset.cutout", self.cutout, right)
+        for key in ("mean", "std"):
+            value = getattr(self, key)
+            require(len(value) == self.channels, f"dataset.{key}", value, f"one number per channel ({self.channels})")
+        require(all(s > 0 for s in self.std), "dataset.std", self.std, "positive numbers")
+
+    @property
+    def resized_crop(self) -> bool:
+        """Whether a view is a random box of a whole image, instead of a window of a square one."""
+        return self.crop == "resized" or (self.crop == "auto" and self.resolution > SMALL)
+
+    def _check_held_out(self) -> None:
         require(
             self.num_valid % self.num_classes == 0,
             "dataset.num_valid",
@@ -72,15 +105,6 @@ class DatasetConfig:
             self.num_valid,
             f"the smallest class has {self.class_size} training images",
         )
-        require(0 <= self.crop_pad < self.source_size, "dataset.crop_pad", self.crop_pad, "0 to image size - 1")
-        whole = 2 * self.source_size  # the side of a square that hides the image wherever its centre is
-        require(0 <= self.cutout <= whole, "dataset.cutout", self.cutout, f"a number of pixels, 0 to {whole}")
-        right = f"4 pixels or more, for two halvings, and {LARGEST} at most"
-        require(4 <= self.resolution <= LARGEST, "dataset.resolution", self.resolution, right)
-        for key in ("mean", "std"):
-            value = getattr(self, key)
-            require(len(value) == self.channels, f"dataset.{key}", value, f"one number per channel ({self.channels})")
-        require(all(s > 0 for s in self.std), "dataset.std", self.std, "positive numbers")
 
 
 USUAL_M1 = {("cifar10", 500): 4000, ("cifar100", 50): 400}

@@ -19,6 +19,7 @@ from daso.machine.devices import gpus_asked, parallel_jobs
 from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, paper_t_dist, require
 from daso.settings.checks import check
 from daso.settings.identity import identified, knobs
+from daso.settings.images import filled
 from daso.settings.mistakes import explain, no_such_key, refuse_no_switch
 from daso.settings.options import CONF, PACKAGE, own_folders
 
@@ -103,6 +104,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
             raise UserError(f"{missing} has no value: choose one with {missing}=...") from error
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
+    config = filled(config)
     check(config)
     return identified(config)
 

@@ -78,15 +78,19 @@ def identified(config: Config) -> Config:
     what the run to start from holds, and the run's key.
 
     Raises:
-        UserError: the index files that `dataset.splits` names are not there, or cannot be used; nor can the files that
-            `dataset.verify=false` takes; `protocol.from_run` names no finished run.
+        UserError: files that are not there, or cannot be used: the index files that `dataset.splits` names, those that
+            `dataset.verify=false` takes, those of a data set of image files; `protocol.from_run` names no finished run.
     """
     splits_checksum = files_checksum = ""
     if config.dataset.splits:
         from daso.data import index_files, split
 
         splits_checksum = split.checksum(index_files.imported(config).split)
-    if not config.dataset.verify:
+    if config.dataset.reader:
+        from daso.data.images.source import index_of_dataset
+
+        files_checksum = index_of_dataset(config.dataset).checksum
+    elif not config.dataset.verify:
         from daso.data import sources
 
         files_checksum = sources.files_checksum(config.dataset, config.reads_unlabeled)

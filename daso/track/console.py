@@ -115,8 +115,13 @@ class Console:
         elif event == "eval":
             self._print(Text(self._line()))
 
-    def summary(self, summary: Mapping[str, Any]) -> None:
-        """The table of a run's final numbers; metrics that it has not are left out."""
+    def summary(self, summary: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+        """The table of a run's final numbers; metrics that it has not are left out.
+
+        Args:
+            summary: the numbers by name.
+            names: what people call the classes, if they have names.
+        """
         splits = [split for split in ("valid", "test") if f"{split}/top1" in summary]
         table = Table("metric (%)", *splits, "", box=None, header_style="bold", pad_edge=False)
         for name, meaning in TABLE:
@@ -126,7 +131,7 @@ class Console:
                 table.add_row(name, *map(_number, values), Text(meaning, style="dim"), style=style)
         self._out.print(table)
         for split in splits:
-            self.note(_recall_line(split, _per_class(summary, f"{split}/class/")))
+            self.note(_recall_line(split, _per_class(summary, f"{split}/class/"), names))
         labels = [f"{name} {_number(summary.get(f'pl/final/{name}'))}" for name in ("recall", "precision", "coverage")]
         if any(f"pl/final/{name}" in summary for name in ("recall", "coverage")):
             self.note(f"pseudo-labels of the last period (fractions): {', '.join(labels)}")
@@ -186,8 +191,11 @@ def _per_class(summary: Mapping[str, Any], prefix: str) -> list[float]:
     return values
 
 
-def _recall_line(split: str, recall: list[float]) -> str:
+def _recall_line(split: str, recall: list[float], names: Sequence[str]) -> str:
     """Class recalls from class 0 on, one by one or as means of ten groups of neighbours."""
+    if len(names) == len(recall) <= SHOWN_CLASSES:
+        named = (f"{name} {'-' if math.isnan(value) else f'{value:.0f}'}" for name, value in zip(names, recall))
+        return f"{split} recall of each class: {', '.join(named)}"
     values, of = recall, "each class"
     if len(recall) > SHOWN_CLASSES:
         edges = [round(k * len(recall) / 10) for k in range(11)]

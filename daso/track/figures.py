@@ -3,24 +3,26 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache when it is first used
 
 ANNOTATED = 20  # up to so many classes each cell bears its number
 DPI = 150
+LONGEST_NAME = 20  # letters of a class's name that have room at an axis
 SERIES = (("recall", "#1f77b4", -0.2), ("precision", "#d95f02", 0.2))  # name, color, place of the bar
 
 
-def confusion_figure(counts: np.ndarray, path: Path) -> None:
+def confusion_figure(counts: np.ndarray, path: Path, names: Sequence[str] = ()) -> None:
     """Draw a confusion matrix [C,C] (rows = truth) in percent of each row, as PNG.
 
-    A class without images is a row of zeros.
+    A class without images is a row of zeros. Few classes stand under their `names`, if they have any.
     """
     from matplotlib.colors import PowerNorm
 
@@ -37,9 +39,8 @@ def confusion_figure(counts: np.ndarray, path: Path) -> None:
     axes.set(xlabel="predicted class", ylabel="true class")
     recall = np.diag(percent)[images[:, 0] > 0]
     axes.set_title(f"Confusion matrix, mean class recall {recall.mean() if recall.size else 0:.1f} %")
-    ticks = _ticks(classes)
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
+    _classes_at(axes.xaxis, classes, names, {"rotation": 45, "ha": "right"})
+    _classes_at(axes.yaxis, classes, names, {})
     if classes <= ANNOTATED:
         size = 80 / max(classes, 9)
         for (row, column), value in np.ndenumerate(percent):
@@ -49,8 +50,13 @@ def confusion_figure(counts: np.ndarray, path: Path) -> None:
     _save(figure, path)
 
 
-def pseudo_label_figure(recall: Sequence[float], precision: Sequence[float], path: Path) -> None:
-    """Draw recall and precision (fractions [C]; NaN = undefined) of the pseudo-labels of each class, as PNG."""
+def pseudo_label_figure(
+    recall: Sequence[float], precision: Sequence[float], path: Path, names: Sequence[str] = ()
+) -> None:
+    """Draw recall and precision (fractions [C]; NaN = undefined) of the pseudo-labels of each class, as PNG.
+
+    Few classes stand over their `names`, if they have any.
+    """
     values = [np.asarray(list(series), dtype=float) for series in (recall, precision)]
     classes = np.arange(len(values[0]))
     figure = _figure(8.0, 4.0)
@@ -69,7 +75,7 @@ def pseudo_label_figure(recall: Sequence[float], precision: Sequence[float], pat
     axes.set(ylabel="fraction", ylim=(0, 1.02), xlim=(-0.6, len(classes) - 0.4))
     axes.set_xlabel("class (0 has most labeled images)" + "; x: undefined, nothing to count" * undefined)
     axes.set_title("Pseudo-labels of the last evaluation period")
-    axes.set_xticks(_ticks(len(classes)))
+    _classes_at(axes.xaxis, len(classes), names, {"rotation": 45, "ha": "right"})
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -83,8 +89,13 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _ticks(classes: int) -> list[int]:
-    return list(range(0, classes, 1 if classes <= ANNOTATED else 10))
+def _classes_at(axis: "Axis", classes: int, names: Sequence[str], style: dict[str, Any]) -> None:
+    """Mark the classes on an axis: few by their names in a `style`, if they have names; else by their numbers."""
+    ticks = list(range(0, classes, 1 if classes <= ANNOTATED else 10))
+    if len(names) == classes <= ANNOTATED:
+        axis.set_ticks(ticks, [name[:LONGEST_NAME] for name in names], **style)
+    else:
+        axis.set_ticks(ticks)
 
 
 def _smooth(series: np.ndarray, width: int = 9) -> np.ndarray:

@@ -13,6 +13,7 @@ from daso.settings.compose import check
 from daso.settings.identity import plain, to_yaml
 from daso.settings.mistakes import groups
 from tests.compose import CONF, config_of
+from tests.pictures import data_set
 
 TABLE_SIZES = {  # paper App. C.1 and Table 2: (N1, M1, gamma_l, gamma_u)
     "cifar10_n500_m4000_g100": (500, 4000, 100, 100),
@@ -156,8 +157,8 @@ def test_semi_supervised_learners_keep_a_constant_learning_rate():
 
 
 @pytest.mark.parametrize("dataset", groups()["dataset"])
-def test_every_data_set_composes_without_a_warning(dataset):
-    assert check(config_of(f"dataset={dataset}")) == []
+def test_every_data_set_composes_without_a_warning(dataset, tmp_path):
+    assert check(config_of(*data_set(tmp_path, dataset))) == []
 
 
 OTHERS = [f"imbalance={name}" for name in groups()["imbalance"] if name not in TABLE_SIZES]
@@ -165,10 +166,10 @@ OTHERS += [f"{group}={option}" for group in ("model", "optim") for option in gro
 
 
 @pytest.mark.parametrize("option", OTHERS)
-def test_every_other_option_composes(option):
+def test_every_other_option_composes(option, tmp_path):
     group, _, name = option.partition("=")
-    fitting = [f"dataset={d}" for d in groups()["dataset"] if group == "imbalance" and name.startswith(f"{d}_")]
-    config_of(option, *fitting)
+    fitting = [d for d in groups()["dataset"] if group == "imbalance" and name.startswith(f"{d}_")]
+    config_of(option, *data_set(tmp_path, *fitting) if fitting else [])
 
 
 def test_quickstart_is_the_known_setting():

@@ -23,7 +23,7 @@ config_of = cache(composed)
         (["algorithm=fixmatch"], "optim.cosine_ratio=2", "optim.schedule=cosine"),
         (["algorithm=supervised"], "train.mu=3", "a learner of unlabeled images"),
         (["algorithm=supervised_la"], "optim.ema_decay=0.9", "a learner of unlabeled images"),
-        (["dataset=digits"], "dataset.verify=false", "a data set of files in dataset.root"),
+        (["dataset=digits"], "dataset.verify=false", "a data set of published files in dataset.root"),
         (["algorithm=fixmatch"], "daso.t_proto=0.1", "another option than daso=none"),
         (["algorithm=fixmatch_daso", "daso.blend=0.5"], "daso.t_dist=0.5", "daso.blend=dist"),
         (["algorithm=supervised"], "imb.gamma_u=1", "a learner of unlabeled images"),

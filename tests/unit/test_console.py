@@ -157,3 +157,8 @@ def test_an_ascii_terminal_can_show_everything():
 def test_the_console_needs_no_torch():
     code = "import sys, daso.track.console; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_recalls_of_few_classes_stand_beside_their_names(out):
+    Console(out, width=100).summary(SUMMARY, ["cat", "dog", "hen"])
+    assert "test recall of each class: cat 98, dog 42, hen -" in lines(out)

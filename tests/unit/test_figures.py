@@ -93,3 +93,18 @@ def test_the_drawing_library_says_nothing_of_its_own(tmp_path):
     environment = os.environ | {"MPLCONFIGDIR": str(tmp_path / "fresh")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("classes", [3, 30])
+def test_few_classes_stand_under_their_names_and_many_under_numbers(tmp_path, classes):
+    names = [f"class called {k}" for k in range(classes)]
+    for draw in (
+        lambda path, *more: confusion_figure(np.eye(classes) * 50, path, *more),
+        lambda path, *more: pseudo_label_figure([0.5] * classes, [0.4] * classes, path, *more),
+    ):
+        draw(tmp_path / "named.png", names)
+        draw(tmp_path / "plain.png")
+        draw(tmp_path / "wrong.png", names[1:])
+        named, plain, wrong = (pixels(tmp_path / f"{name}.png") for name in ("named", "plain", "wrong"))
+        assert (named == plain).all() == (classes > 20)
+        assert (wrong == plain).all()

@@ -172,16 +172,16 @@ def test_a_data_set_of_one_class_is_refused(tmp_path):
 
 
 def test_the_checksum_knows_images_sizes_and_labels_and_no_place(root, tmp_path_factory):
-    before = index_of(read(root)).checksum()
+    before = index_of(read(root)).checksum
     moved = tmp_path_factory.mktemp("moved") / "there"
     os.rename(root, moved)
-    assert index_of(read(moved)).checksum() == before
+    assert index_of(read(moved)).checksum == before
     os.rename(moved / "train/cat/0.png", moved / "train/hen/7.png")
-    relabeled = index_of(read(moved)).checksum()
+    relabeled = index_of(read(moved)).checksum
     pictures.write(moved, "train/hen/7.png", width=20)
-    assert len({before, relabeled, index_of(read(moved)).checksum()}) == 3
+    assert len({before, relabeled, index_of(read(moved)).checksum}) == 3
 
 
 def test_the_truth_of_unlabeled_images_is_no_part_of_the_checksum(root):
     one = index_of(read(root))
-    assert type(one)(**{**vars(one), "truth": one.truth + 1}).checksum() == one.checksum()
+    assert type(one)(**{**vars(one), "truth": one.truth + 1}).checksum == one.checksum

@@ -79,7 +79,7 @@ def test_gray_images_have_a_stem_of_their_own():
 
 def test_a_net_of_it_starts_from_its_generator_alone():
     def start():
-        net = Net(ResNet(18), 10, ("cls",))
+        net = Net(ResNet(18), 10)
         net.init(generator(0, "init"))
         return net
 

@@ -90,7 +90,7 @@ def test_both_forms_give_the_same_index(root, tmp_path_factory):
     other = write_images(tmp_path_factory.mktemp("challenge"))
     write_annotations(other)
     lists, annotations = (index_of(read(place, "in_out")) for place in (root, other))
-    assert annotations.checksum() == lists.checksum()
+    assert annotations.checksum == lists.checksum
     assert annotations.paths == lists.paths
     assert annotations.truth.tolist() == [-1] * 4 + [-2] * 2
 
@@ -134,11 +134,11 @@ def test_the_other_species_are_wanted_only_where_they_are_used(root):
 
 
 def test_the_images_may_lie_one_folder_above_the_lists(root):
-    before = index_of(read(root)).checksum()
+    before = index_of(read(root)).checksum
     for folder in ("trainval_images", "u_train_in", "u_train_out", "test"):
         (root / "semi_aves" / folder).rename(root / folder)
-    assert index_of(read(root)).checksum() == before
-    assert index_of(read(root / "semi_aves")).checksum() == before
+    assert index_of(read(root)).checksum == before
+    assert index_of(read(root / "semi_aves")).checksum == before
 
 
 def test_species_have_their_names(root):

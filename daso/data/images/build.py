@@ -173,7 +173,7 @@ class _Build:
         self.discard()
         found = list(self.pool.map(self._measure, range(len(self.request.paths)), chunksize=1))
         broken = {row: why for row, why in enumerate(found) if isinstance(why, str)}
-        sizes = [(0, 0) if isinstance(one, str) else self.request.rule.size(*one) for one in found]
+        sizes = [self.request.rule.size(*((0, 0) if isinstance(one, str) else one)) for one in found]
         size = np.array(sizes, dtype=np.int64).reshape(-1, 2)
         total = int(ends_of(size)[-1])
         room_for(self.folder, total)
@@ -191,11 +191,11 @@ class _Build:
         for number in [*todo, None]:
             if number is not None:
                 rows = range(number * CHUNK, min((number + 1) * CHUNK, len(self.request.paths)))
-                jobs = [None if k in broken else self.pool.submit(self._make, k, start[k : k + 2], file) for k in rows]
+                jobs = [self.pool.submit(self._make, k, start[k : k + 2], file, broken.get(k)) for k in rows]
                 pending.append((number, jobs))
             if len(pending) > 1 or (number is None and pending):
                 first, jobs = pending.pop(0)
-                made = [(0, False, None) if job is None else job.result() for job in jobs]
+                made = [job.result() for job in jobs]
                 bad = {first * CHUNK + k: why for k, (_, _, why) in enumerate(made) if why is not None}
                 transparent = sum(shown for _, shown, _ in made)
                 yield first, {"crc": [crc for crc, _, _ in made], "broken": bad, "transparent": transparent}
@@ -206,15 +206,22 @@ class _Build:
         except Broken as reason:
             return str(reason)
 
-    def _make(self, row: int, span: list[int], file: int) -> tuple[int, bool, str | None]:
-        """Decode an image into its place: its checksum, whether it is transparent, and why it is broken, if it is."""
+    def _make(self, row: int, span: list[int], file: int, why: str | None) -> tuple[int, bool, str | None]:
+        """Decode an image into its place, which stays black where it cannot be used.
+
+        Returns:
+            Its checksum, whether it is transparent, and why it is broken: `why`, if that is known before, or None.
+        """
+        nothing = bytes(span[1] - span[0])
+        if why is not None:
+            return zlib.crc32(nothing), False, why
         try:
             image, transparent = decode(*self.request.file(row))
         except Broken as reason:
-            return zlib.crc32(bytes(span[1] - span[0])), False, str(reason)
+            return zlib.crc32(nothing), False, str(reason)
         content = self.request.rule.render(image).tobytes()
-        if len(content) != span[1] - span[0]:
-            return zlib.crc32(bytes(span[1] - span[0])), False, "has a head that lies about its size"
+        if len(content) != len(nothing):
+            return zlib.crc32(nothing), False, "has a head that lies about its size"
         write_at(file, content, span[0])
         return zlib.crc32(content), transparent, None
 

@@ -46,7 +46,7 @@ class Rule(NamedTuple):
     side: int = 0
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what is kept of an image."""
+        """Height and width of what is kept of an image; of one that has none, what its place is."""
         if self.kind == "centre":
             return self.side, self.side
         least = min(height, width)

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,7 @@ class Index:
         labels = self.truth if name == "unlabeled" else self.labels_of(name)
         return np.bincount(labels[labels >= 0], minlength=len(self.names))
 
+    @cached_property
     def checksum(self) -> str:
         """16 hex digits: equal for data that train equal runs, wherever they lie. The truth plays no part."""
         digest = hashlib.blake2b(digest_size=8)

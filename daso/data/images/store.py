@@ -60,7 +60,7 @@ class Store:
 
     folder: Path
     key: str
-    size: Integers  # [N,2] height and width of each image; 0, 0 where it is broken
+    size: Integers  # [N,2] height and width of each image
     crc: Integers  # [N] CRC-32 of each image
     broken: Mapping[int, str]  # why, by row
     transparent: int  # images with transparent parts, shown on white

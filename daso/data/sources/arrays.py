@@ -17,3 +17,5 @@ class Arrays(NamedTuple):
     test_x: Images
     test_y: Labels
     unlabeled_x: Images | None  # the data set's own unlabeled images
+    valid_x: Images | None = None  # the data set's own validation images
+    valid_y: Labels | None = None

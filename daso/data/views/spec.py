@@ -34,4 +34,5 @@ class ViewSpec:
             cutout=dataset.cutout,
             mean=tuple(dataset.mean),
             std=tuple(dataset.std),
+            resized_crop=dataset.resized_crop,
         )

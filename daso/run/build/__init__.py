@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from daso.data.feed import Feed
-from daso.data.pool import Pool
-from daso.data.sources import Arrays
+from daso.data.pool import RaggedPool
 from daso.data.split import Split
 from daso.data.views import Views, ViewSpec, draw
+from daso.data.views.boxes import longest_box
 from daso.machine.execution import build_autocast, effective_compile, effective_precision
-from daso.run.build.data import data_of, labeled_stream, true_prior, unlabeled_stream
+from daso.run.build.data import Data, data_of, labeled_stream, pool_of, true_prior, unlabeled_stream
 from daso.run.build.networks import build_nets
 from daso.run.build.parts import build_method, build_protocol, facts_of
 from daso.schema import Compile, Config
@@ -30,7 +30,7 @@ __all__ = ["build", "data_of"]
 def build(
     config: Config,
     device: torch.device,
-    arrays: Arrays,
+    data: Data,
     split: Split,
     dtype: torch.dtype = torch.float32,
     graphs: Graphs | None = None,
@@ -40,17 +40,18 @@ def build(
     Args:
         config: the resolved configuration.
         device: where everything lives.
-        arrays, split: the data set and which of its rows play which part.
+        data, split: the data set and which of its rows play which part.
         dtype: of parameters, buffers and images (float64 for parity tests).
         graphs: records steps and evaluations; by default what `train.compile` asks for.
     """
     classes = config.dataset.num_classes
-    pool = Pool.build(arrays, split, classes, device)
+    pool = pool_of(config, data, split, device)
     mode = effective_compile(config.train, device)
     if mode is Compile.graph:
         graphs = graphs or CudaGraphs(device)
     static = device.type == "cuda" or graphs is not None
-    views = Views(ViewSpec.of(config.dataset), form="static" if static else "grouped").to(device)
+    longest = longest_box(pool.images.size) if isinstance(pool, RaggedPool) else 0
+    views = Views(ViewSpec.of(config.dataset), "static" if static else "grouped", longest).to(device)
     keyed = partial(generator, config.seed)
 
     facts = facts_of(config, pool, split)

@@ -1,24 +1,44 @@
 """Images and the order in which a run sees them."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from daso.data.pool import Pool
+from daso.data.images.build import Progress
+from daso.data.images.pools import arrays_of, ragged_pool
+from daso.data.images.source import Gallery, gallery, split_of
+from daso.data.pool import AnyPool, Pool
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.streams import Stream, class_aware_round, permutation_round
+from daso.machine.devices import usable_cores
 from daso.schema import Config, EstimateProtocol
 from daso.train.rng import generator
 
+Data = Arrays | Gallery
+"""What a data set is read into: arrays in memory or mapped, or files whose pixels are stored."""
 
-def data_of(config: Config) -> tuple[Arrays, Split]:
-    """Load the data set and split it; nothing here depends on torch's random state."""
+
+def unheard(_: str) -> Progress:
+    """Nobody is told how far the store of a set is."""
+    return lambda done, total: None
+
+
+def data_of(config: Config, progress: Callable[[str], Progress] = unheard) -> tuple[Data, Split]:
+    """Load the data set and split it; nothing here depends on torch's random state.
+
+    Args:
+        progress: of a data set of image files: name of a set -> who is told how far its store is.
+    """
     from daso.data import index_files
     from daso.data.sources import load
     from daso.data.split import hold_out, make_split
 
+    if config.dataset.reader:
+        return _files_of(config, progress)
     arrays, protocol = load(config.dataset, config.reads_unlabeled), config.protocol
     extra = 0 if arrays.unlabeled_x is None else len(arrays.unlabeled_x)
     labels = np.asarray(arrays.train_y)
@@ -31,13 +51,35 @@ def data_of(config: Config) -> tuple[Arrays, Split]:
     return arrays, split
 
 
-def true_prior(pool: Pool, classes: int) -> np.ndarray | None:
+def _files_of(config: Config, progress: Callable[[str], Progress]) -> tuple[Gallery, Split]:
+    from daso.data.split import hold_out
+
+    dataset, protocol = config.dataset, config.protocol
+    found = gallery(dataset, config.seed, len(usable_cores()), progress)
+    split = split_of(found.index, dataset, config.imb, config.seed, config.reads_unlabeled, found.broken)
+    if isinstance(protocol, EstimateProtocol):
+        split = hold_out(split, found.train_y, dataset.num_classes, protocol.holdout)
+    return found, split
+
+
+def true_prior(pool: AnyPool, classes: int) -> np.ndarray | None:
     """[C] class distribution of the unlabeled set, for the meters alone; None where it is unknown, or nothing is."""
     y = pool.unlabeled_y
     if y is None or len(y) == 0 or bool((y < 0).any()):
         return None
     prior: np.ndarray = np.bincount(y.cpu().numpy(), minlength=classes) / len(y)
     return prior
+
+
+def pool_of(config: Config, data: Data, split: Split, device: torch.device) -> AnyPool:
+    """The images of a run where a step finds them."""
+    dataset, train = config.dataset, config.train
+    if isinstance(data, Gallery) and dataset.resized_crop:
+        batch = train.batch_size * (1 + train.mu * config.reads_unlabeled)
+        place, side = dataset.place, dataset.resolution
+        return ragged_pool(data, split, dataset.num_classes, device, place, batch, side)
+    arrays = arrays_of(data) if isinstance(data, Gallery) else data
+    return Pool.build(arrays, split, dataset.num_classes, device)
 
 
 def labeled_stream(config: Config, labels: Tensor, phase: int) -> Stream:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from daso.data.pool import Pool
+from daso.data.pool import AnyPool
 from daso.data.split import Split
 from daso.learners.base import Learner, Method
 from daso.nn.part import Part
@@ -22,7 +22,7 @@ from daso.slots.slots import Slots
 from daso.types import Facts, Sizes
 
 
-def facts_of(config: Config, pool: Pool, split: Split) -> Facts:
+def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
     """What parts may know of the run of `config`. What must be read from other runs is read when it is asked for."""
     rows = 0 if pool.unlabeled_y is None else len(pool.unlabeled_y)
 

@@ -23,7 +23,7 @@ HOUSE = (
     ("command",),  # how the program starts and ends
     ("sweep", "report"),  # many runs: training them, telling of them
     ("run",),  # one run, from its configuration to DONE
-    ("train", "splits"),  # the loop and its step
+    ("train", "splits", "store"),  # the loop and its step
     ("settings", "protocol", "runs"),  # what a run can be told; what happens between its phases
     ("learners",),  # a method's own losses
     ("slots", "data", "machine", "track"),  # the places of a step; images; torch and devices; journal and its mirrors
@@ -40,6 +40,7 @@ LOOSE = {
     "types",
     "runs",
     "splits",
+    "store",
 }  # what two wings share, and commands: python -m daso.runs
 CONFIGURATION = {
     "daso/command/program.py",

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
+from daso.nn.resnet import ResNet
 from daso.nn.wrn import WideResNet
 from daso.types import Head
 
@@ -25,7 +26,7 @@ class Net(nn.Module):
         heads: by name, in the order in which they are initialised.
     """
 
-    def __init__(self, encoder: WideResNet, num_classes: int, heads: Mapping[str, Head] = CLASSIFIER) -> None:
+    def __init__(self, encoder: WideResNet | ResNet, num_classes: int, heads: Mapping[str, Head] = CLASSIFIER) -> None:
         super().__init__()
         self.encoder = encoder
         made = {k: head.make(encoder.out_dim, head.outputs or num_classes) for k, head in heads.items()}

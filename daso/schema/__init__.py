@@ -58,6 +58,8 @@ from daso.schema.run import Config
 from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig, EmaBn, paper_t_dist, parse_blend
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import (
+    EPOCH,
+    RESNETS,
     WORTH_COMPILING,
     Compile,
     ModelConfig,
@@ -73,10 +75,12 @@ __all__ = [
     "ALGORITHMS",
     "AUTO",
     "DIST",
+    "EPOCH",
     "LONG_TAILED",
     "NONE",
     "NOT_SCIENCE",
     "OPTIONS",
+    "RESNETS",
     "SHAPES",
     "UNKNOWN",
     "WORTH_COMPILING",

@@ -156,6 +156,8 @@ class DasoConfig(Record):
     warmup_steps: int = 5000
     # steps between two looks at the pseudo-label distribution
     update_every: int = field(default=100, metadata=_blends_by_count(lambda c: 50 if c.miniature else 100))
+    warmup_epochs: float = field(default=0.0, metadata={"neutral": 0.0})  # in place of warmup_steps, which then follow
+    update_epochs: float = field(default=0.0, metadata={"neutral": 0.0})  # likewise of update_every
     ema_bn: EmaBn = EmaBn.official
     # the semantic label's share: `dist` follows the pseudo-label distribution, a number in 0..1 fixes it (Table 6)
     blend: Any = field(default=DIST, metadata={"neutral": DIST})
@@ -171,6 +173,8 @@ class DasoConfig(Record):
         require(self.t_dist > 0, "daso.t_dist", self.t_dist, "a positive temperature")
         require(1 <= self.queue_size <= 2**16, "daso.queue_size", self.queue_size, f"1 feature per class to {2**16}")
         require(self.align_weight >= 0, "daso.align_weight", self.align_weight, "a loss weight, 0 or more")
+        for key in ("warmup_epochs", "update_epochs"):
+            require(getattr(self, key) >= 0, f"daso.{key}", getattr(self, key), "a number of epochs, or 0 for steps")
         require(self.update_every >= 1, "daso.update_every", self.update_every, "a number of steps, 1 or more")
         require(
             self.warmup_steps >= self.update_every,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from daso.schema.base import NOT_SCIENCE, Reader, read_by, require, require_one_of
 
@@ -40,23 +41,40 @@ class Schedule(Enum):
 
 LEARNS_UNLABELED = "a learner of unlabeled images"
 STEPS = "optim.schedule=multistep"
+RESNETS = {18: 512, 34: 512, 50: 2048}  # depth -> features
+WRN_FEATURES = 64  # of a Wide ResNet, per unit of width
 
 
 @dataclass
 class ModelConfig:
-    """A Wide ResNet (depth 6n+4, width factor k)."""
+    """The encoder: a Wide ResNet (`wrn`, depth 6n+4, width factor k), or a ResNet of depth 18, 34 or 50 (`resnet`)."""
 
     name: str
     depth: int
-    width: int
+    width: int = 1
     stem_stride: int = 1
+    # where a resnet starts: a file, or imagenet for torchvision's in torch's cache; empty: from random weights
+    weights: str = field(default="", metadata=NOT_SCIENCE)
+    weights_checksum: str = field(default="", metadata={"neutral": ""})  # of that file; filled by resolve()
 
     def __post_init__(self) -> None:
-        require_one_of("model.name", self.name, ("wrn",))
-        require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "10, 16, 22, 28, 34, ...")
-        require(self.depth <= 1000, "model.depth", self.depth, "1000 layers at most")
+        require_one_of("model.name", self.name, ("wrn", "resnet"))
         require(1 <= self.width <= 256, "model.width", self.width, "a width factor, 1 to 256")
         require(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")
+        if self.name == "resnet":
+            require(self.depth in RESNETS, "model.depth", self.depth, f"one of {', '.join(map(str, RESNETS))}")
+            for key in ("width", "stem_stride"):
+                value = getattr(self, key)
+                require(value == 1, f"model.{key}", value, "a ResNet has one shape for each depth, so 1")
+            return
+        require(self.depth >= 10 and (self.depth - 4) % 6 == 0, "model.depth", self.depth, "10, 16, 22, 28, 34, ...")
+        require(self.depth <= 1000, "model.depth", self.depth, "1000 layers at most")
+        require(not self.weights, "model.weights", self.weights, "there are files for a ResNet, such as model=resnet34")
+
+    @property
+    def features(self) -> int:
+        """D, the width of what the encoder gives."""
+        return RESNETS[self.depth] if self.name == "resnet" else WRN_FEATURES * self.width
 
 
 @dataclass
@@ -120,9 +138,16 @@ class OptimConfig:
         )
 
 
+EPOCH = "epoch"  # of eval_every
+
+
 @dataclass
 class TrainConfig:
-    """The loop: how long, how often it looks up, and how it computes."""
+    """The loop: how long, how often it looks up, and how it computes.
+
+    An epoch is one pass over the unlabeled set, or over the labeled one where nothing else is learned from; epochs run
+    on across batches, so that epoch k ends after round(k * epoch) steps.
+    """
 
     steps: int
     batch_size: int
@@ -132,7 +157,7 @@ class TrainConfig:
             Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: c.algorithm.unlabeled_ratio)
         )
     )
-    eval_every: int
+    eval_every: Any  # steps, or `epoch`
     log_every: int = field(metadata=NOT_SCIENCE)
     checkpoint_every: int = field(metadata=NOT_SCIENCE)
     precision: Precision = Precision.auto
@@ -141,12 +166,35 @@ class TrainConfig:
     compile: Compile = field(default=Compile.auto, metadata={"same": {Compile.auto: Compile.none}})
     deterministic: bool = True
     threads: int = 1  # CPU threads; bit equality depends on it
+    epochs: float = field(default=0.0, metadata={"neutral": 0.0})  # how long, in place of steps, which then follow
+    epoch: float = field(default=0.0, metadata={"neutral": 0.0})  # steps of one, where it matters; filled by resolve()
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "mu", "eval_every", "log_every", "checkpoint_every", "threads"):
+        for key in ("steps", "batch_size", "mu", "log_every", "checkpoint_every", "threads"):
             require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "1 or more")
         require(self.batch_size <= 2**16, "train.batch_size", self.batch_size, f"{2**16} images at most")
         require(self.mu <= 2**10, "train.mu", self.mu, f"{2**10} unlabeled images per labeled one at most")
+        every = self.eval_every
+        right = f"a number of steps, 1 or more, or {EPOCH}"
+        require(every == EPOCH or (type(every) is int and every >= 1), "train.eval_every", every, right)
+        require(self.epochs >= 0, "train.epochs", self.epochs, "a number of epochs, or 0 for train.steps")
+
+    @property
+    def evaluations(self) -> int:
+        """How often a run of `steps` is evaluated."""
+        if self.eval_every != EPOCH:
+            return -(-self.steps // int(self.eval_every))
+        before = int(self.steps / self.epoch) + 1  # epochs that end before the run does
+        while round(before * self.epoch) >= self.steps:
+            before -= 1
+        return min(before + 1, self.steps)
+
+    def evaluates(self, step: int) -> bool:
+        """Whether a run is evaluated after `step` finished steps; always at its end."""
+        if self.eval_every != EPOCH:
+            return bool(step % self.eval_every == 0) or step == self.steps
+        ends = (round(k * self.epoch) for k in range(int(step / self.epoch), int(step / self.epoch) + 2))
+        return step in ends or step == self.steps
 
 
 @dataclass

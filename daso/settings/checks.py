@@ -162,7 +162,7 @@ def _warnings(config: Config) -> list[str]:
             f"LDAM multiplies the logits by supervised.scale={scale:g}, which with optim.lr={optim.lr:g} probably "
             f"diverges: optim.lr={STEEPEST / scale:.1g} trains."
         )
-    evaluations = -(-train.steps // train.eval_every)
+    evaluations = train.evaluations
     if evaluations < 20:
         found.append(
             f"top1_median20 is the median of only {evaluations} evaluation{'s' * (evaluations > 1)}: "

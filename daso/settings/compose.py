@@ -18,10 +18,13 @@ from daso.errors import UserError
 from daso.machine.devices import gpus_asked, parallel_jobs
 from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, paper_t_dist, require
 from daso.settings.checks import check
+from daso.settings.epochs import timed
 from daso.settings.identity import identified, knobs
 from daso.settings.images import filled
 from daso.settings.mistakes import explain, no_such_key, refuse_no_switch
 from daso.settings.options import CONF, PACKAGE, own_folders
+
+DERIVED = ("run_key", "dataset.splits_checksum", "dataset.files_checksum", "model.weights_checksum", "train.epoch")
 
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
@@ -93,7 +96,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
     arguments = sys.argv[1:] if arguments is None else arguments
     _refuse_unknown_keys(cfg, arguments)
     refuse_no_switch(arguments)
-    for key in ("run_key", "dataset.splits_checksum", "dataset.files_checksum"):
+    for key in DERIVED:
         value = OmegaConf.select(cfg, key)
         require(not value, key, value, "it follows from the configuration and is never set")
     try:
@@ -104,7 +107,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
             raise UserError(f"{missing} has no value: choose one with {missing}=...") from error
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
-    config = filled(config)
+    config = timed(filled(config))
     check(config)
     return identified(config)
 

@@ -79,7 +79,8 @@ def identified(config: Config) -> Config:
 
     Raises:
         UserError: files that are not there, or cannot be used: the index files that `dataset.splits` names, those that
-            `dataset.verify=false` takes, those of a data set of image files; `protocol.from_run` names no finished run.
+            `dataset.verify=false` takes, those of a data set of image files, `model.weights`; or `protocol.from_run`
+            names no finished run.
     """
     splits_checksum = files_checksum = ""
     if config.dataset.splits:
@@ -94,11 +95,17 @@ def identified(config: Config) -> Config:
         from daso.data import sources
 
         files_checksum = sources.files_checksum(config.dataset, config.reads_unlabeled)
+    weights_checksum = ""
+    if config.model.weights:
+        from daso.machine import weights
+
+        weights_checksum = weights.content_hash(weights.find(config.model.weights, config.model.depth))
+    model = replace(config.model, weights_checksum=weights_checksum)
     protocol = config.protocol
     if isinstance(protocol, CrtProtocol):
         protocol = replace(protocol, from_content=_content(config.out_root, protocol.from_run))
     dataset = replace(config.dataset, splits_checksum=splits_checksum, files_checksum=files_checksum)
-    config = replace(config, dataset=dataset, protocol=protocol, run_key="")
+    config = replace(config, dataset=dataset, model=model, protocol=protocol, run_key="")
     return replace(config, run_key=run_key(config))
 
 

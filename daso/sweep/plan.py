@@ -24,6 +24,7 @@ SAMPLES = 5  # runs of a kind that tell its speed
 LOOKED_AT = 100  # of the newest runs
 CONVOLUTION = 3 * 3
 BYTES = 4  # of a number in a checkpoint
+RESNET_WEIGHTS = {18: 11_176_512, 34: 21_284_672, 50: 23_508_032}  # by depth, without a classifier
 COPIES = 3  # student, teacher, momentum
 BESIDE = 500_000  # bytes of journal, figures and split
 
@@ -172,13 +173,16 @@ def kind_of(config: Config) -> Kind:
 
 def disk_bytes(config: Config) -> int:
     """About what a finished run takes: three copies of the network, DASO's bank, and what lies beside a checkpoint."""
+    classes = config.dataset.num_classes
+    bank = BYTES * config.daso.queue_size * config.model.features * classes if config.daso.name != "none" else 0
+    if config.model.name == "resnet":
+        return BYTES * COPIES * (RESNET_WEIGHTS[config.model.depth] + config.model.features * classes) + bank + BESIDE
     widths = [16, *(width * config.model.width for width in (16, 32, 64))]
     blocks = (config.model.depth - 4) // 6
-    weights = config.dataset.channels * widths[0] * CONVOLUTION + widths[-1] * config.dataset.num_classes
+    weights = config.dataset.channels * widths[0] * CONVOLUTION + widths[-1] * classes
     for before, after in pairwise(widths):
         weights += before * after * (CONVOLUTION + 1) + (2 * blocks - 1) * after * after * CONVOLUTION
-    bank = config.daso.queue_size * widths[-1] * config.dataset.num_classes if config.daso.name != "none" else 0
-    return BYTES * (COPIES * weights + bank) + BESIDE
+    return BYTES * COPIES * weights + bank + BESIDE
 
 
 def _item(config: Config, label: str, overrides: list[str]) -> Item:

@@ -237,7 +237,7 @@ def train(
             row = parts.protocol.metrics() | row
             own = read_metrics(parts.method.metrics())
             pending.append(parts.meters.read_train().then(partial(logged, state.step, row, own)))
-        if due(state.step, config.eval_every, steps):  # starts a host read
+        if config.evaluates(state.step):  # starts a host read
             progress = (position + 1) / phase.steps
             with explained(parts.engine.mode):
                 found = parts.protocol.measured(stage)

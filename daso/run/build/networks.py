@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import torch
 
+from daso.machine import weights
 from daso.nn.net import Net
+from daso.nn.resnet import ResNet
 from daso.nn.wrn import WideResNet
 from daso.schema import Config
 from daso.train.rng import generator
@@ -12,16 +14,28 @@ from daso.types import Head, Nets
 
 
 def build_nets(config: Config, heads: Mapping[str, Head], device: torch.device, dtype: torch.dtype) -> Nets:
-    """Student and teacher, equal at the start; the weights are drawn from the run's seed, on the CPU."""
+    """Student and teacher, equal at the start.
+
+    The weights are drawn from the run's seed, on the CPU; those of an encoder that starts from a file are the file's.
+
+    Raises:
+        UserError: `model.weights` names a file of another network.
+    """
     layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
 
     def make() -> Net:
-        model = config.model
-        encoder = WideResNet(model.depth, model.width, config.dataset.channels, model.stem_stride)
+        model, channels = config.model, config.dataset.channels
+        encoder: WideResNet | ResNet
+        if model.name == "resnet":
+            encoder = ResNet(model.depth, channels)
+        else:
+            encoder = WideResNet(model.depth, model.width, channels, model.stem_stride)
         return Net(encoder, config.dataset.num_classes, heads)
 
     student, teacher = make(), make().requires_grad_(False)
     student.init(generator(config.seed, "init"))
+    if config.model.weights:
+        weights.load_into(student.encoder, weights.find(config.model.weights, config.model.depth))
     teacher.load_state_dict(student.state_dict())
     for net in (student, teacher):
         net.to(device=device, dtype=dtype).to(memory_format=layout)

@@ -14,7 +14,6 @@ from daso.data.pool import AnyPool
 from daso.data.split import Split
 from daso.learners.base import Learner, Method
 from daso.nn.part import Part
-from daso.nn.wrn import FEATURES
 from daso.protocol.base import Protocol
 from daso.run.stages import assumed_counts, encoder_of
 from daso.schema import NONE, Config, FixMatchAlgorithm, Record
@@ -32,7 +31,7 @@ def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
 
     return Facts(
         num_classes=config.dataset.num_classes,
-        features=FEATURES * config.model.width,
+        features=config.model.features,
         channels=config.dataset.channels,
         resolution=config.dataset.resolution,
         white=tuple((1 - mean) / std for mean, std in zip(config.dataset.mean, config.dataset.std, strict=True)),

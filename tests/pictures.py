@@ -43,4 +43,5 @@ def data_set(root, name):
             Path(root, f"{stem}.txt").write_text("\n".join(lines))
     else:
         return [f"dataset={name}"]
-    return [f"dataset={name}", f"dataset.root={root}"]
+    small = ["train.batch_size=1", "train.mu=1"] if name == "semi_aves" else []  # its lengths are epochs
+    return [f"dataset={name}", f"dataset.root={root}", *small]

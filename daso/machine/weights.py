@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IMAGENET = "imagenet"  # the word for torchvision's own file
 KEY = "model.weights"
-HASH_DIGITS = 16
+HASH_DIGITS = 8  # as many as stand in the names of published files
 
 
 class Published(NamedTuple):
@@ -58,6 +58,17 @@ def find(weights: str, depth: int) -> Path:
     return path
 
 
+def checksum(weights: str, depth: int) -> str:
+    """8 hex digits of the content that `model.weights` names; torchvision's file need not be here, its name tells.
+
+    Raises:
+        UserError: as `find` and `content_hash`, of a path.
+    """
+    if weights == IMAGENET:
+        return PUBLISHED[depth].name.rpartition("-")[2].removesuffix(".pth")
+    return content_hash(find(weights, depth))
+
+
 def hub() -> Path:
     """The folder in which torch keeps what it has downloaded."""
     cache_home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -67,7 +78,7 @@ def hub() -> Path:
 
 @cache
 def content_hash(path: Path) -> str:
-    """16 hex digits of a file's SHA-256 checksum.
+    """8 hex digits of a file's SHA-256 checksum.
 
     Raises:
         UserError: it does not fit the digits in the file's name.
@@ -87,10 +98,11 @@ def load_into(encoder: "nn.Module", path: Path) -> None:
     """Set an encoder's parameters and statistics to those of a file.
 
     Raises:
-        UserError: it is no file of weights, or one of another network.
+        UserError: it is damaged, no file of weights, or one of another network.
     """
     from daso.nn.resnet import load_weights, unfitting
 
+    content_hash(path)
     why = unfitting(encoder, weights := _read(path))
     if why:
         raise UserError(f"{KEY}={path} is of another network: {why}.")

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from functools import cache
 
 from daso.published.cells import (
+    AVES,
     METRIC,
     METRIC_AFTER_LA,
+    METRIC_LAST,
     TITLES,
     Cell,
     Overrides,
@@ -14,6 +16,7 @@ from daso.published.cells import (
     cells,
     has_place,
     overrides_of,
+    row_label,
 )
 from daso.published.numbers import numbers
 from daso.report.collect import Run, passed_over
@@ -26,6 +29,7 @@ CAPTIONS = {
     "1": "labeled and unlabeled data equally imbalanced",
     "2": "unlabeled data distributed unlike the labeled data",
     "3": "DASO on other learners",
+    "4": "natural imbalance, without and with images of other classes among the unlabeled ones",
     "5": "ablation of blending and alignment loss",
     "6": "ablation of the blending weight v",
     "7": "ablation of balanced queue and EMA encoder",
@@ -38,6 +42,10 @@ CAPTIONS = {
     "16": "ablation of T_proto",
     "17": "ablation of the weight of the alignment loss",
 }
+SEVAL = (
+    "Not to be compared with the numbers above: SEVAL (arXiv 2407.05370, Table 3) trains a ResNet-50 for 45,000 steps "
+    "of 32 labeled and 64 unlabeled images."
+)
 ABLATION = (
     "The paper prints ablations without deviation or number of runs; "
     "their FixMatch (68.25, 55.53) and DASO (75.97, 70.21) "
@@ -72,11 +80,13 @@ def paper_table(name: str | int, runs: Sequence[Run], options: Options, configur
     rows = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
     table.judge(baseline_row(options.baseline, {row: rows[row] for row in table.rows}))
     _remark(table, found, shorter, runs)
+    if str(name) == "4":
+        table.notes += _seval()
     return table
 
 
 def _column(cell: Cell) -> Column:
-    return Column(TITLES[cell.dataset], setting_label(cell.setting))
+    return Column(TITLES[cell.dataset], cell.column if cell.setting is AVES else setting_label(cell.setting))
 
 
 def setting_label(setting: Setting) -> str:
@@ -90,8 +100,9 @@ def setting_label(setting: Setting) -> str:
 
 def _entry(cell: Cell, table: Table) -> Entry:
     after_la = cell.metric == METRIC_AFTER_LA
+    options = table.options._replace(select="last") if cell.metric == METRIC_LAST else table.options
     return Entry(
-        metric=own_metric(table.options, after_la),
+        metric=own_metric(options, after_la),
         configuration=" ".join(cell.overrides),
         published=Number(cell.mean, cell.std),
         usb=_usb().get((cell.overrides, cell.metric)) if table.options.usb else None,
@@ -109,6 +120,21 @@ def _usb() -> dict[tuple[Overrides, str], Number]:
         if number.protocol == "usb" and has_place(number) and (overrides := overrides_of(number)) in wanted:
             found[overrides, METRIC] = Number(number.mean, number.std)
     return found
+
+
+def _seval() -> list[str]:
+    """The numbers of SEVAL on the same images, which another protocol keeps apart from the paper's."""
+    theirs = [number for number in numbers() if number.protocol == "seval"]
+    notes = []
+    for dataset in dict.fromkeys(number.dataset for number in theirs):
+        rows = [n for n in theirs if n.dataset == dataset]
+        told = [f"{_seval_row(n.learner, n.rebalancer)} {n.mean:.1f} ± {n.std:.2f}" for n in rows]
+        notes.append(f"SEVAL, {dataset.partition(':')[2]}: {', '.join(told)}.")
+    return [f"{SEVAL} {' '.join(notes)}"] if notes else []
+
+
+def _seval_row(learner: str, rebalancer: str) -> str:
+    return "SEVAL" if rebalancer == "seval" else row_label(learner, rebalancer)
 
 
 def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence[Run]) -> None:

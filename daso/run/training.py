@@ -10,6 +10,7 @@ from daso.data import split as splits
 from daso.data.images.source import Gallery
 from daso.data.split import Split
 from daso.errors import Damaged, UserError
+from daso.machine import weights
 from daso.machine.execution import hardware
 from daso.machine.signals import StopRequest
 from daso.machine.version import code_version
@@ -107,8 +108,10 @@ def data_for(config: Config, folder: RunDir, console: Console | None = None) -> 
 
     Raises:
         Damaged: nothing in the folder says any more what they were.
-        UserError: they were others.
+        UserError: they were others, or `model.weights` is not there.
     """
+    if config.model.weights:  # before a store is built for nothing
+        weights.find(config.model.weights, config.model.depth)
     data, split = data_of(config, telling(console) if console else unheard)
     told = {folder.about().get("splits")} - {None}
     try:

@@ -54,6 +54,12 @@ def _matched(imb: DictConfig) -> bool:
     return node.matched
 
 
+def paper_semi_aves_lr(algorithm: str) -> float:
+    """The paper's learning rate on Semi-Aves (App. C.2)."""
+    known = ALGORITHMS.get(algorithm)
+    return 0.04 if known is None or known.reads_unlabeled else 0.1
+
+
 def paper_mu(algorithm: str) -> int:
     """The paper's unlabeled images per labeled image for a learner (Table 10)."""
     require(algorithm in ALGORITHMS, "algorithm.name", algorithm, f"one of {', '.join(ALGORITHMS)}")
@@ -76,6 +82,7 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("paper_t_dist", t_dist, replace=True)
     OmegaConf.register_new_resolver("paper_darp_goal", paper_darp_goal, replace=True)
     OmegaConf.register_new_resolver("paper_align", paper_align, replace=True)
+    OmegaConf.register_new_resolver("paper_semi_aves_lr", paper_semi_aves_lr, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
     OmegaConf.register_new_resolver("place", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)

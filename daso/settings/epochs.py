@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from daso.data.sizes import class_counts, unlabeled_counts
 from daso.schema import EPOCH, UNKNOWN, Config, require
+from daso.settings.images import content_of
 
 
 def timed(config: Config) -> Config:
@@ -38,11 +39,8 @@ def images_of_an_epoch(config: Config) -> int:
     dataset, imb, classes = config.dataset, config.imb, config.dataset.num_classes
     unlabeled = config.reads_unlabeled
     if dataset.reader:
-        from daso.data.images.source import index_of_dataset, labeled_counts
-
-        index = index_of_dataset(dataset)
-        labeled = sum(labeled_counts(index, dataset, imb))
-        return len(index.rows("labeled")) - labeled + len(index.rows("unlabeled")) if unlabeled else labeled
+        content = content_of(dataset, imb)
+        return content.unlabeled if unlabeled else content.labeled
     if dataset.splits:
         from daso.data.index_files import imported
 

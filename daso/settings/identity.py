@@ -88,9 +88,9 @@ def identified(config: Config) -> Config:
 
         splits_checksum = split.checksum(index_files.imported(config).split)
     if config.dataset.reader:
-        from daso.data.images.source import index_of_dataset
+        from daso.data.images.source import identity_of
 
-        files_checksum = index_of_dataset(config.dataset).checksum
+        files_checksum = identity_of(config.dataset)
     elif not config.dataset.verify:
         from daso.data import sources
 
@@ -99,7 +99,7 @@ def identified(config: Config) -> Config:
     if config.model.weights:
         from daso.machine import weights
 
-        weights_checksum = weights.content_hash(weights.find(config.model.weights, config.model.depth))
+        weights_checksum = weights.checksum(config.model.weights, config.model.depth)
     model = replace(config.model, weights_checksum=weights_checksum)
     protocol = config.protocol
     if isinstance(protocol, CrtProtocol):

@@ -86,7 +86,6 @@ def test_a_row_is_chosen_by_its_algorithm_or_its_name_in_print():
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        ("sweep.table=4", "Semi-Aves"),
         ("sweep.table=9", "one of 1, 2, 3"),
         ("sweep.dataset=svhn", "Table 1 has cifar10, cifar100"),
         ("sweep.rows=fixmach", "the rows are of supervised"),

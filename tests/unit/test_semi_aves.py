@@ -147,7 +147,7 @@ def test_species_have_their_names(root):
 
 
 def test_lists_that_are_not_the_published_ones_are_remarked_upon(root):
-    assert sum("is not the published list" in note for note in read(root, "in_out").notes) == 6
+    assert sum("is not the published list" in note for note in read(root, "in_out").notes) == 4
 
 
 @pytest.mark.parametrize(

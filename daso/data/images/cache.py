@@ -57,7 +57,13 @@ def index_at(folder: Path, what: str, read: Callable[[], Listing], rescan: bool 
 def _save(path: Path, truth: Path, index: Index, extra: Mapping[str, npt.NDArray[Any]]) -> None:
     texts = {name: _pack(getattr(index, name)) for name in TEXTS}
     parts = {"sets": _pack([name for name, _ in index.parts]), "sizes": np.array([n for _, n in index.parts])}
-    own = {"format": np.array(FORMAT), "root": _pack([str(index.root)]), "labels": index.labels, "bytes": index.bytes}
+    own = {
+        "format": np.array(FORMAT),
+        "published": np.array(index.published),
+        "root": _pack([str(index.root)]),
+        "labels": index.labels,
+        "bytes": index.bytes,
+    }
     replace_file(truth, _npy(index.truth))
     content = io.BytesIO()
     arrays: dict[str, Any] = {**texts, **parts, **own, **extra}
@@ -81,6 +87,7 @@ def _load(path: Path, truth: Path) -> Index | None:
                 labels=kept["labels"],
                 bytes=kept["bytes"],
                 truth=np.load(truth, allow_pickle=False),
+                published=bool(kept["published"]),
                 **values,
             )
     except (OSError, KeyError, ValueError, EOFError, IndexError, zipfile.BadZipFile):

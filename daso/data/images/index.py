@@ -35,6 +35,7 @@ class Index:
     bytes: Integers  # [N] sizes of the files
     truth: Integers  # [M] class of the unlabeled images, UNKNOWN or OUT: for the meters alone
     notes: tuple[str, ...] = ()  # what is worth saying about the files
+    published: bool = False  # whether these are the images that the data's makers published, by their lists
 
     def rows(self, name: str) -> range:
         """The rows of a set."""
@@ -88,6 +89,7 @@ def index_of(listing: Listing) -> Index:
         bytes=np.array([one.st_size for one in status], dtype=np.int64),
         truth=np.array(truth, dtype=np.int64),
         notes=tuple(notes),
+        published=listing.published,
     )
 
 

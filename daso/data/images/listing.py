@@ -39,6 +39,7 @@ class Listing(NamedTuple):
     names: Mapping[str, str] = {}  # class -> what people call it, where that is something else
     watched: tuple[Path, ...] = ()  # folders and lists: while they are as they were, so is the listing
     notes: tuple[str, ...] = ()  # sentences worth saying
+    published: bool = False  # whether these are the lists that the data's makers published
 
 
 def wrong(source: Path, line: int, what: str) -> UserError:

@@ -23,7 +23,10 @@ FOLDERS = {  # of the images that a list names
     "u_train_out": "u_train_out",
     "test": "test",
 }
+STARTS = ("l_train_val.txt", "l_train.txt", "annotation/anno_l_train.json")  # one of them says where the lists are
 SOLUTION = "solution.csv"
+IMAGES = {"labeled": 5959, "in": 26_640, "in_out": 148_848}  # of the published lists, by what a run may read
+CLASS_SIZES = (53, 15)  # labeled images of the largest and the smallest class
 SPECIES = "semi_aves_class_names.txt"
 SHA256 = {  # the first 12 hex digits of the published lists' checksums
     "l_train.txt": "219bde6e8acc",
@@ -72,17 +75,27 @@ def read(root: Path, unlabeled: str = "in") -> Listing:
         used += [*sources, *([oracle] if truth else [])]
     species = home / SPECIES
     names = {row.path: row.label for row in text_rows(species)} if species.is_file() else {}
-    return Listing(images, parts, names=names, watched=tuple(used), notes=tuple(_unpublished(used)))
+    notes = _unpublished(home, [*labeled, "test", *unlabeled_lists])
+    return Listing(images, parts, names=names, watched=tuple(used), notes=tuple(notes), published=not notes)
+
+
+def is_there(root: Path) -> bool:
+    """Whether there are lists of it at all."""
+    return _found(root) is not None
+
+
+def _found(root: Path) -> Path | None:
+    places = (root / NAME, root)
+    return next((place for place in places if any((place / start).is_file() for start in STARTS)), None)
 
 
 def _home(root: Path) -> Path:
     """The folder of the lists."""
-    starts = ("l_train_val.txt", "l_train.txt", "annotation/anno_l_train.json")
-    for folder in (root / NAME, root):
-        if any((folder / start).is_file() for start in starts):
-            return folder
-    right = f"neither it nor a folder {NAME} in it holds the lists of Semi-Aves ({', '.join(starts[::2])})"
-    raise UserError(f"dataset.root={root} is not possible: {right}.")
+    found = _found(root)
+    if found is None:
+        right = f"neither it nor a folder {NAME} in it holds the lists of Semi-Aves ({', '.join(STARTS[::2])})"
+        raise UserError(f"dataset.root={root} is not possible: {right}.")
+    return found
 
 
 def _images(root: Path, home: Path, needed: Sequence[str]) -> Path:
@@ -153,11 +166,17 @@ def _class_and_number(item: Item) -> tuple[int, int, str]:
     return int(item.label), *_number(item)
 
 
-def _unpublished(used: Iterable[Path]) -> list[str]:
-    """A sentence for each list that is not the published one."""
+def _unpublished(home: Path, names: Iterable[str]) -> list[str]:
+    """A sentence for each list that is not the published one; an annotation is compared as the list that it gives."""
     found = []
-    for path in used:
-        published = SHA256.get(path.name)
-        if published and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(published):
-            found.append(f"{path} is not the published list (its SHA-256 checksum begins otherwise than {published}).")
+    for name in names:
+        sources, rows = _rows(home, name)
+        if len(sources) > 1:  # the test images, whose order an annotation does not have
+            source, published, content = sources[1], SHA256[SOLUTION], sources[1].read_bytes()
+        else:
+            source, published = sources[0], SHA256[f"{name}.txt"]
+            content = "".join(f"{row.path} {row.label}\n" for row in rows).encode()
+        if not hashlib.sha256(content).hexdigest().startswith(published):
+            told = f"its SHA-256 checksum begins otherwise than {published}"
+            found.append(f"{source} is not the published list ({told}).")
     return found

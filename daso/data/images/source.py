@@ -40,6 +40,23 @@ def index_of_dataset(dataset: DatasetConfig) -> Index:
     return _index(Path(dataset.root).expanduser(), *options, store_folder(dataset), dataset.rescan)
 
 
+def is_published(dataset: DatasetConfig) -> bool:
+    """Whether the images are known without a look at them: Semi-Aves as published, here or not here yet."""
+    if dataset.reader != semi_aves.NAME:
+        return False
+    root = Path(dataset.root).expanduser()
+    return not semi_aves.is_there(root) or index_of_dataset(dataset).published
+
+
+def identity_of(dataset: DatasetConfig) -> str:
+    """What decides a run beside its options: the checksum of its files; empty for published ones, as their name tells.
+
+    Raises:
+        UserError: as `index_of_dataset`.
+    """
+    return "" if is_published(dataset) else index_of_dataset(dataset).checksum
+
+
 @lru_cache(maxsize=4)
 def _index(root: Path, reader: str, its_lists: str, unlabeled: str, store: Path, rescan: bool) -> Index:
     list_folder = Path(its_lists).expanduser() if its_lists else root

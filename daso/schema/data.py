@@ -40,7 +40,12 @@ class DatasetConfig(ImageFiles):
     verify: bool = field(
         default=True,
         metadata=NOT_SCIENCE
-        | read_by(Reader("a data set of published files in dataset.root", lambda c: c.dataset.name != "digits" and not c.dataset.reader)),
+        | read_by(
+            Reader(
+                "a data set of published files in dataset.root",
+                lambda c: c.dataset.name != "digits" and not c.dataset.reader,
+            )
+        ),
     )
     # of such files, and of image files; filled by resolve()
     files_checksum: str = field(default="", metadata={"neutral": ""})

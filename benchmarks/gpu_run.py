@@ -30,7 +30,7 @@ from daso.schema import Config  # noqa: E402
 from daso.settings.compose import configuration  # noqa: E402
 from daso.train import evaluate  # noqa: E402
 from daso.train.capture import Captured, CudaGraphs, Graphs  # noqa: E402
-from daso.train.loop import Parts, evaluated, predictor, tallies  # noqa: E402
+from daso.train.loop import Parts, evaluated, opinions_of, predictor, tallies  # noqa: E402
 from daso.types import Clock  # noqa: E402
 
 STEPS, EVALUATIONS, WARMUP_STEPS, FIRST_STEPS = 250_000, 500, 20, 3
@@ -277,8 +277,9 @@ def repeated(work: Callable[[], object], run: Run, times: int = 20) -> float:
 
 def evaluation(run: Run, rate: float) -> Figures:
     """Seconds of one evaluation, its metrics included; what that makes of a run."""
-    predict = predictor(run.parts, evaluated(run.parts))
-    count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(run.parts, predict), run.parts.graphs, 1)
+    net = evaluated(run.parts)
+    opinions = opinions_of(run.parts, net, predictor(run.parts, net))
+    count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(run.parts, opinions), run.parts.graphs, 1)
     for _ in range(3):
         count(None)
     began = time.perf_counter()

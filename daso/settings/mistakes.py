@@ -21,7 +21,7 @@ NAME = re.compile(
 )  # of an option
 SEVERAL = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")  # of a sweep
 NUMBER = r"[-+]?[\d_.]+(e[-+]?\d+)?"
-SHOWN = 12  # options that a sentence has room for
+SHOWN = 14  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 

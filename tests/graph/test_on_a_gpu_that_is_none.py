@@ -13,7 +13,7 @@ from daso.run.start import run
 from daso.train import checkpoint
 from daso.train.capture import Captured
 from daso.train.evaluate import measure
-from daso.train.loop import State, evaluated, predictor, tallies, train
+from daso.train.loop import State, evaluated, opinions_of, predictor, tallies, train
 from daso.train.meters import read_metrics
 from daso.train.packet import SLOTS, Packet
 from tests.compose import NOWHERE, tiny
@@ -82,7 +82,9 @@ def test_a_run_makes_no_mistake_of_place(preset, tmp_path, request):
 def test_steps_logs_and_evaluations_never_wait(gpu, tmp_path):
     config = short("fixmatch_daso", tmp_path)
     parts = build(config, CUDA, *data_of(config))
-    count = Captured(lambda _: tallies(parts, predictor(parts, evaluated(parts))), None)
+    net = evaluated(parts)
+    opinions = opinions_of(parts, net, predictor(parts, net))
+    count = Captured(lambda _: tallies(parts, opinions), None)
     for step in range(STEPS):
         if step == 4:
             gpu.waits.clear()

@@ -101,7 +101,7 @@ def kill_at(config, step):
 @pytest.fixture(scope="module", autouse=True)
 def no_figures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.run.training.draw_figures", lambda folder, state: None)
+        patch.setattr("daso.run.training.draw_figures", lambda *given: None)
         yield
 
 

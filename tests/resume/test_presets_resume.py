@@ -71,7 +71,7 @@ def same(one: object, other: object) -> bool:
 def test_a_preset_resumes_exactly(preset, tmp_path, monkeypatch):
     whole = short(preset, tmp_path / "whole")
     stopped = replace(whole, out_root=str(tmp_path / "stopped"))
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     run(whole, NOWHERE)
 
     finished = itertools.count(1)  # the loop asks once after each step but the last of a stage

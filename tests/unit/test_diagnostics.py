@@ -36,7 +36,7 @@ def logged(config):
 def test_pseudo_labels_are_measured_by_the_same_names_whoever_makes_them(
     learner, beside, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     config = replace(composed(f"algorithm={learner}", *beside), out_root=str(tmp_path))
     run(config, NOWHERE)
     assert logged(config) == [expected] * 4

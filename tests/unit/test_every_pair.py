@@ -47,7 +47,11 @@ def base(learner: str) -> Config:
 def hurried(config: Config) -> Config:
     daso = replace(config.daso, warmup_steps=2, update_every=2)
     darp = replace(config.darp, warmup=0.2, every=2)
-    soon = {name: value for name, value in {"every": 2, "start": 0.2}.items() if hasattr(config.debias, name)}
+    soon = {
+        name: value
+        for name, value in {"every": 2, "start": 0.2, "labeled_weight": 1.0}.items()
+        if hasattr(config.debias, name)
+    }
     late = {"defer": 0.4} if hasattr(config.supervised, "defer") else {}
     return replace(
         config,

@@ -26,7 +26,7 @@ def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option
         with pytest.raises(UserError, match=f"algorithm={learner} makes no pseudo-labels"):
             composed(*overrides)
         return
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     config = replace(composed(*overrides), out_root=str(tmp_path))
     run(config, NOWHERE)
     rows = [row for row in read(RunDir(tmp_path, config.run_key).metrics) if row["event"] == "train"]

@@ -17,7 +17,7 @@ from daso.errors import Interrupted, UserError
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
 from daso.run.images import class_names, telling
-from daso.run.training import prepare
+from daso.run.training import data_for
 from daso.settings.compose import configuration
 from daso.track.console import Console
 from daso.train.loop import State, train
@@ -258,7 +258,7 @@ def test_broken_files_are_refused_or_left_out(tmp_path, views):
 def test_a_run_s_folder_has_the_names_and_sizes_of_its_classes(photos, tmp_path, capsys):
     folder = RunDir(tmp_path, "0" * 12)
     folder.path.mkdir()
-    prepare(composed(photos, *SMALL), folder, CPU, Console(width=200))
+    data_for(composed(photos, *SMALL), folder, Console(width=200))
     assert class_names(folder) == ["dog", "cat", "hen"]
     assert folder.classes.read_text().splitlines()[1] == "0,dog,dog,14,3,3,6"
     out = capsys.readouterr().out

@@ -21,7 +21,7 @@ from tests.training import composed
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda folder, state: None)
+    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
 
 
 def weights(config):
@@ -46,7 +46,7 @@ def finished(tmp_path_factory):
     """A run with two stages, and its first one."""
     config = crt(tmp_path_factory.mktemp("crt"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.run.training.draw_figures", lambda folder, state: None)
+        patch.setattr("daso.run.training.draw_figures", lambda *given: None)
         run(config, NOWHERE)
     return config, replace(composed("algorithm=supervised"), out_root=config.out_root)
 

@@ -81,7 +81,8 @@ def no_such_key(key: str, arguments: Sequence[str], here: list[str] | None = Non
     if close:
         return f"{shown} is not possible: there is no key {key}; did you mean {close[0]}?"
     if node and len(beside) in range(1, SHOWN + 1):
-        return f"{shown} is not possible: there is no key {key}, only {', '.join(beside)}."
+        names = ", ".join(place.rpartition(".")[2] for place in beside)
+        return f"{shown} is not possible: there is no key {key}; {node} has {names}."
     return f"{shown} is not possible: there is no key {key}; {program()} --help lists them all."
 
 

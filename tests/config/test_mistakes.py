@@ -16,7 +16,7 @@ MISTAKES = [
     (["+imb.gama_l=20"], ["imb.gama_l=20", "did you mean imb.gamma_l?"]),
     (["++imb.gama_l=20"], ["imb.gama_l=20", "did you mean imb.gamma_l?"]),
     (["+foo=1"], ["foo=1", "no key foo"]),
-    (["+daso.foo.bar=1"], ["daso.foo", "daso.t_dist"]),
+    (["+daso.foo.bar=1"], ["daso.foo", "daso has", "t_dist"]),
     (["datset=cifar10"], ["datset=cifar10", "did you mean dataset?"]),
     (["dataset=cifar11"], ["dataset=cifar11", "did you mean cifar10?", "stl10"]),
     (["algorithm=fixmatch-daso"], ["algorithm=fixmatch-daso", "fixmatch_daso"]),

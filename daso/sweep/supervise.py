@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 POLL = 0.5  # seconds between two looks at the parent and at the wish to stop
 GRACE = 8.0  # seconds that an orphan has for its checkpoint
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FROM_TERMINALS = (signal.SIGINT, signal.SIGQUIT)  # by Ctrl-C and Ctrl-\, to all processes of a group
 PATIENCE = 2 * GRACE  # seconds to wait for the lock of a run whose process may be dying
 
 
@@ -55,7 +56,8 @@ def follow_parent() -> None:
 def isolated(task: Callable[[], Result], stopping: Callable[[], bool] = lambda: False) -> Result:
     """Run `task` in a forked process, so that no way to die of it reaches this one.
 
-    The process stands in a group of its own: a terminal's Ctrl-C reaches it through `stopping` alone, and once.
+    The process stays in the group that a terminal stops (Ctrl-Z) and continues (`fg`, `bg`) as one program. What a
+    terminal ends programs with is kept from it and its children: Ctrl-C reaches it through `stopping` alone, and once.
 
     Args:
         task: what to do; its result is pickled. It raises nothing.
@@ -67,7 +69,11 @@ def isolated(task: Callable[[], Result], stopping: Callable[[], bool] = lambda: 
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(task, stopping, receive, send))
-    process.start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINALS)  # which the process inherits
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     send.close()
     try:
         result: Result = receive.recv()
@@ -96,7 +102,6 @@ def _follow() -> None:
 
 
 def _work(task: Callable[[], Result], stopping: Callable[[], bool], receive: Connection, send: Connection) -> None:
-    os.setpgrp()
     receive.close()
     for number in (number for number in ENDING if not ignores_hangup(number)):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from daso.credentials import mask_url
 from daso.errors import UserError
+from daso.machine.streams import outlive_readers
 from daso.outputs.naming import imbalance_name, method_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.track.jsonl import tail
@@ -27,6 +28,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 where something failed, 2 for a mistake."""
+    outlive_readers()
     args = _parser().parse_args(argv)
     try:
         return int(args.action(args))

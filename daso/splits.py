@@ -18,6 +18,7 @@ import numpy as np
 from daso.data.index_files import MANIFEST, PARTS, read, said, setting_name, sha256
 from daso.data.split import Split, checksum
 from daso.errors import UserError
+from daso.machine.streams import outlive_readers
 from daso.outputs.files import replace_file, write_json
 from daso.schema import Config, require
 
@@ -32,6 +33,7 @@ ORDER = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for a mistake, which is one sentence on stderr."""
+    outlive_readers()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or {"-h", "--help"} & set(arguments):
         print(__doc__)

@@ -2,8 +2,6 @@
 
 import os
 import re
-import select
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from hydra._internal.utils import get_args_parser
 from daso.command.launch import launch
 from daso.credentials import mask, withhold
 from daso.errors import Interrupted, UserError
+from daso.machine.streams import outlive_readers
 from daso.settings.compose import configuration
 from daso.settings.mistakes import explain, refuse_no_choice
 from daso.settings.options import program
@@ -30,28 +29,9 @@ def guard(main: Callable[[], object]) -> int:
 
     Returns:
         0; 1 a run failed; 2 a user's mistake; 128 + signal number after a signal. With HYDRA_FULL_ERROR=1 in the
-        environment, errors keep their tracebacks. A closed pipe at stdout, as `head` leaves it, ends it quietly.
+        environment, errors keep their tracebacks. Nobody needs to read what is written, as after `| head -1`.
     """
-    try:
-        try:
-            return _ended(main)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        if not _unread():
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is written at the very end
-        return 128 + signal.SIGPIPE
-
-
-def _unread() -> bool:
-    """Whether nobody can read what is written to stdout."""
-    poll = select.poll()
-    poll.register(sys.stdout, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _ended(main: Callable[[], object]) -> int:
+    outlive_readers()
     withhold(sys.argv)
     arguments = sys.argv[1:]
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -134,7 +114,7 @@ def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:
         return 2, explain(error, arguments)
     if library == "submitit":
         return 1, f"SLURM took no job: {str(error).strip().rstrip('.')}."
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) and not _entered(error):
+    if isinstance(error, OSError) and not _entered(error):
         return 1, f"{error.filename}: {error.strerror}." if error.filename else str(error)
     return 0, ""
 

@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from daso.errors import UserError
+from daso.machine.streams import outlive_readers
 from daso.published.cells import Overrides
 from daso.report.collect import Run, collect
 from daso.report.field import Where, field_tables
@@ -60,6 +61,7 @@ USES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for a mistake, which is one sentence on stderr."""
+    outlive_readers()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help", "help"} & set(arguments):
         print(__doc__)
@@ -70,8 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stderr.close()
     return 0
 
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
+ROOT = str(Path(__file__).resolve().parents[2])
 # Prints the process id of a job, which ends when `end` exists, and then what it returned.
 PROGRAM = """
     import os, signal, time
@@ -30,9 +32,7 @@ PROGRAM = """
 @pytest.fixture
 def program(tmp_path):
     """A program with a job, in a group of processes as a shell makes it; and the job's process id."""
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (os.getcwd(), os.environ.get("PYTHONPATH"))))
-    }
+    environment = os.environ | {"PYTHONPATH": ROOT}
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PROGRAM)],
         cwd=tmp_path,

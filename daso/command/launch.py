@@ -20,8 +20,8 @@ from daso.settings.identity import plain
 from daso.settings.mistakes import no_such_key
 from daso.settings.unread import inert, refuse_unread
 from daso.sweep.callback import SweepReport
+from daso.sweep.graph import Job, needed, reached, standing, with_stages
 from daso.sweep.jobs import run_job
-from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
 from daso.sweep.tables import print_plan
 
@@ -55,20 +55,27 @@ def refuse_unknown_hydra_keys(hydra: DictConfig, arguments: Sequence[str]) -> No
             node = child
 
 
-def provenance(config: Config, session: Session | None = None) -> Provenance:
-    """Where the running job's configuration came from."""
+def provenance(config: Config, session: Session | None = None, asked: bool = True) -> Provenance:
+    """Where the running job's configuration came from.
+
+    Args:
+        config: what it runs.
+        session: the sweep.
+        asked: whether `config` is what its overrides lead to, and not a run that this is built on.
+    """
     hydra = HydraConfig.get()
     choices = {
         group: option
         for group, option in hydra.runtime.choices.items()
-        if isinstance(option, str) and not group.startswith(("hydra/", "schema"))
+        if asked and isinstance(option, str) and not group.startswith(("hydra/", "schema"))
     }
     overrides = [str(item) for item in hydra.overrides.task]
     shared = session.shared() if session else {}
     name = shared.get("labels", {}).get(config.run_key, "")
-    warnings = [*check(config), *inert(config, overrides)]
+    warnings = [*check(config), *(inert(config, overrides) if asked else [])]
     tags, start = shared.get("tags", {}), session.token if session else ""
-    return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start)
+    awaited = any(config.run_key in needs for needs in shared.get("needs", {}).values())
+    return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start, awaited)
 
 
 def in_sweep() -> bool:
@@ -100,7 +107,7 @@ def _single(cfg: DictConfig, run: Run) -> float:
             _refuse_foreign_data(config)
             return run(config, provenance(config))
         overrides = [str(item) for item in HydraConfig.get().overrides.task]
-        print_plan([Job(overrides, config, label=run_name(plain(config)))])
+        print_plan(with_stages([Job(overrides, config, label=run_name(plain(config)), needs=needed(config))]))
         return nan
     except (UserError, RunFailed) as error:
         print(error, file=sys.stderr)
@@ -118,13 +125,18 @@ def _refuse_foreign_data(config: Config) -> None:
 def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
     session = SweepReport.session
     try:
-        config = resolve(cfg)
-        require(not config.plan, "plan", "true", "a sweep has one plan; say it once, for all of its jobs")
+        asked = resolve(cfg)
+        require(not asked.plan, "plan", "true", "a sweep has one plan; say it once, for all of its jobs")
+        job = HydraConfig.get().job
+        config = reached(asked, str(job.name))
     except UserError as error:
         result = JobResult(nan, REFUSED, "", str(error))
     else:
-        number = HydraConfig.get().job.num
-        result = run_job(config, lambda: run(config, provenance(config, session)), session, number, prepare)
+
+        def go() -> float:
+            return run(config, provenance(config, session, config is asked))
+
+        result = run_job(config, go, session, job.num, prepare)
     if result.state in (FAILED, REFUSED):
         print(result.reason, file=sys.stderr)
         if session and cfg.fail_fast:

@@ -1,5 +1,6 @@
 """The program behind `daso` and `python train.py`: one job of Hydra's, and what ends it."""
 
+import math
 from importlib import import_module
 
 import hydra
@@ -21,7 +22,8 @@ def run(config: Config, provenance: Provenance) -> float:
     with loading():
         from daso.run.start import run
 
-    return run(config, provenance, PATIENCE if provenance.in_sweep else 5.0)
+    patience = math.inf if provenance.awaited else PATIENCE if provenance.in_sweep else 5.0
+    return run(config, provenance, patience)
 
 
 def prepare() -> None:

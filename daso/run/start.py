@@ -16,7 +16,7 @@ from daso.machine.memory import address_limit, require_room
 from daso.machine.signals import StopRequest
 from daso.outputs.files import why
 from daso.outputs.naming import objective
-from daso.outputs.rundir import RunDir
+from daso.outputs.rundir import RunDir, RunState
 from daso.run.evaluation import evaluate_only
 from daso.run.resume import afresh, as_begun, compare_code, without_compiler
 from daso.run.stages import own, prerequisites
@@ -60,7 +60,7 @@ def _run(config: Config, provenance: Provenance, patience: float, device: torch.
         return objective(folder.numbers() or {})
     if afresh(config, provenance, folder) or not folder.begun():
         run_prerequisites(config, provenance, console)
-    with _place(config, device, console) as device, folder.lock(patience), StopRequest() as stop:
+    with folder.lock(patience), _place(config, device, console) as device, StopRequest() as stop:
         if finished(config, provenance, folder, console):  # by the process that held the lock until now
             return objective(folder.numbers() or {})
         if afresh(config, provenance, folder):
@@ -86,8 +86,13 @@ def _place(config: Config, device: torch.device, console: Console) -> AbstractCo
 def run_prerequisites(config: Config, provenance: Provenance, console: Console) -> None:
     """Make the runs exist that this one is built on; another process that makes one is waited for."""
     for needed in prerequisites(config):
-        console.note(f"Run {config.run_key} is built on run {needed.run_key}, which comes first.")
-        run(needed, provenance._replace(choices={}, warnings=check(needed), name=""), patience=math.inf)
+        folder = RunDir(needed.out_root, needed.run_key)
+        ready = folder.numbers() is not None
+        elsewhere = folder.state() is RunState.running
+        which = "which is finished" if ready else "which another process trains" if elsewhere else "which comes first"
+        console.note(f"Run {config.run_key} is built on run {needed.run_key}, {which}.")
+        if not ready:
+            run(needed, provenance._replace(choices={}, warnings=check(needed), name=""), patience=math.inf)
 
 
 def finished(config: Config, provenance: Provenance, folder: RunDir, console: Console) -> bool:

@@ -26,6 +26,7 @@ class Provenance(NamedTuple):
     name: str = ""  # what the sweep calls the run; empty where that is left to its settings
     tags: Mapping[str, str] = {}  # what the sweep says about its runs
     start: str = ""  # which start of a sweep it is, however often its scheduler starts the job; empty outside sweeps
+    awaited: bool = False  # others of the sweep are built on it: another process that makes it is waited for
 
 
 class Reader(NamedTuple):

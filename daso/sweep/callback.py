@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, cast
@@ -17,11 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from daso.credentials import ADDRESSES, hold, mask
 from daso.errors import Interrupted, UserError
 from daso.machine.signals import leave_terminal
+from daso.machine.streams import outlive_readers
+from daso.outputs.naming import objective
 from daso.schema import TuneConfig
 from daso.settings.identity import KEY_DIGITS
 from daso.settings.unread import refuse_unread
-from daso.sweep.plan import Job
-from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
+from daso.sweep.graph import Job, ancestors, summary_of
+from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, unwritable
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
 from daso.sweep.tables import print_ends
 from daso.track import sweeps
@@ -42,11 +45,13 @@ class SweepReport(Callback):
 
     def __init__(self) -> None:
         self._session: Session | None = None
+        self._own = False
         self._handlers: dict[int, Any] = {}
         self._jobs: Sequence[Job] = ()
         self._known: dict[str, End] = {}  # by run key: ends that no job of this start writes down
         self._sweep: sweeps.Sweep | None = None
         self._out_root = ""
+        self._unwritable: UserError | None = None  # why no job can write to the sweep's folder
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_session": self._session}
@@ -59,43 +64,53 @@ class SweepReport(Callback):
         """Open the session; a plan opens none.
 
         Raises:
-            SystemExit: the sweep is told what its sweeper does not read; the sentence is on stderr.
+            SystemExit: the sweep is told what its sweeper does not read, or has no place for its notes; the sentence is
+                on stderr. Of another exception, Hydra would make a warning and go on.
         """
         _withhold(config)  # of which launchers and Hydra's own sweepers write copies
         try:
-            sweeper = config.hydra.runtime.choices["hydra/sweeper"]
-            typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
-            refuse_unread(sweeper, typed + _told(config, sweeper))
+            self._start(config)
         except UserError as error:
             print(error, file=sys.stderr)
             sys.exit(2)
+        except Exception as error:
+            print(f"The sweep could not be opened: {error}", file=sys.stderr)
+            sys.exit(1)
+
+    def _start(self, config: DictConfig) -> None:
+        sweeper = config.hydra.runtime.choices["hydra/sweeper"]
+        self._own = sweeper in OWN
+        typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
+        refuse_unread(sweeper, typed + _told(config, sweeper))
         if OmegaConf.select(config, "plan"):
             return
+        root = Path(str(config.hydra.sweep.dir))
         try:
-            self._session = SweepReport.session = Session.start(Path(str(config.hydra.sweep.dir)))
-        except OSError:  # the sweeper, which comes next and needs the folder as well, fails with it
-            return
-        SweepReport._open = self
+            self._session = Session.start(root)
+        except OSError as error:
+            self._unwritable = unwritable(root, error)
+            self._session = Session.apart()
+        SweepReport.session, SweepReport._open = self._session, self
         if threading.current_thread() is threading.main_thread():
             heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
             self._handlers = {number: signal.signal(number, self._stop) for number in heard}
-        if sweeper not in OWN and OmegaConf.select(config, "track.name") == "mlflow":
+        if not self._own and OmegaConf.select(config, "track.name") == "mlflow":
             sweeps.start(sweeps.Sweep(str(config.track.uri), str(config.track.experiment)))
 
     def expect(self, jobs: Sequence[Job], before: Mapping[str, End], name: str, key: str = "") -> None:
         """Learn what the sweep consists of, and show it in MLflow; a study says it again whenever it grows.
 
         Args:
-            jobs: all of it.
+            jobs: all of it, with the stages.
             before: how those ended that will not be started, by run key.
             name: what people call it.
-            key: its identity in MLflow; empty: that of its runs.
+            key: its identity in MLflow; empty: that of the runs that were asked for, whatever stages they still need.
         """
         self._jobs = jobs
         self._known |= before
-        runs = {job.config.run_key: job.config for job in jobs if job.config is not None}
+        runs = {job.key for job in jobs if job.key and job.asked}
         labels = {job.key: job.label for job in jobs if job.key}
-        config = next(iter(runs.values()), None)
+        config = next((job.config for job in jobs if job.config is not None), None)
         if self._session is None or config is None:
             return
         tags: dict[str, str] = {}
@@ -108,7 +123,25 @@ class SweepReport(Callback):
             tags = self._sweep.tags
             if not grown:
                 sweeps.start(self._sweep)
-        self._session.share({"labels": labels, "tags": tags})
+        left = [job for job in jobs if job.key and job.key not in self._known]
+        self._session.share({"labels": labels, "tags": tags, "needs": ancestors(left)})
+
+    def refuse_unwritable(self, jobs: Sequence[Job]) -> None:
+        """Refuse to launch jobs whose folder cannot be written.
+
+        Raises:
+            UserError: one of them would have to write to it.
+        """
+        if self._unwritable and any(job.config is not None and not job.config.eval_only for job in jobs):
+            raise self._unwritable
+
+    def hear(self, jobs: Sequence[Job], returns: Sequence[JobReturn]) -> None:
+        """Learn what jobs returned, as far as it was not written down: a full disk has no room for it."""
+        told = self.ended()
+        for job, returned in zip(jobs, returns):
+            result = returned._return_value
+            if isinstance(result, JobResult) and job.key not in told:
+                self._known[job.key] = End(job.overrides, result.state, job.key, float(result), result.reason)
 
     def lose(self, jobs: Sequence[Job], reasons: Mapping[str, str]) -> None:
         """Learn that jobs ended without a word; `reasons` says more, by run key, unless their workers were killed."""
@@ -121,8 +154,8 @@ class SweepReport(Callback):
         return None if self._session is None else self._session.stopping()
 
     def ended(self) -> set[str]:
-        """The run keys of the jobs that ended."""
-        return {end.key for end in self._session.ends()} if self._session else set()
+        """The run keys of the jobs that ended, or need not begin."""
+        return self._known.keys() | {end.key for end in (self._session.ends() if self._session else [])}
 
     def ends(self) -> list[End]:
         """How all jobs ended, in their order."""
@@ -131,18 +164,13 @@ class SweepReport(Callback):
         for end in told:  # of two jobs that are one run, the one that waited for the other's lock says little
             if end.key and not (end.state == REFUSED and end.key in by_key and by_key[end.key].state == FINISHED):
                 by_key[end.key] = end
-        found = []
-        for job in self._jobs:
-            unknown = End([], STOPPED, job.key, reason="not run to its end") if job.key else End([], REFUSED)
-            found.append(by_key.get(job.key, unknown)._replace(overrides=job.overrides))
-            if not job.key:
-                found[-1] = found[-1]._replace(reason=job.reason)
         planned = {job.key for job in self._jobs}
-        return found + [end for end in told if end.key not in planned]
+        return [_end(job, by_key) for job in self._jobs] + [end for end in told if end.key not in planned]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take part in the session; runs in the job's process."""
         SweepReport.session = self._session
+        outlive_readers()
         if is_worker():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the sweep hears it
             follow_parent()
@@ -153,7 +181,8 @@ class SweepReport(Callback):
         if self._session is not None and isinstance(result, JobResult):
             overrides = [mask(str(item)) for item in config.hydra.overrides.task]
             end = End(overrides, result.state, result.key, float(result), result.reason)
-            self._session.end(config.hydra.job.num, end)
+            with suppress(OSError):  # no room for it; the launcher hears it all the same
+                self._session.end(config.hydra.job.num, end)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close; exit with an error if a job did not finish."""
@@ -174,16 +203,23 @@ class SweepReport(Callback):
         ends, stop = report.ends(), session.stopping()
         session.close()
         cls.session = None
-        if ends:
-            print_ends(ends)
-        if report._sweep is not None:
-            statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
-            sweeps.finish(report._sweep, report._out_root, statuses)
+        try:
+            report._tell(ends)
+        except Exception as error:  # which Hydra would make a mere warning of, and forget the exit code
+            print(f"The sweep cannot be shown: {error}", file=sys.stderr)
         for number, handler in report._handlers.items():
             signal.signal(number, handler)
         if stop:
             return 128 + stop
-        return int(any(end.state != FINISHED for end in ends))
+        untold = not ends and not report._own  # other sweepers do not say what jobs there are, and always have some
+        return int(untold or any(end.state != FINISHED for end in ends))
+
+    def _tell(self, ends: Sequence[End]) -> None:
+        if ends:
+            print_ends(ends)
+        if self._sweep is not None:
+            statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
+            sweeps.finish(self._sweep, self._out_root, statuses)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         assert self._session is not None
@@ -200,6 +236,17 @@ def _withhold(config: DictConfig) -> None:
         value = str(OmegaConf.select(config, key, throw_on_resolution_failure=False) or "")
         if (masked := hold(value)) != value:
             OmegaConf.update(config, key, masked)
+
+
+def _end(job: Job, ends: Mapping[str, End]) -> End:
+    """How a job ended; what its folder says counts, whoever was in time to say otherwise."""
+    if job.config is None:
+        return End(job.overrides, REFUSED, reason=job.reason)
+    end = ends.get(job.key, End([], STOPPED, job.key, reason="not run to its end"))
+    if end.state != FINISHED and (summary := summary_of(job.config)) is not None:
+        reason = "finished by another process" if end.state == REFUSED else f"finished, though {end.reason}"
+        end = End([], FINISHED, job.key, objective(summary), reason)
+    return end._replace(overrides=job.overrides, label="" if job.asked else job.label)
 
 
 def _told(config: DictConfig, sweeper: str) -> list[str]:

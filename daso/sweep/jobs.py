@@ -2,9 +2,10 @@
 
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from math import nan
 
 from daso.credentials import mask
@@ -12,10 +13,13 @@ from daso.errors import Interrupted, RunFailed, UserError
 from daso.outputs.rundir import RunDir
 from daso.schema import Config
 from daso.sweep.lines import Named
-from daso.sweep.session import FAIL_FAST, FAILED, FINISHED, REFUSED, STOPPED, JobResult, Session
-from daso.sweep.supervise import Killed, is_worker, isolated, watch
+from daso.sweep.session import FAIL_FAST, FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
+from daso.sweep.supervise import POLL, Killed, is_worker, isolated, watch
 
 Go = Callable[[], float]
+
+QUIET = 60.0  # seconds without a sign of a job after which nobody waits for it
+BECAME = {FAILED: "failed", REFUSED: "was refused", STOPPED: "was stopped"}
 
 
 def run_job(
@@ -40,20 +44,49 @@ def run_job(
     stop = session.stopping()
     if stop is not None and session.owned():
         raise Interrupted(stop)
-    if stop is not None:
+    spoiled = spoiled_stage(session, config.run_key) if stop is None else None
+    if session.stopping() is not None:
         return JobResult(nan, STOPPED, config.run_key, "not started")
-    session.begin(number)
+    if spoiled is not None:
+        reason = f"It is built on run {spoiled.key}, which {BECAME[spoiled.state]}: {spoiled.reason}"
+        return JobResult(nan, STOPPED if spoiled.state == STOPPED else FAILED, config.run_key, reason)
+    with suppress(OSError):  # a full disk, of which the run says more
+        session.begin(number, config.run_key)
     if not shares:
         return _direct(config, go, session)
     prepare()
     return _forked(config, go, session)
 
 
+def spoiled_stage(session: Session, run_key: str) -> End | None:
+    """Wait for the jobs that a run is built on; gives the end of one that did not finish, or None.
+
+    Only among processes that take jobs in parallel is there anything to wait for, and they wait without a device: one
+    process alone made it before, and a cluster starts no job earlier. What nobody works on, the run makes for itself.
+    """
+    heard = time.monotonic()
+    while needs := session.needs(run_key):
+        ends = {end.key: end for end in session.ends() if end.key in needs}
+        if spoiled := next((end for end in ends.values() if end.state != FINISHED), None):
+            return spoiled
+        missing = set(needs) - ends.keys()
+        if not missing or not is_worker() or session.stopping() is not None:
+            break
+        if missing & session.busy():
+            heard = time.monotonic()
+        elif time.monotonic() - heard > QUIET:
+            break
+        time.sleep(POLL)
+    return None
+
+
 def _forked(config: Config, go: Go, session: Session) -> JobResult:
     """A job in a process of its own: neither a crash nor the kernel's memory killer carries over to others."""
 
+    alone = session.owned()  # asked before the fork
+
     def attempt() -> JobResult:
-        if session.owned():
+        if alone:
             return _attempt(config, go, session)
         with redirect_stdout(Named(sys.stdout, session.label(config.run_key))):  # others are under way as well
             return _attempt(config, go, session)

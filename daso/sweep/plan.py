@@ -6,15 +6,15 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from daso.outputs.rundir import RunDir, RunState
-from daso.run.stages import own, prerequisites
+from daso.run.stages import own
 from daso.schema import WORTH_COMPILING, Config
 from daso.settings.identity import plain
 from daso.sweep.cost import CARDS, card_of, cards_here, seconds_per_step
+from daso.sweep.graph import Job, standing
 from daso.track.jsonl import tail
 
 if TYPE_CHECKING:
@@ -27,21 +27,6 @@ BYTES = 4  # of a number in a checkpoint
 RESNET_WEIGHTS = {18: 11_176_512, 34: 21_284_672, 50: 23_508_032}  # by depth, without a classifier
 COPIES = 3  # student, teacher, momentum
 BESIDE = 500_000  # bytes of journal, figures and split
-
-
-@dataclass
-class Job:
-    """A run of a sweep, or what was asked for and cannot be one."""
-
-    overrides: list[str]
-    config: Config | None  # None: refused, for `reason`
-    reason: str = ""
-    label: str = ""
-
-    @property
-    def key(self) -> str:
-        """The run key; empty if refused."""
-        return "" if self.config is None else self.config.run_key
 
 
 class Item(NamedTuple):
@@ -79,21 +64,9 @@ class Speed(NamedTuple):
     runs: int
 
 
-def standing(config: Config) -> RunState:
-    """How far a run is, as `force` would have it."""
-    return RunState.new if config.force else RunDir(config.out_root, config.run_key).state()
-
-
 def survey(jobs: Iterable[Job]) -> list[Item]:
-    """Every run that the jobs need, once, in the order of training: with the runs that others are built on."""
-    items: dict[str, Item] = {}
-    for job in jobs:
-        if job.config is None:
-            continue
-        for needed in prerequisites(job.config):
-            items.setdefault(needed.run_key, _item(needed, f"first stage of {job.label}", job.overrides))
-        items[job.key] = _item(job.config, job.label, job.overrides)
-    return list(items.values())
+    """How far the run of each job is, once."""
+    return list({job.key: _item(job.config, job) for job in jobs if job.config is not None}.values())
 
 
 def speeds(items: Sequence[Item]) -> dict[Kind, list[Speed]]:
@@ -185,12 +158,12 @@ def disk_bytes(config: Config) -> int:
     return BYTES * COPIES * weights + bank + BESIDE
 
 
-def _item(config: Config, label: str, overrides: list[str]) -> Item:
+def _item(config: Config, job: Job) -> Item:
     state, step = standing(config), 0
     if state not in (RunState.done, RunState.new):
         rows = tail(RunDir(config.out_root, config.run_key).metrics)
         step = max((int(row["step"] or 0) for row in rows), default=0)
-    return Item(config, label, overrides, state, step, own(config).train.steps)
+    return Item(config, job.label, job.overrides, state, step, own(config).train.steps)
 
 
 def _newest(items: Sequence[Item]) -> list[RunDir]:

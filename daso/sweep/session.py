@@ -1,23 +1,30 @@
 """What the processes of one sweep share: how each job ended, and the wish to stop. Plain files, so that they also meet
 on a network file system."""
 
-import json
 import os
 import shutil
 import signal
 import socket
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from daso.errors import UserError
 from daso.outputs.files import read_json, write_json
 
 FINISHED, FAILED, REFUSED, STOPPED = "FINISHED", "FAILED", "REFUSED", "STOPPED"
 FAIL_FAST = 0  # asked to stop by a failed job, not by a signal
 PREFIX = ".sweep-"
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """The sentence for a folder of runs that cannot be written."""
+    why = (error.strerror or type(error).__name__).lower()
+    return UserError(f"out_root={folder} is not possible: {why}; name a writable folder.")
 
 
 class JobResult(float):
@@ -42,6 +49,7 @@ class End(NamedTuple):
     key: str = ""
     result: float | None = None
     reason: str = ""
+    label: str = ""  # what it is called, where its overrides do not tell
 
 
 class Session:
@@ -72,19 +80,25 @@ class Session:
             lock = FileLock(left / "alive")
             try:
                 lock.acquire(timeout=0)
-            except (Timeout, OSError):
+            except (Timeout, OSError, NotImplementedError):
                 continue
             shutil.rmtree(left, ignore_errors=True)
             lock.release()
         # moved into place with its lock held: no other sweep takes it for one that was killed
         hidden = Path(tempfile.mkdtemp(prefix=".new", dir=root))
         alive = FileLock(hidden / "alive")
-        alive.acquire()
+        with suppress(OSError, NotImplementedError):  # a file system without locks: what a kill leaves stays there
+            alive.acquire()
         folder = hidden.with_name(hidden.name.replace(".new", PREFIX, 1))
         hidden.rename(folder)
         session = cls(folder, (socket.gethostname(), os.getpid()))
         session._alive = alive
         return session
+
+    @classmethod
+    def apart(cls) -> "Session":
+        """As `start`, in a temporary folder of this machine, for jobs that have nothing to write to theirs."""
+        return cls(Path(tempfile.mkdtemp(prefix="daso-sweep-")), (socket.gethostname(), os.getpid()))
 
     def close(self) -> None:
         """Remove the folder."""
@@ -101,23 +115,29 @@ class Session:
         """Whether this process started the sweep."""
         return self.owner == (socket.gethostname(), os.getpid())
 
-    def begin(self, job: int) -> None:
-        """Write down that this process works on job number `job`."""
-        self._write(f"{job:06d}.start", {"host": socket.gethostname(), "pid": os.getpid()})
+    def begin(self, job: int, run_key: str) -> None:
+        """Write down that this process works on job number `job`, a run."""
+        self._write(f"{job:06d}.start", {"host": socket.gethostname(), "pid": os.getpid(), "run": run_key})
 
     def end(self, job: int, end: End) -> None:
-        """Write down how job number `job` ended."""
-        self._write(f"{job:06d}.end", end._asdict())
-        (self.folder / f"{job:06d}.start").unlink(missing_ok=True)
+        """Write down how job number `job` ended.
+
+        Raises:
+            OSError: there is no room for it.
+        """
+        try:
+            self._write(f"{job:06d}.end", end._asdict())
+        finally:
+            (self.folder / f"{job:06d}.start").unlink(missing_ok=True)
 
     def ends(self) -> list[End]:
         """How jobs ended, by their number; that of a job which was started again counts last."""
-        found = (json.loads(path.read_bytes()) for path in sorted(self.folder.glob("*.end")))
-        return [End(**value) for value in found]
+        return [End(**value) for path in sorted(self.folder.glob("*.end")) if (value := read_json(path))]
 
-    def busy(self) -> bool:
-        """Whether a job is under way, in a process that lives."""
-        return any(_lives(read_json(path)) for path in self.folder.glob("*.start"))
+    def busy(self) -> set[str]:
+        """The run keys of the jobs that are under way, in processes that live."""
+        begun = [found for path in self.folder.glob("*.start") if (found := read_json(path)) is not None]
+        return {process["run"] for process in begun if _lives(process)}
 
     def ask_to_stop(self, reason: int) -> None:
         """Ask all jobs to write a checkpoint and end; the first reason, a signal number or `FAIL_FAST`, counts."""
@@ -143,14 +163,18 @@ class Session:
         """What the sweep calls a run; its key if nothing."""
         return str(self.shared().get("labels", {}).get(run_key, run_key))
 
+    def needs(self, run_key: str) -> list[str]:
+        """The run keys of the jobs of this sweep that a run is built on."""
+        return list(self.shared().get("needs", {}).get(run_key, []))
+
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
         if self.folder.exists():  # or the sweep is over: a job that outlives it has nobody to tell
             write_json(self.folder / name, value)
 
 
-def _lives(process: Mapping[str, Any] | None) -> bool:
-    if process is None or process["host"] != socket.gethostname():
-        return process is not None
+def _lives(process: Mapping[str, Any]) -> bool:
+    if process["host"] != socket.gethostname():
+        return True
     try:
         os.kill(process["pid"], 0)
     except ProcessLookupError:

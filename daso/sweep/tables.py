@@ -13,8 +13,9 @@ from rich.text import Text
 from daso.credentials import mask
 from daso.outputs.rundir import RunState
 from daso.settings.options import called
+from daso.sweep.graph import Job
 from daso.sweep.grid import labels
-from daso.sweep.plan import Estimate, Item, Job, Kind, Speed, disk_bytes, estimates, kind_of, speeds, survey
+from daso.sweep.plan import Estimate, Item, Kind, Speed, disk_bytes, estimates, kind_of, speeds, survey
 from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import duration
 
@@ -26,10 +27,10 @@ WIDE = 10_000  # columns, for whoever reads a file
 
 
 def print_plan(jobs: Sequence[Job], at_once: int = 1) -> None:
-    """Print the runs that jobs need, how far each is, and what the rest costs.
+    """Print the runs of a sweep, how far each is, and what the rest costs.
 
     Args:
-        jobs: what was asked for.
+        jobs: what was asked for, and its stages.
         at_once: jobs that run at the same time.
     """
     items = survey(jobs)
@@ -67,10 +68,10 @@ def ends_table(ends: Sequence[End]) -> Table:
     grid = Table(title=title, caption=RESULT if done else None, caption_justify="left")
     for column in ("run", "setting", "state", "result", "reason"):
         grid.add_column(column, overflow="fold")
-    for end, label in zip(ends, labels([end.overrides for end in ends])):
+    for end, varying in zip(ends, labels([end.overrides for end in ends])):
         result = "" if end.result is None or end.result != end.result else f"{end.result:.2f}"
         style = "" if end.state == FINISHED else "yellow" if end.state == STOPPED else "red"
-        grid.add_row(end.key, Text(label), Text(end.state, style), result, Text(end.reason))
+        grid.add_row(end.key, Text(end.label or varying), Text(end.state, style), result, Text(end.reason))
     return grid
 
 

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from daso.errors import RunFailed
 from daso.sweep.callback import SweepReport
+from daso.sweep.graph import NAMED, waves
+from daso.sweep.session import Session
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -31,7 +33,7 @@ else:
         """
 
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-            """Submit the jobs as one array and wait for them."""
+            """Submit the jobs, those that wait for nobody as one array and each later wave as another; await them."""
             import submitit
 
             own = ("submitit_folder", "max_num_timeout")
@@ -46,19 +48,52 @@ else:
                 cluster="slurm",
                 slurm_max_num_timeout=self.params["max_num_timeout"],
             )
-            executor.update_parameters(**options)
-            numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
             state = Singleton.get_state()
-            jobs = executor.map_array(
-                self,
-                [list(overrides) for overrides in job_overrides],
-                ["hydra.sweep.dir"] * len(numbers),
-                list(numbers),
-                [f"job_id_for_{number}" for number in numbers],
-                [state] * len(numbers),
-            )
-            print(f"SLURM has {len(jobs)} jobs, from {jobs[0].job_id} on; they write to {executor.folder}.", flush=True)
-            return wait(jobs)
+            unlimited = len(job_overrides) <= self.params["array_parallelism"]  # which holds for one array only
+            jobs: dict[int, Job[JobReturn]] = {}  # by position
+            for wave, awaited in arrays(job_overrides, SweepReport.session):
+                first = [jobs[i].job_id for i in (awaited if unlimited else jobs)]
+                options["slurm_additional_parameters"] = after(first, self.params["additional_parameters"] or {})
+                executor.update_parameters(**options)
+                numbers = [initial_job_idx + i for i in wave]
+                submitted = executor.map_array(
+                    self,
+                    [list(job_overrides[i]) for i in wave],
+                    ["hydra.sweep.dir"] * len(wave),
+                    numbers,
+                    [f"job_id_for_{number}" for number in numbers],
+                    [state] * len(wave),
+                )
+                jobs |= zip(wave, submitted)
+                turn = f", after {len(first)} of the others" if first else ""
+                print(f"SLURM has {len(wave)} jobs, from {submitted[0].job_id} on{turn}.", flush=True)
+            print(f"They write to {executor.folder}.", flush=True)
+            return wait([job for _, job in sorted(jobs.items())])
+
+
+def arrays(job_overrides: Sequence[Sequence[str]], session: Session | None) -> Iterator[tuple[list[int], list[int]]]:
+    """Jobs by position, in waves: those that can be in the queue together, and those that must have ended before.
+
+    Args:
+        job_overrides: the jobs, with the names of their runs.
+        session: knows which of them wait for which.
+    """
+    names = [[item for item in overrides if item.startswith(NAMED)] for overrides in job_overrides]
+    keys = [name[-1].removeprefix(NAMED).strip("'") if name else str(i) for i, name in enumerate(names)]
+    before = {key: session.needs(key) if session else [] for key in keys}
+    wave = waves(before)
+    for number in range(max(wave.values()) + 1):
+        chosen = [i for i, key in enumerate(keys) if wave[key] == number]
+        needs = {need for i in chosen for need in before[keys[i]]}
+        yield chosen, [i for i, key in enumerate(keys) if key in needs]
+
+
+def after(jobs: Sequence[str], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of `sbatch`, for an array that starts when `jobs` have ended, and all else that it waits for."""
+    if not jobs:
+        return dict(parameters)
+    both = filter(None, [parameters.get("dependency"), f"afterany:{':'.join(jobs)}"])
+    return {**parameters, "dependency": ",".join(both)}
 
 
 POLL = 1.0  # seconds until the first look at the queue; later looks are up to ...

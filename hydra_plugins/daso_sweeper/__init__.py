@@ -24,16 +24,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from daso.command.launch import refuse_unknown_hydra_keys
-from daso.errors import Interrupted, UserError
+from daso.errors import Interrupted, RunFailed, UserError
 from daso.machine.version import code_version
 from daso.outputs.naming import objective, run_name
-from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, require
 from daso.settings.compose import configuration, reseeded
 from daso.settings.identity import plain
 from daso.sweep.callback import SweepReport
+from daso.sweep.graph import Job, in_order, needed, summary_of, with_stages
 from daso.sweep.grid import labels, table_runs, varying
-from daso.sweep.plan import Job, standing
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.sweep.tables import print_plan
 from hydra_plugins.daso_sweeper._options import Options
@@ -81,11 +80,12 @@ class GridSweeper(Sweeper):
         """Run the sweep, or say what it would do.
 
         Raises:
-            UserError: none of the jobs can run, all for the same reason or not: the first one's.
+            UserError: none of the jobs can run, all for the same reason or not: the first one's. Or the folder of the
+                sweep cannot be written.
         """
         combinations = self._combinations(arguments)
         gc.disable()  # nothing of what follows is garbage
-        jobs = self._jobs(combinations)
+        jobs = with_stages(self._jobs(combinations))
         gc.enable()
         if all(job.config is None for job in jobs):
             raise UserError(jobs[0].reason)
@@ -96,11 +96,13 @@ class GridSweeper(Sweeper):
             if job.config is None:
                 print(job.reason, file=sys.stderr)
         finished = finished_before(jobs)
+        left = [job for job in jobs if job.config is not None and job.key not in finished]
         (report,) = [report for report in self.context.callbacks.callbacks if isinstance(report, SweepReport)]
+        report.refuse_unwritable(left)
         report.expect(jobs, finished, self._name(combinations))
         if self.config.fail_fast and any(job.config is None for job in jobs):
             return
-        self.launch([job for job in jobs if job.config is not None and job.key not in finished], report)
+        self.launch(left, report)
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
         """The overrides of each job, without those of the sweep itself."""
@@ -143,7 +145,8 @@ class GridSweeper(Sweeper):
         for overrides, label in zip(combinations, labels(combinations)):
             try:
                 config = described(overrides)
-                job = Job(overrides, config, label=label if len(combinations) > 1 else run_name(plain(config)))
+                name = label if len(combinations) > 1 else run_name(plain(config))
+                job = Job(overrides, config, label=name, needs=needed(config))
             except UserError as error:
                 job = Job(overrides, None, str(error), label)
             jobs.setdefault(job.key or label, job)
@@ -172,9 +175,9 @@ class GridSweeper(Sweeper):
         keys = ", ".join(varying(combinations)) or "one run"
         return keys if experiment == "none" else f"{experiment}: {keys}"
 
-    def launch(self, jobs: list[Job], report: SweepReport) -> None:
-        """Launch jobs; those that go down with a worker process of theirs, again. No two launches share a number."""
-        vain = 0
+    def launch(self, jobs: Sequence[Job], report: SweepReport) -> None:
+        """Launch jobs, each run once, and again those that go down with a worker. No two launches share a number."""
+        jobs, vain = in_order(jobs), 0
         while jobs and vain < TRIES:
             reasons = self._launch_once(jobs, self.launched, report)
             self.launched += len(jobs)
@@ -193,7 +196,7 @@ class GridSweeper(Sweeper):
         parallel = None if isinstance(self.launcher, BasicLauncher) else report.session
         try:
             with interrupted_at_rest(parallel):
-                returns = self.launcher.launch([job.overrides for job in jobs], initial_job_idx=number)
+                returns = self.launcher.launch([job.launched for job in jobs], initial_job_idx=number)
         except BrokenExecutor:
             return None
         except Interrupted:
@@ -201,7 +204,9 @@ class GridSweeper(Sweeper):
             if stop == FAIL_FAST:
                 return {}
             raise Interrupted(stop or signal.SIGINT) from None
-        return {job.key: repr(returned._return_value) for job, returned in zip(jobs, returns)}
+        report.hear(jobs, returns)
+        values = [returned._return_value for returned in returns]
+        return {job.key: str(v) if isinstance(v, RunFailed) else repr(v) for job, v in zip(jobs, values)}
 
 
 @contextmanager
@@ -248,11 +253,8 @@ def finished_before(jobs: Sequence[Job]) -> dict[str, End]:
     """How those jobs ended, by run key, that need not be run; says if other code ran them."""
     found, others = {}, set()
     for job in jobs:
-        config = job.config
-        if config is None or config.eval_only or standing(config) is not RunState.done:
-            continue
-        summary = RunDir(config.out_root, job.key).numbers()
-        if summary is None:  # damaged: the job writes it anew
+        summary = None if job.config is None else summary_of(job.config)
+        if summary is None:  # or damaged: the job writes it anew
             continue
         found[job.key] = End(job.overrides, FINISHED, job.key, objective(summary), "finished before")
         others |= {str(summary.get("code"))} - {str(code_version())}

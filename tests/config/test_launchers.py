@@ -1,10 +1,16 @@
 """The launchers under names of our own: how many jobs at once, and what a cluster is asked for."""
 
+from types import SimpleNamespace
+
 import pytest
+import submitit
 from hydra import compose, initialize_config_dir
 
 from daso.machine import devices
 from daso.settings.compose import register
+from daso.sweep.callback import SweepReport
+from daso.sweep.graph import NAMED
+from daso.sweep.session import Session
 from tests.compose import CONF
 
 
@@ -56,3 +62,56 @@ def test_a_cluster_restarts_a_job_as_often_as_it_takes():
 
 def test_without_a_launcher_of_its_own_a_sweep_runs_one_job_after_the_other():
     assert launcher()["_target_"].endswith("BasicLauncher")
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    """Submits jobs named `a` to `d` in this order, of which `c` waits for `a`, and `d` for `a` and `c`; gives, for each
+    array, the jobs and what they depend on."""
+    from hydra_plugins import daso_slurm
+
+    arrays = []
+
+    class Executor:
+        folder = "logs"
+
+        def __init__(self, **kwargs):
+            pass
+
+        def update_parameters(self, **parameters):
+            self.dependency = parameters["slurm_additional_parameters"].get("dependency")
+
+        def map_array(self, launcher, overrides, *columns):
+            names = [given[-1].removeprefix(NAMED).strip("'") for given in overrides]
+            arrays.append((names, columns[1], self.dependency))
+            return [SimpleNamespace(job_id=f"{len(arrays)}_{i}", name=name) for i, name in enumerate(names)]
+
+    def submit(**parameters):
+        monkeypatch.setattr(submitit, "AutoExecutor", Executor)
+        monkeypatch.setattr(daso_slurm, "wait", lambda jobs: [job.name for job in jobs])
+        session = Session.start(tmp_path)
+        session.share({"needs": {"c": ["a"], "d": ["a", "c"]}})
+        monkeypatch.setattr(SweepReport, "session", session)
+        slurm = object.__new__(daso_slurm.SlurmLauncher)
+        usual = {"submitit_folder": "logs", "max_num_timeout": 0, "setup": None}
+        slurm.params = usual | {"array_parallelism": 256, "additional_parameters": {"requeue": True}} | parameters
+        returned = slurm.launch([[f"seed={i}", f"{NAMED}'{name}'"] for i, name in enumerate("abcd")], 5)
+        session.close()
+        assert returned == list("abcd")
+        return arrays
+
+    return submit
+
+
+def test_a_cluster_holds_what_waits_for_others_in_its_queue_until_they_ended(cluster):
+    assert cluster() == [(["a", "b"], [5, 6], None), (["c"], [7], "afterany:1_0"), (["d"], [8], "afterany:1_0:2_0")]
+
+
+def test_a_cluster_runs_no_more_jobs_at_once_than_it_may_whatever_waits(cluster):
+    dependencies = [dependency for _, _, dependency in cluster(array_parallelism=3)]
+    assert dependencies == [None, "afterany:1_0:1_1", "afterany:1_0:1_1:2_0"]
+
+
+def test_what_a_cluster_is_told_to_wait_for_is_waited_for_as_well(cluster):
+    dependencies = [dependency for _, _, dependency in cluster(additional_parameters={"dependency": "afterok:9"})]
+    assert dependencies == ["afterok:9", "afterok:9,afterany:1_0", "afterok:9,afterany:1_0:2_0"]

@@ -1,20 +1,24 @@
 """A sweep goes on past its failing jobs and says at the end how each ended."""
 
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.machine.signals import StopRequest
+from daso.outputs.files import write_json
+from daso.outputs.rundir import RunDir
 from daso.sweep.callback import SweepReport
-from daso.sweep.plan import Job
+from daso.sweep.graph import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.sweep.tables import ends_table
 from tests.compose import CONF, config_of
@@ -121,6 +125,92 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(sweep):
     assert out.count("FAILED") == out.count("STOPPED") == 1
 
 
+def done(config, provenance=None):
+    """What a finished run leaves, as far as a sweep looks."""
+    run = RunDir(config.out_root, config.run_key)
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_json(run.summary, {"test/top1_median20": 50.0, "code": "another"})
+    run.mark_done()
+    return 50.0
+
+
+READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """No sweep can write to its folder: it is on a read-only mount, or another user's."""
+
+    def refuse(root):
+        raise READ_ONLY
+
+    monkeypatch.setattr(Session, "start", refuse)
+
+
+@pytest.mark.parametrize("experiment", ["experiment=quickstart", "experiment=tune_quickstart"])
+def test_a_sweep_that_can_write_nothing_is_a_sentence_and_trains_nothing(sweep, locked, experiment):
+    code, out, err, jobs = sweep(experiment)
+    assert (code, jobs) == (2, [])
+    assert re.fullmatch(r"out_root=.* is not possible: read-only file system; name a writable folder.\n", err)
+    assert "STOPPED" not in out
+
+
+def test_a_folder_of_runs_that_is_a_file_is_a_sentence(sweep, tmp_path):
+    (tmp_path / "out").touch()
+    for experiment in ("experiment=quickstart", "experiment=tune_quickstart"):
+        code, _, err, jobs = sweep(experiment)
+        assert (code, jobs, err.count("\n")) == (2, [], 1)
+        assert "is not possible: file exists; name a writable folder" in err
+
+
+def test_finished_runs_in_a_folder_that_nobody_may_write_are_finished(sweep, locked, tmp_path):
+    done(config_of("experiment=quickstart", f"out_root={tmp_path / 'out'}"))
+    code, out, _, jobs = sweep("experiment=quickstart", "seed=0")
+    assert (code, jobs) == (0, [])
+    assert "1 of 1 job finished" in out
+    code, out, _, jobs = sweep("experiment=quickstart", "seed=0", "eval_only=true")
+    assert (code, len(jobs)) == (0, 1)
+    assert "1 of 1 job finished" in out
+
+
+@pytest.mark.parametrize(("sweeper", "code"), [("grid", 0), ("basic", 1)])
+def test_ends_that_nobody_could_write_down_are_known_or_count_as_failures(sweep, monkeypatch, sweeper, code):
+    def full(session, *args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Session, "begin", full)
+    monkeypatch.setattr(Session, "end", full)
+    found, out, _, jobs = sweep("experiment=quickstart", "seed=0,1", f"hydra/sweeper={sweeper}")
+    assert (found, len(jobs)) == (code, 2)
+    assert ("2 of 2 jobs finished" in out) == (code == 0)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_the_exit_code_of_a_sweep_whose_table_cannot_be_shown_is_that_of_its_jobs(sweep, monkeypatch, failing):
+    def broken(ends):
+        raise ZeroDivisionError("oh")
+
+    def run(config, provenance):
+        if failing:
+            raise RunFailed("The loss is nan.")
+        return 90.0
+
+    monkeypatch.setattr("daso.sweep.callback.print_ends", broken)
+    code, _, err, jobs = sweep("experiment=quickstart", "seed=0", run=run)
+    assert (code, len(jobs)) == (failing, 1)
+    assert "The sweep cannot be shown: oh" in err
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_finished(sweep):
+    def run(config, provenance):
+        done(config)
+        raise UserError("Run k is taken by process 1 on h.")
+
+    code, out, _, _ = sweep("experiment=quickstart", "seed=0", run=run)
+    assert code == 0
+    assert "finished by another process" in out
+
+
 BASIC = ["hydra.sweeper._target_=hydra._internal.core_plugins.basic_sweeper.BasicSweeper"]
 
 
@@ -201,7 +291,7 @@ def test_of_two_jobs_that_are_one_run_the_one_that_was_refused_says_least(tmp_pa
     report._session = Session.start(tmp_path)
     for number, state in enumerate([FINISHED, REFUSED][::order]):
         report._session.end(number, End([], state, "k"))
-    report._jobs = [Job([], SimpleNamespace(run_key="k"))]
+    report._jobs = [Job([], replace(config_of("experiment=quickstart", f"out_root={tmp_path}"), run_key="k"))]
     assert [end.state for end in report.ends()] == [FINISHED]
     report._session.end(2, End([], later, "k"))
     assert [end.state for end in report.ends()] == [later]
@@ -219,48 +309,53 @@ def test_the_table_shows_what_varies():
     assert "top1_median20 in percent" in grid.caption  # what the column of results holds
 
 
-def test_jobs_in_other_processes_report_as_well(tmp_path):
+PROGRAM = """
+    import os, sys, time
+    import hydra
+    from daso.command.guard import guard
+    from daso.command.launch import launch
+    from daso.errors import RunFailed
+    from daso.settings.compose import register
+
+    register()
+
+    def run(config, provenance):
+        def tell(what):
+            with open("story", "a") as file:
+                print(what, config.protocol.name, config.seed, file=file)
+
+        tell("begin")
+        if config.seed == 0:
+            raise RunFailed("The loss is nan.")
+        time.sleep(config.protocol.name == "none")
+        tell("end")
+        return float(os.getpid() != int(os.environ["PARENT"]))
+
+    @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+    def main(cfg):
+        return launch(cfg, run)
+
+    if __name__ == "__main__":
+        sys.exit(guard(main))
+"""
+
+
+def test_jobs_in_other_processes_report_as_well_and_wait_for_their_stages(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text(
-        textwrap.dedent(f"""
-        import os, sys
-        import hydra
-        from daso.command.launch import launch
-        from daso.settings.compose import register
-        from daso.errors import RunFailed
-        from daso.command.guard import guard
-
-        register()
-
-        def run(config, provenance):
-            if config.seed == 1:
-                raise RunFailed("The loss is nan.")
-            return float(os.getpid() != {{parent}})
-
-        @hydra.main(version_base="1.3", config_path={CONF!r}, config_name="config")
-        def main(cfg):
-            return launch(cfg, run)
-
-        if __name__ == "__main__":
-            sys.exit(guard(main))
-        """).replace("{parent}", "int(os.environ['PARENT'])")
-    )
+    program.write_text(textwrap.dedent(PROGRAM).replace("CONF", repr(CONF)))
     launched = (
         f"import os, runpy, sys; os.environ['PARENT'] = str(os.getpid()); sys.path[:0] = [{str(Path(CONF).parent)!r}]"
     )
     launched += f"; sys.argv[0] = {str(program)!r}; runpy.run_path({str(program)!r}, run_name='__main__')"
-    job = [
-        "-m",
-        "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2",
-        "experiment=quickstart",
-        "track=none",
-        "seed=0,1,2",
-    ]
+    job = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.batch_size=1"]
+    job += ["experiment=quickstart", "track=none", "daso=none", "algorithm=supervised_crt", "seed=0,1"]
     done = subprocess.run(
         [sys.executable, "-c", launched, *job], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert "2 of 3 jobs finished" in done.stdout
+    assert "2 of 4 jobs finished" in done.stdout
     assert done.stdout.count("1.00") == 2  # both ran outside this process
-    assert "The loss is nan." in done.stdout
+    assert done.stdout.count("The loss is nan.") == 2  # of the stage, and of the run that is built on it
+    story = (tmp_path / "story").read_text().splitlines()
+    assert sorted(story) == ["begin crt 1", "begin none 0", "begin none 1", "end crt 1", "end none 1"]
+    assert story.index("end none 1") < story.index("begin crt 1")

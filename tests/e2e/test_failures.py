@@ -175,6 +175,15 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path):
         run(config, NOWHERE)
 
 
+def test_a_run_that_waits_for_another_process_takes_no_device(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr("daso.machine.devices.place", lambda *args: taken.append(args))
+    config = short(tmp_path)
+    with folder_of(config).lock(), pytest.raises(UserError, match="is taken by process"):
+        run(config, NOWHERE, patience=0.1)
+    assert taken == []
+
+
 def test_evaluating_again_gives_the_runs_numbers_and_changes_nothing(tmp_path, capsys):
     config = short(tmp_path)
     result = run(config, NOWHERE)

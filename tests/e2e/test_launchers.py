@@ -11,9 +11,11 @@ TINY = ["experiment=quickstart", "track=none", "device=cpu", "train.log_every=5"
 
 
 def affinities(folder):
-    """The cores of each process that works on a run."""
+    """The cores of each process that trains a run, with a place that it neither waits for nor gave back."""
     found = {}
     for lock in folder.glob("*/lock.json"):
+        if not lock.with_name("metrics.jsonl").exists() or lock.with_name("DONE").exists():
+            continue
         try:
             found[lock.parent.name] = os.sched_getaffinity(int(lock.read_text().split('"pid": ')[1].split(",")[0]))
         except (OSError, IndexError):

@@ -131,6 +131,28 @@ def test_an_interrupt_of_the_sweep_ends_its_jobs_with_a_checkpoint(sweep, tmp_pa
     assert run.checkpoint.exists()
 
 
+def test_a_run_waits_for_its_stage_in_the_queue_even_while_that_is_requeued(sweep, tmp_path):
+    process = sweep("algorithm=supervised_crt,supervised", "daso=none", "seed=0")
+    stage, run = (
+        RunDir(tmp_path / "cluster", tiny(*TINY, f"algorithm={name}", "daso=none", "seed=0").run_key)
+        for name in ("supervised", "supervised_crt")
+    )
+    until(lambda: stage.metrics.exists() and stage.metrics.stat().st_size, "the first rows of the stage")
+    (first,) = (job for job, state in jobs().items() if state == "RUNNING")
+    (second,) = jobs().keys() - {first}
+    subprocess.run(["scancel", "--signal=USR2", first], check=True)
+    stopped(stage)
+    states = set()
+    while not stage.done.exists():
+        states.add(jobs().get(second))
+        time.sleep(0.2)
+    assert states == {"PENDING"}
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, out
+    assert "2 of 2 jobs finished" in out
+    assert read(run.metrics)[0][TIME] > stage.done.stat().st_mtime
+
+
 def test_a_job_asks_for_what_its_configuration_needs(sweep):
     sweep("seed=0", "train.threads=2", "hydra.launcher.timeout_min=7")
     until(jobs, "a job")

@@ -187,6 +187,9 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
 def _unreadable(override: str) -> str:
     if not override.partition("=")[0].strip() or "=" not in override:
         return f"{override.strip() or 'An empty argument'} is not possible: an argument has the form key=value."
+    if SEVERAL.match(override.partition("=")[2].strip()):
+        forms = "range(a,b,step), interval(a,b), tag(log,interval(a,b)) with numbers, choice(x,y) with values"
+        return f"{override} cannot be read: values of a sweep are {forms}."
     special = ", = { } [ ] ( ) $ ~ or letters beyond a-z"
     return f"{override} cannot be read: put a value that holds {special} into quotes, as in 'key=\"a,b\"'."
 

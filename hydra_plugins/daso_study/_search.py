@@ -7,16 +7,14 @@ import statistics
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -26,13 +24,14 @@ from daso.schema import Config, require
 from daso.settings.compose import configuration
 from daso.settings.identity import KEY_DIGITS, science
 from daso.sweep.callback import SweepReport
-from daso.sweep.plan import Job
-from daso.sweep.session import FINISHED, STOPPED, End
+from daso.sweep.graph import Job, needed, summary_of, with_stages
+from daso.sweep.session import FINISHED, STOPPED, End, unwritable
 from daso.track.address import malformed, reveal, same_store
 from daso.track.follower import LIMIT, attempt, reason
 from daso.track.mlflow import resolve_uri
 from hydra_plugins.daso_study import StudySweeper
 from hydra_plugins.daso_study._owner import alone
+from hydra_plugins.daso_study._space import Searched, parse
 from hydra_plugins.daso_sweeper import finished_before
 
 SETTING = "setting"  # the study's attribute that says what it searches
@@ -64,7 +63,8 @@ class Search:
         require(
             isinstance(sweeper.n_jobs, int) and sweeper.n_jobs >= 1, "hydra.sweeper.n_jobs", sweeper.n_jobs, "1 or more"
         )
-        self.space, self.fixed = parse([*(f"{key}={value}" for key, value in sweeper.params.items()), *arguments])
+        lines = [*(f"{key}={value}" for key, value in sweeper.params.items()), *arguments]
+        self.space, self.fixed = parse(lines, sweeper.context.config_loader)
         self.base: Config = configuration(self.fixed, self.compose)
         self.tune = self.base.tune
         self.root = Path(self.base.out_root).absolute()
@@ -82,14 +82,17 @@ class Search:
         Raises:
             UserError: the study is of another setting, another process searches it, or its storage cannot be used.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.root, error) from error
         if self.base.plan:
             with quiet(), self._stored():
                 print(self._plan(self._done(self._open())))
             return
         with quiet(), self._stored(), alone(self.storage, self.tune.study, self._open) as study:
             missing = self.tune.n_trials - self._done(study)
-            queue_again(study)
+            queue_again(study, self.space)
             for left in range(missing, 0, -self.sweeper.n_jobs):
                 if not self._launch(study, [self._ask(study) for _ in range(min(left, self.sweeper.n_jobs))]):
                     return
@@ -107,6 +110,31 @@ class Search:
         require(not wrong, "tune.storage", self.place, wrong)
         own = self.base.track.name != "mlflow" or not same_store(resolve_uri(self.base.track.uri), self.storage)
         require(own, "tune.storage", self.place, "MLflow keeps its tables there; choose another database")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Try each choice and both ends of a range: with the other keys as they are, and with values of theirs.
+
+        Raises:
+            UserError: a key that cannot have its values, or with which every run is the same.
+        """
+        values = {key: searched.values() for key, searched in self.space.items()}
+        others: list[dict[str, Any]] = [{}]
+        for i in range(max(map(len, values.values()))):
+            others.append({key: mine[min(i, len(mine) - 1)] for key, mine in values.items()})
+        for key, searched in self.space.items():
+            tries = ([self._run_with(other | {key: value}) for value in values[key]] for other in others)
+            first = next(tries)
+            if not any(differ(runs) for runs in chain([first], tries)):
+                wrong = next((run for run in first if isinstance(run, UserError)), None)
+                raise UserError(f"{searched.line} cannot be searched: {wrong or 'no value of it changes a run.'}")
+
+    def _run_with(self, values: Mapping[str, Any]) -> str | UserError:
+        """The key of the run with these values, or why there is none."""
+        try:
+            return configuration([*self.fixed, *(f"{k}={v}" for k, v in values.items())], self.compose).run_key
+        except UserError as error:
+            return error
 
     def _open(self) -> optuna.Study:
         try:
@@ -138,7 +166,7 @@ class Search:
     def _setting(self) -> dict[str, str]:
         """What must not change while a study goes on, flat."""
         fixed = {key: value for key, value in flat(science(self.base)).items() if key not in (*self.space, "seed")}
-        searched = {key: str(distribution) for key, distribution in self.space.items()}
+        searched = {key: str(searched.distribution) for key, searched in self.space.items()}
         return fixed | searched | {"tune.seeds": str(self.tune.seeds)}
 
     def _done(self, study: optuna.Study) -> int:
@@ -150,13 +178,24 @@ class Search:
     def _plan(self, done: int) -> str:
         left, seeds = max(self.tune.n_trials - done, 0), len(self.tune.seeds)
         runs = f"{left} trials are to come: {left * seeds} runs of {self.base.train.steps:,} steps"
+        stages = self._stages(left)
+        runs += f", built on {stages} other run{'s' * (stages > 1)}" if stages else ""
         return f"{runs}, searching {', '.join(self.space)}. Nothing was trained (plan=true)."
 
+    def _stages(self, trials: int) -> int:
+        """How many runs so many trials are built on: the same ones, or others where what is searched makes them so."""
+        found: list[dict[str, Job]] = []
+        for end in (0, -1):
+            values = [f"{key}={searched.values()[end]}" for key, searched in self.space.items()]
+            jobs = with_stages([self._job(0, [*values, f"seed={seed}"]) for seed in self.tune.seeds])
+            found.append({job.key: job for job in jobs if not job.asked})
+        first, last = found
+        if first.keys() != last.keys():
+            return trials * len(first)
+        return sum(job.config is not None and summary_of(job.config) is None for job in first.values()) if trials else 0
+
     def _ask(self, study: optuna.Study) -> Asked:
-        """The next trial; its values follow from the trials before it, however often the search was started."""
-        number = len(study.get_trials(deepcopy=False))
-        study.sampler = self.sweeper.sampler(seed=zlib.crc32(f"{self.tune.study}/{number}".encode()))
-        trial = study.ask(self.space)
+        trial = ask(study, self.space, self.sweeper.sampler)
         values = [f"{key}={value}" for key, value in trial.params.items()]
         seeds = self.tune.seeds
         return Asked(trial, values, [self._job(trial.number, [*values, f"seed={seed}"]) for seed in seeds])
@@ -164,7 +203,8 @@ class Search:
     def _job(self, number: int, values: list[str]) -> Job:
         overrides, label = [*self.fixed, *values], f"trial {number} {values[-1]}"
         try:
-            return Job(overrides, configuration(overrides, self.compose), label=label)
+            config = configuration(overrides, self.compose)
+            return Job(overrides, config, label=label, needs=needed(config))
         except UserError as error:
             return Job(overrides, None, str(error), label)
 
@@ -172,11 +212,14 @@ class Search:
         """Run all seeds of all trials at once and tell the study; False if the search is to end."""
         new = [job for one in asked for job in one.jobs]
         (report,) = [found for found in self.sweeper.context.callbacks.callbacks if isinstance(found, SweepReport)]
-        finished = finished_before(new)
-        self.jobs += new
+        known = {job.key for job in self.jobs}
+        stages = [job for job in with_stages(new) if not job.asked and job.key not in known]
+        finished = finished_before([*stages, *new])
+        left = [job for job in [*stages, *new] if job.config and job.key not in finished]
+        report.refuse_unwritable(left)
+        self.jobs += [*stages, *new]
         report.expect(self.jobs, finished, f"study {self.tune.study}", self.key)
-        wanted = {job.key: job for job in new if job.config and job.key not in finished}  # trials may be equal
-        self.sweeper.launch(list(wanted.values()), report)
+        self.sweeper.launch(left, report)
         ends = {end.key: end for end in report.ends() if end.key}
         for trial, values, jobs in asked:
             got = [ends[job.key] if job.key else End([], "", reason=job.reason) for job in jobs]
@@ -202,26 +245,28 @@ class Search:
                 print(f"MLflow does not show the study ({failure}); {again}.", file=sys.stderr)
 
 
-def parse(lines: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
-    """Split overrides into the search space, by key, and the fixed ones; the last one of a key counts."""
-    space: dict[str, BaseDistribution] = {}
-    fixed: dict[str, str] = {}
-    for override in OverridesParser.create().parse_overrides(list(lines)):
-        key = override.get_key_element()
-        space.pop(key, None)
-        fixed.pop(key, None)
-        if override.is_sweep_override():
-            space[key] = create_optuna_distribution_from_override(override)
-        else:
-            fixed[key] = str(override.input_line)
-    return space, [line for key, line in fixed.items() if key != "seed"]
+def differ(runs: Sequence[str | UserError]) -> bool:
+    """Whether each of some values gives a run, and not all of them the same."""
+    return all(isinstance(run, str) for run in runs) and (len(runs) == 1 or len(set(runs)) > 1)
 
 
-def queue_again(study: optuna.Study) -> None:
+def ask(study: optuna.Study, space: Mapping[str, Searched], sampler: Callable[..., Any]) -> Trial:
+    """The next trial; its values follow from the trials before it, however often the search was interrupted.
+
+    The sampler's seed is the number of trials that got values of their own. A trial that was queued again did not, and
+    one that was killed before it had all of its values is as if it had never been.
+    """
+    trials = study.get_trials(deepcopy=False)
+    drawn = sum(FIXED not in trial.system_attrs and trial.params.keys() == space.keys() for trial in trials)
+    study.sampler = sampler(seed=zlib.crc32(f"{study.study_name}/{drawn}".encode()))
+    return study.ask({key: searched.distribution for key, searched in space.items()})
+
+
+def queue_again(study: optuna.Study, space: Mapping[str, Searched]) -> None:
     """End the trials that a killed or stopped start left under way, and queue their values again."""
     queued = [trial.system_attrs.get(FIXED) for trial in study.get_trials(states=(TrialState.WAITING,))]
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        if trial.params and trial.params not in queued:
+        if trial.params.keys() == space.keys() and trial.params not in queued:
             study.enqueue_trial(trial.params)
         study.tell(trial.number, state=TrialState.FAIL)
 

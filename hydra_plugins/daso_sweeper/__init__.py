@@ -16,7 +16,6 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -36,6 +35,7 @@ from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.sweep.tables import print_plan
 from hydra_plugins.daso_sweeper._options import Options
+from hydra_plugins.daso_sweeper._values import single_values
 
 POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
 SEED = re.compile(r"seed=\d+")
@@ -111,7 +111,7 @@ class GridSweeper(Sweeper):
         asked: dict[str, list[str]] = {}
         for override in parser.parse_overrides([*(f"{k}={v}" for k, v in self.params.items()), *arguments]):
             own = override.key_or_group.startswith("sweep.")
-            (asked if own else given)[override.get_key_element()] = _values(override)
+            (asked if own else given)[override.get_key_element()] = single_values(override)
         products = [list(combination) for combination in product(*given.values())]
         if len(given.get("plan", [])) > 1:
             raise UserError("plan=true,false is not possible: a sweep has one plan, of all its jobs.")
@@ -229,15 +229,6 @@ def interrupted_at_rest(session: Session | None) -> Iterator[None]:
         yield
     finally:
         over.set()
-
-
-def _values(override: Override) -> list[str]:
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if not override.is_discrete_sweep():
-        raise UserError(f"{override.input_line} is not possible: a grid needs single values, or range(...).")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _asked(name: str, asked: Mapping[str, list[str]], config: DictConfig) -> list[str]:

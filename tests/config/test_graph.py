@@ -109,6 +109,15 @@ def test_a_named_run_that_is_not_finished_refuses_the_job_that_names_it(sweep):
     assert "is no finished run" in " ".join(out.split())
 
 
+def test_the_trials_of_a_study_share_their_stages(sweep):
+    search = ["experiment=tune_quickstart", "algorithm=fixmatch_darp", "imb.gamma_u=5", "tune.n_trials=2"]
+    code, out, _, ran = sweep(*search, "daso=paper", run=lambda config, provenance: done(config))
+    assert (code, kinds(ran)) == (0, ["supervised estimate", "fixmatch none", "fixmatch none"])
+    assert "estimate for trial 0 seed=0" in out
+    plan = sweep(*search, "daso=paper", "tune.study=other", "tune.seeds=[0,1]", "plan=true")[1]
+    assert "2 trials are to come: 4 runs of 100 steps, built on 1 other run," in plan  # the second seed's
+
+
 def test_a_sweep_of_the_same_runs_is_the_same_in_mlflow_whether_its_stages_are_there(sweep, monkeypatch, tmp_path):
     shown = []
     monkeypatch.setattr("daso.track.sweeps.start", lambda sweep: shown.append(sweep.key))

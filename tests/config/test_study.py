@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 
 import optuna
 import pytest
@@ -13,6 +14,8 @@ import yaml
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.machine.signals import StopRequest
 from hydra_plugins.daso_study import _owner
+from hydra_plugins.daso_study._search import ask, complete, queue_again
+from hydra_plugins.daso_study._space import parse
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -62,8 +65,8 @@ def test_a_study_searches_four_knobs_within_their_ranges(search, trials):
 def test_n_trials_is_the_total_over_all_starts(search, trials):
     _, _, _, first = search("tune.n_trials=2")
     _, _, _, second = search("tune.n_trials=5")
-    _, out, _, third = search("tune.n_trials=5")
-    assert [len(first), len(second), len(third)] == [2, 3, 0]
+    code, out, _, third = search("tune.n_trials=5")
+    assert [code, len(first), len(second), len(third)] == [0, 2, 3, 0]
     assert "5 of 5 trials are complete" in out
     assert len(set(settings(first + second))) == 5
     assert [trial.number for trial in trials()] == list(range(5))
@@ -75,6 +78,35 @@ def test_a_study_in_two_parts_tries_what_one_in_one_part_does(search, trials):
     search("tune.n_trials=3", "tune.storage=sqlite:///whole.db")
     whole = trials(storage="sqlite:///whole.db")
     assert [trial.params for trial in trials()] == [trial.params for trial in whole]
+
+
+def test_a_study_tries_the_same_wherever_it_was_interrupted():
+    space, _ = parse(["a=interval(0.0,1)", "b=tag(log,interval(0.01,1))", "c=range(0,60,20)"])
+
+    def searched(interrupted_in=(), killed_before=()):
+        """The values of ten trials, of which six follow from a model of the first four."""
+        sampler = partial(optuna.samplers.TPESampler, n_startup_trials=4, multivariate=True, constant_liar=True)
+        study = optuna.create_study(study_name="s", direction="maximize")
+        interrupted_in = list(interrupted_in)
+        while (done := len(complete(study))) < 10:
+            queue_again(study, space)
+            if done in killed_before:  # while its values were drawn
+                study.ask().suggest_uniform("a", 0.0, 1.0)
+                queue_again(study, space)
+            trial = ask(study, space, sampler)
+            if done in interrupted_in:
+                interrupted_in.remove(done)
+                continue
+            if done == 6 and not any(trial.state.name == "FAIL" and "r" in trial.user_attrs for trial in study.trials):
+                trial.set_user_attr("r", "its run failed")
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                continue
+            study.tell(trial, trial.params["a"] - trial.params["b"] + trial.params["c"] / 60)
+        return [trial.params for trial in complete(study)]
+
+    whole = searched()
+    assert len({tuple(params.values()) for params in whole}) == 10
+    assert searched(interrupted_in=(0, 3, 3, 5, 6, 8), killed_before=(2, 7)) == whole
 
 
 @pytest.fixture(autouse=True)
@@ -234,6 +266,61 @@ def test_another_range_is_another_study(search, trials):
     code, *_ = search("tune.n_trials=1", "daso.t_dist=interval(0.5,1)", "tune.study=narrow")
     assert code == 0
     assert 0.5 <= trials("narrow")[0].params["daso.t_dist"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("daso.t_dist=interval(2,0.1)", "the lower end comes first"),
+        ("daso.t_dist=interval(1,1)", "nothing to search between equal ends; set daso.t_dist=1"),
+        ("daso.t_dist=interval(0.1,inf)", "its ends are no numbers"),
+        ("daso.t_dist=interval(a,b)", "cannot be read: values of a sweep are range(a,b,step), interval(a,b)"),
+        ("daso.t_dist=tag(log,interval(0,1))", "a logarithmic scale has a lower end above 0"),
+        ("daso.t_dist=tag(lgo,interval(0.1,1))", "the only tag is that of tag(log, interval(a,b))"),
+        ("daso.t_dist=tag(log,range(1,10))", "the only tag"),
+        ("daso.warmup_steps=interval(20,60.5)", "daso.warmup_steps is a whole number, and so are both ends"),
+        ("daso.queue_size=interval(1,1e20)", "its ends are beyond"),
+        ("daso.warmup_steps=range(20,60,0)", "its step is 0"),
+        ("daso.warmup_steps=range(60,20,-10)", "the lower end comes first"),
+        ("daso.warmup_steps=range(20,60,30)", "its steps end at 50"),
+        ("daso.t_dist=choice(0.5,0.5)", "it names 0.5 twice"),
+        ("daso.t_dist=shuffle(0.5,1)", "leave out shuffle"),
+        ("algorithm=glob(zzz*)", "no option fits it"),
+    ],
+)
+def test_a_range_that_is_none_is_a_sentence(command, line, says):
+    code, _, err, jobs = command("-m", "experiment=tune_quickstart", line, "plan=true")
+    assert (code, jobs, err.count("\n")) == (2, [], 1)
+    assert err.startswith(line)
+    assert says in err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("daso.t_dist=interval(-1,1)", "daso.t_dist=-1.0 is not possible: a positive temperature"),
+        ("daso.tdist=interval(0.1,1)", "did you mean daso.t_dist?"),
+        ("daso.blend=choice(dist,foo)", "daso.blend=foo is not possible"),
+        ("tune.n_trials=interval(1,5)", "no value of it changes a run"),
+        ("out_root=a,b", "no value of it changes a run"),
+    ],
+)
+def test_what_no_run_can_have_or_no_run_would_differ_by_is_not_searched(command, line, says):
+    code, _, err, jobs = command("-m", "experiment=tune_quickstart", line, "plan=true")
+    assert (code, jobs, err.count("\n")) == (2, [], 1)
+    assert err.startswith(f"{line} cannot be searched: ")
+    assert says in err
+
+
+def test_a_key_that_only_another_searched_value_makes_possible_is_searched(search):
+    code, *_ = search("daso=none,paper", "plan=true")  # three of the keys are DASO's
+    assert code == 0
+
+
+def test_an_interval_of_whole_numbers_gives_whole_numbers(search):
+    _, _, _, jobs = search("daso.warmup_steps=interval(20,60)", "daso.update_every=10", "tune.n_trials=2")
+    assert all(config.daso.warmup_steps in range(20, 61) for config, _ in jobs)
+    assert len(jobs) == 2
 
 
 def test_a_fixed_value_is_not_searched(search, trials):

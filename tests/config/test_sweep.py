@@ -238,6 +238,27 @@ def test_what_a_sweep_is_told_and_would_not_do_is_refused(sweep, typed, says):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("seed=range(0)", "no value is in it; range(a,b) ends before b"),
+        ("seed=range(5,0)", "no value is in it"),
+        ("seed=range(0,5,0)", "its step is 0"),
+        ("daso.t_dist=range(0,1,1e-9)", "it has more than 100,000 values"),
+        ("daso.t_dist=range(0,1e400)", "it has more than 100,000 values"),
+        ("seed=tag(log,range(2))", "a grid reads no tag(...)"),
+        ("algorithm=glob(zzz*)", "no option fits it"),
+        ("daso.t_dist=interval(1,2)", "a grid needs single values"),
+        ("daso.t_dist=range(a,b)", "cannot be read: values of a sweep are"),
+    ],
+)
+def test_values_that_a_grid_cannot_list_are_a_sentence(command, line, says):
+    code, _, err, jobs = command("-m", "experiment=quickstart", line, "plan=true")
+    assert (code, jobs, err.count("\n")) == (2, [], 1)
+    assert err.startswith(line)
+    assert says in err
+
+
 @pytest.mark.parametrize("typed", ["sweep.table=8", "sweep.rows=fixmatch", "tune.n_trials=5"])
 def test_what_only_sweeps_read_is_refused_for_a_single_run(command, typed):
     code, _, err, jobs = command("experiment=quickstart", typed)

@@ -18,7 +18,7 @@ from rich.table import Table
 from daso.credentials import mask_url
 from daso.errors import UserError
 from daso.machine.streams import outlive_readers
-from daso.outputs.naming import imbalance_name, method_name, run_name
+from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.track.jsonl import tail
 
@@ -83,6 +83,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         "reason": run.reason(),
         "dataset": _get(config, "dataset", "name"),
         "method": _named(method_name, config),
+        "recipe": _named(recipe_name, config),
         "imbalance": _named(imbalance_name, config.get("imb")),
         "seed": config.get("seed"),
         "step": step,
@@ -116,6 +117,8 @@ def _list(args: argparse.Namespace) -> int:
     for row in described:
         step = f"{row['step']}/{row['steps'] or '?'}"
         results = [_number(row[name]) for name in RESULTS]
+        if row["recipe"] not in (None, PAPER_RECIPE):
+            row["method"] += f" recipe={row['recipe']}"
         names = [str(row[name] or "?") for name in ("key", "state", "dataset", "method", "imbalance")]
         table.add_row(*names, str(row["seed"]), step, *results, _age(row["age_seconds"]))
     _wide(table)

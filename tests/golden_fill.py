@@ -35,6 +35,36 @@ def fill(module: nn.Module, seed: int, linear_gain: float = 1.0) -> None:
         parameter.copy_(torch.from_numpy(np.asarray(z)))
 
 
+def usb_parameters(net: nn.Module, names: Iterable[str]) -> list[nn.Parameter]:
+    """The parameters of a whole net that USB calls by `names`, such as block1.layer.0.convShortcut.weight."""
+    known = dict(net.named_parameters())
+    return [known[usb_name(name)] for name in names]
+
+
+def usb_name(name: str) -> str:
+    """What USB calls a tensor of its Wide ResNet -> what the project does."""
+    first, *rest = name.split(".")
+    if not first.startswith("block"):
+        return ".".join([{"conv1": "encoder.stem", "bn1": "encoder.bn", "classifier": "heads.cls"}[first], *rest])
+    _, block, layer, kind = rest  # four blocks in each of three stages
+    place = 4 * (int(first.removeprefix("block")) - 1) + int(block)
+    return f"encoder.blocks.{place}.{layer.replace('convShortcut', 'shortcut')}.{kind}"
+
+
+@torch.no_grad()
+def fill_usb(net: nn.Module, seed: int, names: Iterable[str], linear_gain: float = 1.0) -> None:
+    """The fill rule in USB's registration order, `names`; its first convolution has a bias."""
+    for k, (name, parameter) in enumerate(zip(names, usb_parameters(net, names), strict=True)):
+        z = np.random.RandomState(1000 * seed + k).standard_normal(tuple(parameter.shape))
+        if parameter.ndim == 4:
+            z = z * math.sqrt(2 / (parameter.shape[0] * parameter.shape[2] * parameter.shape[3]))
+        elif parameter.ndim == 2:
+            z = linear_gain * z * math.sqrt(2 / sum(parameter.shape))
+        else:
+            z = 1 + 0.1 * z if name.endswith(".weight") else 0.1 * z
+        parameter.copy_(torch.from_numpy(z))
+
+
 def sample(tensors: Iterable[Tensor], per_tensor: int) -> np.ndarray:
     """Entries of each tensor by the sampling rule (64 for parameters, 16 for buffers, 8 for gradients), concatenated."""
     parts = []

@@ -44,7 +44,7 @@ def nets(dtype=torch.float32, heads=CLASSIFIER, classes=CLASSES, encoder=None):
 
 def facts(config, counts, unlabeled=0):
     """What parts may know of the run of `config`, with `counts` labeled images per class and `unlabeled` others."""
-    pool = SimpleNamespace(counts=counts, unlabeled_y=torch.zeros(unlabeled))
+    pool = SimpleNamespace(counts=counts, unlabeled_y=torch.zeros(unlabeled), shared=0)
     return facts_of(config, pool, None)
 
 

@@ -99,15 +99,20 @@ class Watched:
         return outcome
 
 
-def filled_init(net, seed, gain):
+def filled_init(net, seed, gain, filler=fill):
     """Replace `net.init` by itself followed by the fill rule; its argument is the number of the phase."""
     init = net.init
 
     def begin(phase):
         init(torch.Generator())
-        fill(net, seed + phase, gain)
+        filler(net, seed + phase, gain)
 
     net.init = begin
+
+
+def in_order(net):
+    """The parameters of a net in the order of the recordings."""
+    return [p for _, _, p in parameters_in_order(net)]
 
 
 def record(
@@ -123,16 +128,19 @@ def record(
     encoder=(),
     watch=lambda slots, outcome: {},
     prepare=lambda slots: None,
+    filler=fill,
+    order=in_order,
 ):
     """Train from iteration `first` on for as many steps as `labeled` has rows for; checkpoints go to `folder`.
 
     `encoder`: parameters and statistics, in registration order, that a second stage starts from. `watch`: what else to
-    keep after every step, by name. `prepare`: what the slots are told before the first.
+    keep after every step, by name. `prepare`: what the slots are told before the first. `filler` and `order`: how
+    parameters are set, and in which order they are recorded.
     """
     parts = build(config, CPU, *sources(pool), dtype=F64)
     prepare(parts.slots)
     for net in parts.nets:
-        filled_init(net, seed, gain)
+        filled_init(net, seed, gain, filler)
         net.init(0)
     feed, step = GivenFeed(parts, pool, labeled, unlabeled, first), Watched(parts.engine.step, watch)
 
@@ -151,10 +159,10 @@ def record(
     state.step = first
     with suppress(Interrupted):
         train(parts, state, report, folder / "checkpoint.pt", {}, lambda: None if next(left) else 15)
-    return collected(parts, step, [row for event, _, row in report.kept if event == "train"])
+    return collected(parts, step, [row for event, _, row in report.kept if event == "train"], order)
 
 
-def collected(parts, step, rows):
+def collected(parts, step, rows, order=in_order):
     """What the golden files hold of a run, as far as this project has it."""
     names = sorted(LOSSES, key=LOSSES.get)
     out = {name: np.stack([seen[name] for seen in step.seen]) for name in step.seen[0]}
@@ -170,14 +178,15 @@ def collected(parts, step, rows):
         none = np.full(len(targets[0].label), -1)
         out["log_sem_pl"] = np.stack([none if t.semantic is None else t.semantic.label for t in targets])
     for tag, net in (("model", parts.nets.student), ("ema", parts.nets.teacher)):
-        weights = [p for _, _, p in parameters_in_order(net)]
+        weights = order(net)
         moments = [b for b in net.buffers() if b.is_floating_point()]
         out[f"{tag}_norm"] = np.array([p.detach().norm() for p in weights])
         out[f"{tag}_samples"] = sample(weights, 64)
         out[f"{tag}_buffer_norm"] = np.array([b.norm() for b in moments])
         out[f"{tag}_buffer_samples"] = sample(moments, 16)
-    momenta = [parts.optimizer.state[p]["momentum_buffer"] for _, _, p in parameters_in_order(parts.nets.student)]
-    out["mom_norm"] = np.array([m.norm() for m in momenta])
+    states = [parts.optimizer.state[p] for p in order(parts.nets.student)]
+    if all("momentum_buffer" in state for state in states):
+        out["mom_norm"] = np.array([state["momentum_buffer"].norm() for state in states])
     out["p_data"] = np.array(parts.counts) / sum(parts.counts)
     out["hist_in_force"] = np.array([h.tolist() for h in step.hists])
     remembering = getattr(parts.learner, "prototypes", getattr(parts.slots.semantic, "prototypes", None))

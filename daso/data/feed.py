@@ -68,7 +68,8 @@ class Feed:
             Images per class of the new labeled set, [C] int64, on the pool's device.
         """
         initial = self.pool.labeled_y.cpu()
-        self.labeled_rows = torch.cat([torch.arange(len(initial)), len(initial) + rows.cpu()])  # [n], of all images
+        added = len(initial) - self.pool.shared + rows.cpu()
+        self.labeled_rows = torch.cat([torch.arange(len(initial)), added])  # [n], of all images
         self.labeled_y = torch.cat([initial, labels.cpu()])  # [n]
         self.labeled, self.start = self.stream(self.labeled_y, phase), start
         counts = torch.bincount(self.labeled_y, minlength=len(self.pool.counts))

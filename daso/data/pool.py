@@ -4,7 +4,7 @@ Images of unequal size have a pool of their own with the same face; they may be 
 Legend: N images of a set, B of a batch, c channels, H W pixels, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from daso.data.ragged import Images
 from daso.data.sources import Arrays
 from daso.data.split import Rows, Split
 from daso.data.views import Ragged
+from daso.schema import Includes
 from daso.types import Given
 
 UNKNOWN_LABEL = -1
@@ -56,6 +57,10 @@ class AnyPool(Protocol):
         """[C] int64: labeled images per class."""
 
     @property
+    def shared(self) -> int:
+        """How many images at the head of the unlabeled set are the labeled ones."""
+
+    @property
     def far(self) -> bool:
         """Whether images have to be brought, and it helps to say which are next."""
 
@@ -73,14 +78,21 @@ class AnyPool(Protocol):
         """The images of a set that were brought: `rows` [B] and `given` on the device."""
 
 
-def gathered(device: torch.device | str, *parts: tuple[npt.NDArray[np.uint8], Rows]) -> Tensor:
-    """[N,c,H,W] uint8 on the device: rows of one source after the other, moved chunk by chunk."""
+def gathered(
+    device: torch.device | str,
+    *parts: tuple[npt.NDArray[np.uint8], Rows],
+    resize: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """[N,c,H,W] uint8 on the device: rows of one source after the other, moved, and perhaps resized, chunk by chunk."""
     total, end = sum(len(rows) for _, rows in parts), 0
-    out = torch.empty((total, *parts[0][0].shape[1:]), dtype=torch.uint8, device=device)
+    shape = parts[0][0].shape[1:]
+    if resize is not None:
+        shape = resize(torch.empty((0, *shape), dtype=torch.uint8, device=device)).shape[1:]
+    out = torch.empty((total, *shape), dtype=torch.uint8, device=device)
     for source, rows in parts:
         for start in range(0, len(rows), CHUNK):
-            chunk = np.ascontiguousarray(source[rows[start : start + CHUNK]])
-            out[end : end + len(chunk)] = torch.from_numpy(chunk)
+            chunk = torch.from_numpy(np.ascontiguousarray(source[rows[start : start + CHUNK]]))
+            out[end : end + len(chunk)] = chunk if resize is None else resize(chunk.to(device))
             end += len(chunk)
     return out
 
@@ -90,10 +102,10 @@ class Pool:
     """Everything a run reads, of square images; the sets a run does not have are None.
 
     The training images are one tensor, so that a row number names an image of either set: which images count as labeled
-    can change without moving one.
+    can change without moving one, and the unlabeled set can begin with the labeled images.
     """
 
-    train_x: Tensor  # [N,c,H,W] uint8: the labeled images, then the unlabeled ones
+    train_x: Tensor  # [N,c,H,W] uint8: the labeled images, then the others
     labeled_y: Tensor  # [N] int64
     unlabeled_y: Tensor | None  # [N] int64, -1 = unknown; for pseudo-label statistics only, never for a learner
     valid_x: Tensor | None
@@ -101,6 +113,12 @@ class Pool:
     test_x: Tensor
     test_y: Tensor
     counts: Tensor  # [C] int64: labeled images per class
+    shared: int = 0  # how many images at the head of the unlabeled set are the labeled ones
+
+    @property
+    def unlabeled_start(self) -> int:
+        """Row of `train_x` that the unlabeled set begins with."""
+        return len(self.labeled_y) - self.shared
 
     @property
     def labeled_x(self) -> Tensor:
@@ -110,7 +128,7 @@ class Pool:
     @property
     def unlabeled_x(self) -> Tensor | None:
         """[N,c,H,W] uint8: the unlabeled images."""
-        return None if self.unlabeled_y is None else self.train_x[len(self.labeled_y) :]
+        return None if self.unlabeled_y is None else self.train_x[self.unlabeled_start :]
 
     @property
     def far(self) -> bool:
@@ -135,27 +153,48 @@ class Pool:
         return source[rows]
 
     @classmethod
-    def build(cls, arrays: Arrays, split: Split, num_classes: int, device: torch.device | str) -> "Pool":
+    def build(
+        cls,
+        arrays: Arrays,
+        split: Split,
+        num_classes: int,
+        device: torch.device | str,
+        includes: Includes = Includes.none,
+        resize: Callable[[Tensor], Tensor] | None = None,
+    ) -> "Pool":
         """Gather the rows of `split` and move each set to `device` once, as uint8, chunk by chunk.
 
         Beside the pool itself no more than a chunk is allocated, also where `arrays` lies in a mapped file.
+
+        Args:
+            arrays, split: the data set, and which of its rows play which part.
+            num_classes: C.
+            device: where to.
+            includes: what the unlabeled set, if there is one, has beside its own images.
+            resize: how images become those of the pool, uint8 [n,c,H,W] on `device`; None: they stay as they are.
         """
 
         def images(*parts: tuple[npt.NDArray[np.uint8], Rows]) -> Tensor:
-            return gathered(device, *parts)
+            return gathered(device, *parts, resize=resize)
 
         def labels(rows: Rows) -> Tensor:
             return torch.from_numpy(arrays.train_y[rows]).to(device)
 
         has_unlabeled, own = len(split.unlabeled) > 0, arrays.unlabeled_x
-        train, unlabeled_y = [(arrays.train_x, split.labeled)], None
+        train, unlabeled_y, shared = [(arrays.train_x, split.labeled)], None, 0
         if has_unlabeled:
             train.append((arrays.train_x if own is None else own, split.unlabeled))
-            unlabeled_y = (
-                labels(split.unlabeled)
-                if own is None
-                else torch.full((len(split.unlabeled),), UNKNOWN_LABEL, dtype=torch.int64, device=device)
-            )
+            rows = [split.unlabeled]  # of the unlabeled set, in order
+            if includes is not Includes.none:
+                shared, rows = len(split.labeled), [split.labeled, *rows]
+            if includes is Includes.train:
+                rest = np.setdiff1d(np.arange(len(arrays.train_y)), np.concatenate([split.labeled, split.valid]))
+                train, rows = [*train, (arrays.train_x, rest)], [*rows, rest]
+            if own is None:
+                unlabeled_y = torch.cat([labels(some) for some in rows])
+            else:  # where most labels are unknown, no statistics of the others
+                size = sum(map(len, rows))
+                unlabeled_y = torch.full((size,), UNKNOWN_LABEL, dtype=torch.int64, device=device)
         valid_x, valid_y = None, None
         if len(split.valid):
             valid_x, valid_y = images((arrays.train_x, split.valid)), labels(split.valid)
@@ -172,6 +211,7 @@ class Pool:
             test_x=images((arrays.test_x, np.arange(len(arrays.test_x)))),
             test_y=torch.from_numpy(arrays.test_y).to(device),
             counts=torch.from_numpy(counts).to(device),
+            shared=shared,
         )
 
 
@@ -190,6 +230,7 @@ class RaggedPool:
     test_x: Tensor  # [N,c,H,W] uint8
     test_y: Tensor
     counts: Tensor  # [C] int64
+    shared: int = 0  # the unlabeled set has none of the labeled images
 
     @property
     def far(self) -> bool:

@@ -61,12 +61,16 @@ class Net(nn.Module):
         """Set every parameter and running statistic afresh, in place, from a CPU generator.
 
         Convolutions are normal with variance 2 / fan-out, linear weights Xavier-normal, normalisations the identity,
-        biases 0. Numbers are drawn in float32 on the CPU: every device, dtype and memory format starts from the same.
+        biases 0, but those of convolutions uniform within 1 / sqrt(fan-in). Numbers are drawn in float32 on the CPU:
+        every device, dtype and memory format starts from the same.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.out_channels * module.kernel_size[0] * module.kernel_size[1]
                 _normal(module.weight, math.sqrt(2 / fan_out), generator)
+                if module.bias is not None:
+                    bound = 1 / math.sqrt(module.weight[0].numel())
+                    module.bias.copy_(torch.rand(module.bias.shape, generator=generator) * 2 * bound - bound)
             elif isinstance(module, nn.Linear):
                 _normal(module.weight, math.sqrt(2 / (module.in_features + module.out_features)), generator)
                 if module.bias is not None:

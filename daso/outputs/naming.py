@@ -8,6 +8,8 @@ from typing import Any
 
 from daso.schema import LONG_TAILED
 
+PAPER_RECIPE = "daso"
+
 
 def method_name(config: Mapping[str, Any]) -> str:
     """The learner and the filled slots of a resolved configuration, e.g. `fixmatch_la_daso`."""
@@ -19,8 +21,8 @@ def method_name(config: Mapping[str, Any]) -> str:
 
 
 def recipe_name(config: Mapping[str, Any]) -> str:
-    """The recipe of a resolved configuration; `daso`, which a version without recipes trained in."""
-    return str(config["recipe"]["name"]) if "recipe" in config else "daso"
+    """The recipe of a resolved configuration; the paper's for a version that had no other."""
+    return str(config["recipe"]["name"]) if "recipe" in config else PAPER_RECIPE
 
 
 def imbalance_name(imb: Mapping[str, Any]) -> str:
@@ -38,8 +40,18 @@ def counts_name(counts: Sequence[int]) -> str:
 
 
 def run_name(config: Mapping[str, Any]) -> str:
-    """What a resolved configuration is called in tables: data set, method, imbalance, seed."""
-    parts = (config["dataset"]["name"], method_name(config), imbalance_name(config["imb"]), f"s{config['seed']}")
+    """What a resolved configuration is called in tables: data set, method, a recipe that is not the paper's, imbalance,
+    seed.
+    """
+    recipe = recipe_name(config)
+    named = [f"recipe={recipe}"] * (recipe != PAPER_RECIPE)
+    parts = (
+        config["dataset"]["name"],
+        method_name(config),
+        *named,
+        imbalance_name(config["imb"]),
+        f"s{config['seed']}",
+    )
     return " ".join(parts)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from daso.errors import UserError
 from daso.published.numbers import Published, footnotes, numbers
-from daso.schema import ALGORITHMS, OPTIONS
+from daso.schema import ALGORITHMS, LONG_TAILED, OPTIONS
 
 TABLES = ("1", "2", "3", "4", "5", "6", "7", "8", "11", "12", "13", "14", "15", "16", "17")
 """The paper's tables on CIFAR-10, CIFAR-100 and STL-10, and Table 4 on Semi-Aves."""
@@ -64,12 +64,15 @@ Overrides = tuple[str, ...]
 
 
 class Setting(NamedTuple):
-    """Class sizes and imbalance, as printed; the unlabeled set of STL-10 is `unknown`."""
+    """Class sizes and imbalance, as printed; the unlabeled set of STL-10 is `unknown`, what a source does not say
+    empty.
+    """
 
     n1: str
     m1: str
     gamma_l: str
     gamma_u: str
+    shape: str = LONG_TAILED  # of the unlabeled classes, such as `middle`
 
 
 class Cell(NamedTuple):

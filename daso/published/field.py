@@ -3,7 +3,7 @@
 Three sources: the DASO paper's tables and USB's own runs of the same methods (`published.csv`), and the papers after
 them (`field.csv`), each number with its protocol, reported rule, venue and source; `notes.csv` says what speaks against
 a number. Numbers of different protocols answer different questions and are never compared: FixMatch alone gives 67.8 in
-one and 72.4 in another. Standard library only.
+one and 72.4 in another. Imports nothing heavy.
 """
 
 import csv
@@ -11,24 +11,20 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from daso import schema
 from daso.published.cells import (
     AFTER_LA,
     DATASETS,
     LEARNERS,
     REBALANCERS,
+    Setting,
     overrides_of,
     rebalancers_of,
     setting_of,
 )
 from daso.published.numbers import DATA, Published, footnotes, numbers
 
-RULES = {
-    "median20": "median of the last 20 evaluations",
-    "mean20": "mean of the last 20 evaluations",
-    "best": "best evaluation on the test set",
-    "last": "last evaluation",
-    "unstated": "rule not stated",
-}
+RULES = schema.RULES | {"last": "last evaluation", "unstated": "rule not stated"}
 """How a paper makes one number of a run's evaluations."""
 
 COLLAPSED = 5.0  # points of deviation above which some of the runs have
@@ -55,16 +51,6 @@ PROTOCOLS = {
     "foundation": Protocol("fine-tuned foundation models", "unstated", 1, recipe=False),
     "unverified": Protocol("protocols not verified, not even alike among themselves", "unstated", 2, recipe=False),
 }
-
-
-class Setting(NamedTuple):
-    """Class sizes and imbalance, as printed; empty where a source does not say."""
-
-    n1: str
-    m1: str  # `unknown` where the data set brings its unlabeled images
-    gamma_l: str
-    gamma_u: str  # a ratio such as 1/100, `unknown` or `natural`
-    shape: str = ""  # of the unlabeled classes, such as `middle`; empty: exponential
 
 
 class Reported(NamedTuple):
@@ -135,7 +121,7 @@ def _of_field() -> Iterator[Reported]:
 
 def _reported(number: Published, protocol: str, rule: str, venue: str, notes: tuple[str, ...]) -> Reported:
     words = rebalancers_of(number)
-    label = " + ".join([LEARNERS[number.learner], *((REBALANCERS | USB_LABELS)[word] for word in words)])
+    label = " + ".join([LEARNERS[number.learner], *((USB_LABELS | REBALANCERS)[word] for word in words)])
     ours = number.dataset in DATASETS
     overrides = overrides_of(number) if ours else ()
     return Reported(
@@ -144,7 +130,7 @@ def _reported(number: Published, protocol: str, rule: str, venue: str, notes: tu
         rule=rule,
         metric="top1_la" if AFTER_LA in words else "top1",
         dataset=DATASETS.get(number.dataset, number.dataset),
-        setting=Setting(*setting_of(number)),
+        setting=setting_of(number),
         method=label,
         algorithm=" ".join(override.removeprefix("algorithm=") for override in overrides[2:]),
         mean=f"{number.mean:.{PROTOCOLS[protocol].decimals}f}",
@@ -159,7 +145,7 @@ def _reported(number: Published, protocol: str, rule: str, venue: str, notes: tu
 def _setting(n1: str, m1: str, gamma_l: str, gamma_u: str, shape: str) -> Setting:
     if gamma_u == "natural":
         gamma_l = "natural"
-    return Setting(n1, "unknown" if gamma_u == "unknown" else m1, gamma_l, gamma_u, shape)
+    return Setting(n1, "unknown" if gamma_u == "unknown" else m1, gamma_l, gamma_u, shape or schema.LONG_TAILED)
 
 
 @cache

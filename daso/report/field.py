@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from daso.errors import UserError
-from daso.outputs.naming import method_name, ratio, recipe_name
-from daso.published import cells
-from daso.published.cells import TITLES, Overrides
-from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, Setting, datasets, reported
+from daso.outputs.naming import PAPER_RECIPE, counts_name, method_name, ratio, recipe_name
+from daso.published.cells import TITLES, Overrides, Setting
+from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, datasets, reported
 from daso.report.collect import Run, decisive, known, passed_over
 from daso.report.match import Configure, match
 from daso.report.mine import SETTINGS, group
@@ -28,14 +27,13 @@ from daso.report.table import (
     baseline_row,
     with_baseline,
 )
-from daso.schema import parse_gamma_u
+from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
 from daso.settings.options import CONF
 
 FACTS = ("venue", "rule", "source")
 OWN = "own runs"  # the source of a row that nobody has published
 UNPUBLISHED = Protocol("nobody has published in it", "median20", 1)
 FREE = ("seed", "train.steps")  # what runs of one recipe may differ in: fewer steps are marked
-SHAPES = ("", "middle", "head_tail", "random", "gaussian", "inverse_gaussian")  # in the order of columns
 
 
 class Where(NamedTuple):
@@ -53,6 +51,13 @@ class Where(NamedTuple):
         """Whether something of this setting and protocol is asked for."""
         have = {**setting._asdict(), "dataset": dataset, "recipe": protocol}
         return all(value in ("", have[key]) for key, value in self._asdict().items())
+
+    def has_run(self, run: Run) -> bool:
+        """Whether a run is asked for; one of labels alone is whatever its unlabeled set would be."""
+        setting, wanted = setting_of_run(run), self
+        if not run.settings.reads_unlabeled:
+            wanted = self._replace(m1="", gamma_u="", shape="")
+        return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Cell(NamedTuple):
     """The configuration of a published number."""
 
     dataset: str
-    setting: cells.Setting
+    setting: Setting
     learner: str
     overrides: Overrides
 
@@ -105,10 +110,14 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
     with suppress(UserError):  # a word such as `natural`
         where = where._replace(gamma_u=ratio(parse_gamma_u(where.gamma_u)))
     numbers = [n for n in reported() if where.has(n.dataset, n.setting, n.protocol)]
-    ours = [r for r in known(runs) if where.has(r.config["dataset"]["name"], setting_of_run(r), recipe_name(r.config))]
+    others, runs = passed_over(runs), known(runs)
+    ours = [run for run in runs if where.has_run(run)]
     if options.overrides:  # a mistake in them is one without any run as well
         configure(tuple(item for item in options.overrides if not item.startswith("dataset.splits=")))
-    found = {recipe_name(run.config) for run in ours if run.done} | {number.protocol for number in numbers}
+    inside = [
+        run for run in ours if run.done and where.has(where.dataset, setting_of_run(run), recipe_name(run.config))
+    ]
+    found = {recipe_name(run.config) for run in inside} | {number.protocol for number in numbers}
     if not found:
         raise UserError(_nothing(where))
     makers = []
@@ -116,16 +125,19 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
         if name in found:
             theirs = [number for number in numbers if number.protocol == name]
             of_name = [run for run in ours if recipe_name(run.config) == name]
-            makers.append(partial(_table, name, where.dataset, theirs, of_name, configure))
+            makers.append(partial(_table, name, where, theirs, of_name, configure))
     tables = with_baseline(makers, options)
-    tables[-1].notes += passed_over(runs)
+    tables[0].notes += others
     return tables
 
 
 def setting_of_run(run: Run) -> Setting:
     """The setting of a run, in the words of the published ones."""
     imb = run.config["imb"]
-    return Setting(str(imb["n1"]), str(imb["m1"]), ratio(imb["gamma_l"]), ratio(imb["gamma_u"]))
+    shape = imb.get("unlabeled_shape", LONG_TAILED)  # an older version has none
+    if imb.get("unlabeled_counts"):
+        shape = counts_name(imb["unlabeled_counts"])
+    return Setting(str(imb["n1"]), str(imb["m1"]), ratio(imb["gamma_l"]), ratio(imb["gamma_u"]), shape)
 
 
 def field_label(setting: Setting, stated: bool = True) -> str:
@@ -137,23 +149,23 @@ def field_label(setting: Setting, stated: bool = True) -> str:
     """
     if setting.gamma_u == "natural":
         return "natural"
-    label = setting_label(cells.Setting(*setting[:4]))
+    label = setting_label(setting)
     if not setting.n1:
         label = label.partition(" N1")[0] + " N1 not stated" * stated
-    return " ".join([label, *setting.shape.split("_")]) if setting.shape else label
+    return label if setting.shape == LONG_TAILED else " ".join([label, *setting.shape.split("_")])
 
 
 def _table(
     protocol: str,
-    dataset: str,
+    where: Where,
     numbers: Sequence[Reported],
     runs: Sequence[Run],
     configure: Configure,
     options: Options,
 ) -> Table:
     about = PROTOCOLS.get(protocol, UNPUBLISHED)
-    group = TITLES.get(dataset, dataset)
-    done = [run for run in runs if run.done]
+    dataset, group = where.dataset, TITLES.get(where.dataset, where.dataset)
+    done = [run for run in runs if run.done and where.has(dataset, setting_of_run(run), protocol)]
     settings = {number.setting for number in numbers} | {setting_of_run(run) for run in done}
     columns = {s: Column(group, field_label(s, dataset in TITLES)) for s in sorted(settings, key=_order)}
     table = Table(
@@ -169,7 +181,8 @@ def _table(
     found = match(_likely(numbers, runs), runs, options.overrides, configure)
     counted = {run.key for members in found.runs.values() for run in members}
     found.left_out.clear()  # what no published number describes has rows of its own
-    own, differing = _unpublished([run for run in done if run.key not in counted], protocol, options, configure)
+    rest = [run for run in done if run.key not in counted and not run.config["dataset"].get("files_checksum")]
+    own, differing = _unpublished(rest, protocol, options, configure)
     found.left_out.update(differing)
     shorter: list[Run] = []
     names: dict[str, tuple[str, ...]] = {}
@@ -239,17 +252,19 @@ def _likely(numbers: Iterable[Reported], runs: Sequence[Run]) -> list[Cell]:
 def _cell(number: Reported) -> Cell | None:
     """The configuration that gives a published number, if there is one."""
     imb, option = number.setting, number.algorithm.partition(" ")[0]
-    known = number.recipe and number.dataset in TITLES and not imb.shape and imb.n1
+    known = number.recipe and number.dataset in TITLES and imb.n1
     if not known or not (CONF / "algorithm" / f"{option}.yaml").is_file():
         return None
-    overrides = _overrides(number.dataset, imb, number.algorithm, number.recipe)
-    return Cell(number.dataset, cells.Setting(*imb[:4]), option.partition("_")[0], overrides)
+    sizes = {"n1": imb.n1, "m1": imb.m1, "gamma_l": imb.gamma_l, "gamma_u": imb.gamma_u, "unlabeled_shape": imb.shape}
+    overrides = _overrides(number.dataset, sizes, number.algorithm, number.recipe)
+    return Cell(number.dataset, imb, option.partition("_")[0], overrides)
 
 
-def _overrides(dataset: str, setting: Setting, algorithm: str, recipe: str) -> Overrides:
+def _overrides(dataset: str, imb: Mapping[str, Any], algorithm: str, recipe: str) -> Overrides:
     option, *knobs = algorithm.split()
-    sizes = [f"imb.{key}={getattr(setting, key)}" for key in ("n1", "m1", "gamma_l", "gamma_u")]
-    return (f"dataset={dataset}", *sizes, f"algorithm={option}", *knobs, *[f"recipe={recipe}"] * (recipe != "daso"))
+    sizes = [f"imb.{key}={value}" for key, value in imb.items() if value not in ([], LONG_TAILED)]
+    recipes = [f"recipe={recipe}"] * (recipe != PAPER_RECIPE)
+    return (f"dataset={dataset}", *sizes, f"algorithm={option}", *knobs, *recipes)
 
 
 def _unpublished(
@@ -267,8 +282,13 @@ def _unpublished(
     for run in runs:
         method, learner = method_name(run.config), run.config["algorithm"]["name"]
         named = (CONF / "algorithm" / f"{method}.yaml").is_file()
-        overrides = _overrides(run.config["dataset"]["name"], setting_of_run(run), method if named else learner, recipe)
-        usual = configure((*overrides, *extra))
+        config, preset = run.config, method if named else learner
+        overrides = _overrides(config["dataset"]["name"], config["imb"], preset, recipe)
+        try:
+            usual = configure((*overrides, *extra))
+        except UserError:
+            differing["class sizes that the recipe leaves no room for"] += 1
+            continue
         unlike = _unlike(decisive(run.settings), decisive(usual))
         texts = [text for key, text in unlike.items() if key.startswith(SETTINGS) and text not in options.overrides]
         if texts:

@@ -18,7 +18,6 @@ from daso.settings.identity import plain, run_key
 Configure = Callable[[Overrides], Config]
 """A command line of `train.py` -> its configuration."""
 
-PAPER_SHAPE: tuple[str, tuple[int, ...]] = (LONG_TAILED, ())  # and no list of counts
 FIXED = ("dataset", "imbalance", "imb", "algorithm", "seed")
 
 
@@ -121,7 +120,7 @@ def _unlike(overrides: Overrides, run: Run) -> int:
 
 def _place(dataset: str, setting: Setting, learner: str) -> tuple[Any, ...]:
     m1 = setting.m1 if setting.m1 == "unknown" else int(setting.m1)
-    unlabeled = m1, parse_gamma_u(setting.gamma_u), PAPER_SHAPE
+    unlabeled = m1, parse_gamma_u(setting.gamma_u), (setting.shape, ())
     return dataset, int(setting.n1), float(setting.gamma_l), learner, _read(unlabeled, learner)
 
 

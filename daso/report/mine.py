@@ -4,18 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from daso.outputs.naming import imbalance_name, method_name
+from daso.errors import UserError
+from daso.outputs.naming import imbalance_name, method_name, recipe_name
 from daso.published.cells import LEARNERS
 from daso.report.collect import Run, decisive, flat, known, passed_over
 from daso.report.sample import sample_of
 from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
+from daso.schema import LONG_TAILED
 from daso.settings.identity import plain
 from daso.settings.unread import reader_of
 
 UNREAD = "unread"
 SETTINGS = ("dataset.", "imb.", "model.", "optim.", "train.")
-OF_LEARNERS = ("optim.", "train.")  # where a learner may have values of its own
+OF_RECIPE = ("dataset.", "model.", "optim.", "train.")  # where a learner or a recipe may have values of its own
+RECIPE = "recipe"
 
 
 def own_table(runs: Sequence[Run], options: Options) -> Table:
@@ -88,10 +91,10 @@ def _labeled(run: Run) -> tuple[Any, ...]:
 def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The runs of one data set and imbalance by their setting, named by what varies.
 
-    A learner's own schedule or batch is no other setting: where runs have their learners' own value of a knob, it is
-    the same one.
+    A learner's own schedule or batch is no other setting: where runs have the value of a knob that their learner has in
+    their recipe, it is the same one. Recipes are settings by their name.
     """
-    knobs = [_knobs(run, settings=True) for run in runs]
+    knobs = [_knobs(run, settings=True) | {RECIPE: recipe_name(run.config)} for run in runs]
     varying = _varying(knobs)
     if varying:
         knobs = [_relative(run, some) for run, some in zip(runs, knobs)]
@@ -102,7 +105,7 @@ def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
         by_value.setdefault(repr([some.get(key) for key in sorted(varying)]), []).append(run)
     found: dict[str, list[Run]] = {}
     for members in by_value.values():
-        values = [flat(plain(run.settings)) for run in members]
+        values = [flat(plain(run.settings)) | {RECIPE: recipe_name(run.config)} for run in members]
         shared = [key for key in sorted(varying) if len({repr(some[key]) for some in values}) == 1]
         words = [f"{names[key]}={values[0][key]}" for key in shared]
         words += [f"{names[key]} by method" for key in sorted(varying - {*shared})]
@@ -111,17 +114,27 @@ def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def _relative(run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs with `None` for those that have the learner's own value."""
-    usual = _usual(run.config["algorithm"]["name"])
-    return {k: None if k.startswith(OF_LEARNERS) and value == usual.get(k) else value for k, value in knobs.items()}
+    """The knobs with `None` for those that have the value of the run's learner and recipe."""
+    config = run.config
+    choices = (
+        f"dataset={config['dataset']['name']}",
+        f"recipe={recipe_name(config)}",
+        f"algorithm={config['algorithm']['name']}",
+    )
+    sizes = tuple(f"imb.{key}={value}" for key, value in config["imb"].items() if value not in ([], LONG_TAILED))
+    try:
+        usual = _usual((*choices, *sizes))
+    except UserError:  # sizes that its images leave no room for
+        usual = _usual(choices)
+    return {k: None if k.startswith(OF_RECIPE) and value == usual.get(k) else value for k, value in knobs.items()}
 
 
 @cache
-def _usual(learner: str) -> dict[str, Any]:
-    """The knobs of a learner where nothing else is said."""
+def _usual(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The knobs where nothing else is said."""
     from daso.settings.compose import configuration
 
-    return decisive(configuration((f"algorithm={learner}",)))
+    return decisive(configuration(overrides))
 
 
 def _short(key: str, among: Iterable[str]) -> str:

@@ -59,6 +59,8 @@ def summarise(
         "run_key": config.run_key,
         "status": "FINISHED",
         "dataset": config.dataset.name,
+        "recipe": config.recipe.name,
+        "reports": config.recipe.reports,
         "steps": state.step,
         "seconds": round(state.seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

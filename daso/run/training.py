@@ -177,6 +177,7 @@ def _tags(config: Config, provenance: Provenance) -> dict[str, str]:
         "dataset": config.dataset.name,
         "algorithm": config.algorithm.name,
         "method": method_name(plain(config)),
+        "recipe": config.recipe.name,
         "gamma_l": ratio(config.imb.gamma_l),
         "gamma_u": ratio(config.imb.gamma_u),
         "overrides": " ".join(map(mask, provenance.overrides)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,34 @@ if TYPE_CHECKING:
     from daso.schema.run import Config
 
 LARGEST = 1024  # pixels per side
+STRONG_VIEWS = "a learner of strong views"
 LONG_TAILED = "long_tailed"
 AUTO = -1  # of crop_pad and cutout: an eighth, or half, of the resolution
 SHAPES = (LONG_TAILED, "middle", "head_tail", "random", "gaussian", "inverse_gaussian")
+
+
+class Padding(Enum):
+    """What the random crop adds around an image: its mirror image, or black."""
+
+    reflect = "reflect"
+    zero = "zero"
+
+
+class Resize(Enum):
+    """When images of another size than the network's are resized: behind the augmentation, or before it."""
+
+    after = "after"
+    before = "before"
+
+
+class Includes(Enum):
+    """Which images the unlabeled set has beside its own: none, the labeled ones, or, where a data set brings its
+    unlabeled set, all training images that are not held out.
+    """
+
+    none = "none"
+    labeled = "labeled"
+    train = "train"
 
 
 @dataclass
@@ -52,20 +78,52 @@ class DatasetConfig(ImageFiles):
     num_valid: int = 0  # images held out of the training split, class-balanced
     flip: bool = True
     crop_pad: int = 4
+    padding: Padding = field(default=Padding.reflect, metadata={"neutral": Padding.reflect})
     cutout: int = field(
         default=16,
         metadata=read_by(
             Reader(
-                "a learner of strong views",
+                STRONG_VIEWS,
                 lambda c: c.algorithm.strong_views_seen,
                 lambda c: {"fashion_mnist": 14, "digits": 3}.get(c.dataset.name, 16),
             )
         ),
     )
+    # whose RandAugment and cutout: the paper's code's, or USB's
+    strong: str = field(
+        default="paper",
+        metadata={"neutral": "paper"}
+        | read_by(Reader(STRONG_VIEWS, lambda c: c.algorithm.strong_views_seen, lambda c: "paper")),
+    )
+    resize: Resize = field(
+        default=Resize.after,
+        metadata={"neutral": Resize.after}
+        | read_by(Reader("a data set of images of another size", lambda c: c.dataset.resized, lambda c: Resize.after)),
+    )
     unknown_unlabeled: bool = False  # the unlabeled set comes with the data set, labels unknown (STL-10)
+    unlabeled_includes: Includes = field(
+        default=Includes.none,
+        metadata={"neutral": Includes.none}
+        | read_by(Reader("a learner of unlabeled images", lambda c: c.reads_unlabeled, lambda c: Includes.none)),
+    )
     # a folder of index files that say which images are used (daso/data/index_files.py); imb.* then only describes them
     splits: str = field(default="", metadata=NOT_SCIENCE)
     splits_checksum: str = field(default="", metadata={"neutral": ""})  # filled by resolve(); never set by hand
+
+    @property
+    def resized(self) -> bool:
+        """Whether square images have another size than the network's input."""
+        return self.source_size not in (0, self.resolution) and not self.resized_crop
+
+    @property
+    def resizes_first(self) -> bool:
+        """Whether images are resized before they are augmented, once for all."""
+        return self.resized and self.resize is Resize.before
+
+    @property
+    def stored_size(self) -> int:
+        """Pixels per side of the resident images, on which the augmentation begins."""
+        return self.resolution if self.resizes_first else self.source_size
 
     def __post_init__(self) -> None:
         self.root = require_place("dataset.root", self.root)
@@ -82,11 +140,15 @@ class DatasetConfig(ImageFiles):
             self._check_held_out()
         auto = AUTO if self.reader else 0
         least = f"{auto} (from the resolution)" if auto else "0"
-        bound = self.source_size or (1 if self.resized_crop else self.resolution)
+        bound = self.stored_size or (1 if self.resized_crop else self.resolution)
         require(auto <= self.crop_pad < bound, "dataset.crop_pad", self.crop_pad, f"{least} to image size - 1")
         whole = 2 * (self.source_size or self.resolution)  # such a square hides the image wherever its centre is
         right = f"a number of pixels, {least} to {whole}"
         require(auto <= self.cutout <= whole, "dataset.cutout", self.cutout, right)
+        require_one_of("dataset.strong", self.strong, ("paper", "usb"))
+        own = self.unlabeled_includes is not Includes.train or self.unknown_unlabeled
+        right = f"{self.name} makes its unlabeled set of training images, so labeled or none"
+        require(own, "dataset.unlabeled_includes", self.unlabeled_includes.name, right)
         for key in ("mean", "std"):
             value = getattr(self, key)
             require(len(value) == self.channels, f"dataset.{key}", value, f"one number per channel ({self.channels})")

@@ -12,7 +12,7 @@ from daso.schema.protocol import ProtocolConfig, SamplerConfig
 from daso.schema.record import Record
 from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig
 from daso.schema.sweep import SweepConfig
-from daso.schema.training import ModelConfig, OptimConfig, TrackConfig, TrainConfig
+from daso.schema.training import ModelConfig, OptimConfig, RecipeConfig, TrackConfig, TrainConfig
 from daso.schema.tuning import TuneConfig
 
 
@@ -47,6 +47,7 @@ class Config:
     fail_fast: bool = field(default=False, metadata=NOT_SCIENCE)  # the first failure ends a sweep
     # allow a resume on another device type, precision, thread count or torch version
     resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig, metadata=NOT_SCIENCE)  # what it sets is
     sweep: SweepConfig = field(default_factory=SweepConfig, metadata=NOT_SCIENCE)
     tune: TuneConfig = field(default_factory=TuneConfig, metadata=NOT_SCIENCE)
     run_key: str = field(default="", metadata=NOT_SCIENCE)  # filled by resolve(); never set by hand

@@ -41,8 +41,32 @@ class Schedule(Enum):
 
 LEARNS_UNLABELED = "a learner of unlabeled images"
 STEPS = "optim.schedule=multistep"
+COSINE = "optim.schedule=cosine"
+SGD = "optim.name=sgd"
 RESNETS = {18: 512, 34: 512, 50: 2048}  # depth -> features
 WRN_FEATURES = 64  # of a Wide ResNet, per unit of width
+
+
+class EmaBuffers(Enum):
+    """What the EMA network's running statistics are: an average over steps, or the trained network's own."""
+
+    average = "average"
+    copy = "copy"
+
+
+class Decay(Enum):
+    """Where weight decay acts: in the optimizer's gradient, or, after each step, on the weights as a factor
+    1 - weight_decay * rate; `state`: on the running statistics too.
+    """
+
+    gradient = "gradient"
+    weights = "weights"
+    state = "state"
+
+
+def _of_wrn(neutral: object) -> dict[str, Any]:
+    """The metadata of a knob of Wide ResNets that came later."""
+    return {"neutral": neutral} | read_by(Reader("model.name=wrn", lambda c: c.model.name == "wrn", lambda c: neutral))
 
 
 @dataclass
@@ -56,11 +80,22 @@ class ModelConfig:
     # where a resnet starts: a file, or imagenet for torchvision's in torch's cache; empty: from random weights
     weights: str = field(default="", metadata=NOT_SCIENCE)
     weights_checksum: str = field(default="", metadata={"neutral": ""})  # of that file; filled by resolve()
+    # weight of a new batch in the running statistics, and what is added to the variance
+    bn_momentum: float = field(default=0.1, metadata=_of_wrn(0.1))
+    bn_eps: float = field(default=1e-5, metadata=_of_wrn(1e-5))
+    last_bn_eps: float = field(default=1e-5, metadata=_of_wrn(1e-5))  # of the normalisation behind the blocks
+    stem_bias: bool = field(default=False, metadata=_of_wrn(False))
+    # whether the first block of stages 2 and 3 convolves its input as it comes, not normalised and rectified (USB)
+    raw_branch: bool = field(default=False, metadata=_of_wrn(False))
 
     def __post_init__(self) -> None:
         require_one_of("model.name", self.name, ("wrn", "resnet"))
         require(1 <= self.width <= 256, "model.width", self.width, "a width factor, 1 to 256")
         require(self.stem_stride in (1, 2), "model.stem_stride", self.stem_stride, "1 or 2")
+        right = "the weight of a new batch, above 0 and at most 1"
+        require(0 < self.bn_momentum <= 1, "model.bn_momentum", self.bn_momentum, right)
+        for key in ("bn_eps", "last_bn_eps"):
+            require(getattr(self, key) > 0, f"model.{key}", getattr(self, key), "a small positive number")
         if self.name == "resnet":
             require(self.depth in RESNETS, "model.depth", self.depth, f"one of {', '.join(map(str, RESNETS))}")
             for key in ("width", "stem_stride"):
@@ -79,7 +114,7 @@ class ModelConfig:
 
 @dataclass
 class OptimConfig:
-    """SGD with Nesterov momentum, its learning-rate schedule, and the EMA of the weights.
+    """SGD with Nesterov momentum, or Adam; the learning-rate schedule, and the EMA of the weights.
 
     Positions are fractions of `train.steps`, equal to the reference at 250,000 steps.
     """
@@ -87,8 +122,9 @@ class OptimConfig:
     name: str
     lr: float
     schedule: Schedule
-    momentum: float = 0.9
-    nesterov: bool = True
+    # of SGD; Adam's rates are 0.9 and 0.999, its eps 1e-8
+    momentum: float = field(default=0.9, metadata=read_by(Reader(SGD, lambda c: c.optim.name == "sgd", lambda c: 0.9)))
+    nesterov: bool = field(default=True, metadata=read_by(Reader(SGD, lambda c: c.optim.name == "sgd", lambda c: True)))
     weight_decay: float = 5e-4
     # of the averaged network, which answers where unlabeled images are learned from
     ema_decay: float = field(
@@ -108,13 +144,31 @@ class OptimConfig:
     )
     cosine_ratio: float = field(
         default=7.0,
-        metadata=read_by(Reader("optim.schedule=cosine", lambda c: c.optim.schedule is Schedule.cosine, lambda c: 7.0)),
+        metadata=read_by(Reader(COSINE, lambda c: c.optim.schedule is Schedule.cosine, lambda c: 7.0)),
     )
     # whether weight decay acts on normalisation and biases too, as in the reference (Q20)
     decay_norm_bias: bool = field(default=True, metadata={"neutral": True})
+    decay: Decay = field(default=Decay.gradient, metadata={"neutral": Decay.gradient})
+    # whether a cosine begins where a warm-up ends; else at the first step, multiplied by the warm-up
+    cosine_after_warmup: bool = field(
+        default=False,
+        metadata={"neutral": False}
+        | read_by(Reader(COSINE, lambda c: c.optim.schedule is Schedule.cosine, lambda c: False)),
+    )
+    # whether the EMA begins as a copy: its decay is min(1 - 1 / (step + 1), ema_decay)
+    ema_warmup: bool = field(
+        default=True,
+        metadata={"neutral": True}
+        | read_by(Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: True)),
+    )
+    ema_buffers: EmaBuffers = field(
+        default=EmaBuffers.average,
+        metadata={"neutral": EmaBuffers.average}
+        | read_by(Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: EmaBuffers.average)),
+    )
 
     def __post_init__(self) -> None:
-        require_one_of("optim.name", self.name, ("sgd",))
+        require_one_of("optim.name", self.name, ("sgd", "adam"))
         require(self.lr > 0, "optim.lr", self.lr, "a positive learning rate")
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "0 or more and below 1")
         require(
@@ -195,6 +249,29 @@ class TrainConfig:
             return bool(step % self.eval_every == 0) or step == self.steps
         ends = (round(k * self.epoch) for k in range(int(step / self.epoch), int(step / self.epoch) + 2))
         return step in ends or step == self.steps
+
+
+RULES = {
+    "median20": "median of the last 20 evaluations",
+    "mean20": "mean of the last 20 evaluations",
+    "best": "best evaluation, selected on the set itself",
+}
+"""How one number is made of a run's evaluations."""
+
+REPORTABLE = tuple(f"{metric}_{rule}" for metric in ("top1", "bacc") for rule in RULES)
+
+
+@dataclass
+class RecipeConfig:
+    """Whose code base a run follows in data, optimisation, network and evaluation: a name for the values that
+    `recipe=` sets, and the number that is reported there.
+    """
+
+    name: str = "daso"
+    reports: str = "top1_median20"
+
+    def __post_init__(self) -> None:
+        require_one_of("recipe.reports", self.reports, REPORTABLE)
 
 
 @dataclass

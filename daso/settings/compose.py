@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 
@@ -14,9 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from daso.data.sizes import class_counts, unlabeled_counts
 from daso.errors import UserError
 from daso.machine.devices import gpus_asked, parallel_jobs
-from daso.schema import ALGORITHMS, OPTIONS, Config, ImbalanceConfig, paper_t_dist, require
+from daso.outputs.naming import method_name
+from daso.schema import ALGORITHMS, OPTIONS, UNKNOWN, Config, ImbalanceConfig, paper_t_dist, require
 from daso.settings.checks import check
 from daso.settings.epochs import timed
 from daso.settings.identity import identified, knobs
@@ -27,6 +29,8 @@ from daso.settings.options import CONF, PACKAGE, own_folders
 DERIVED = ("run_key", "dataset.splits_checksum", "dataset.files_checksum", "model.weights_checksum", "train.epoch")
 
 Compose = Callable[[tuple[str, ...]], DictConfig]
+
+USB_PLAIN = {"da", "flexmatch", "freematch", "softmatch"}  # parts of learners that are no imbalance method there
 
 
 def t_dist(dataset: str, imb: DictConfig) -> float:
@@ -46,12 +50,17 @@ def paper_align(imb: DictConfig) -> str:
 
 def _matched(imb: DictConfig) -> bool:
     """Whether labeled and unlabeled classes are distributed alike."""
+    node = _built(imb)
+    return node is not None and node.matched
+
+
+def _built(imb: DictConfig) -> ImbalanceConfig | None:
     try:
         node = OmegaConf.to_object(imb)
     except (UserError, OmegaConfBaseException):  # refused with its own key when the node is built
-        return False
+        return None
     assert isinstance(node, ImbalanceConfig)
-    return node.matched
+    return node
 
 
 def paper_semi_aves_lr(algorithm: str) -> float:
@@ -64,6 +73,31 @@ def paper_mu(algorithm: str) -> int:
     """The paper's unlabeled images per labeled image for a learner (Table 10)."""
     require(algorithm in ALGORITHMS, "algorithm.name", algorithm, f"one of {', '.join(ALGORITHMS)}")
     return ALGORITHMS[algorithm].unlabeled_ratio
+
+
+def of(key: object, table: Mapping[object, object], other: object) -> object:
+    """The entry of a table, such as `${of:${dataset.name},{stl10:16},8}`; `other` where it has none."""
+    return table.get(key, other)
+
+
+def usb_schedule(*, _root_: DictConfig) -> str:
+    """USB's learning-rate schedule: a cosine for its plain learners, constant for every imbalance method beside one."""
+    return "cosine" if {*method_name(_root_).split("_")[1:]} <= USB_PLAIN else "constant"
+
+
+def cdmad_decay(learner: str, dataset: str, classes: int, imb: DictConfig) -> float:
+    """Weight decay in CDMAD's code: by data set, and less from 30,000 images on, labeled and unlabeled together."""
+    if dataset == "stl10" or _images(classes, imb) >= 30_000:
+        return 0.02 if learner == "remixmatch" else 0.01
+    return 0.08 if dataset == "cifar100" else 0.04
+
+
+def _images(classes: int, imb: DictConfig) -> int:
+    """Labeled and unlabeled images together, where the unlabeled set is made of training images."""
+    node = _built(imb)
+    if node is None or node.m1 == UNKNOWN:
+        return 0
+    return sum(class_counts(node.n1, node.gamma_l, classes)) + sum(unlabeled_counts(node, classes, seed=0))
 
 
 def register() -> None:
@@ -85,6 +119,9 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("paper_semi_aves_lr", paper_semi_aves_lr, replace=True)
     OmegaConf.register_new_resolver("paper_mu", paper_mu, replace=True)
     OmegaConf.register_new_resolver("place", os.path.expanduser, replace=True)
+    OmegaConf.register_new_resolver("of", of, replace=True)
+    OmegaConf.register_new_resolver("usb_schedule", usb_schedule, replace=True)
+    OmegaConf.register_new_resolver("cdmad_decay", cdmad_decay, replace=True)
     OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("gpus_asked", gpus_asked, replace=True)
 
@@ -106,6 +143,9 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
     for key in DERIVED:
         value = OmegaConf.select(cfg, key)
         require(not value, key, value, "it follows from the configuration and is never set")
+    for argument in arguments:
+        right = "it follows from the recipe, which recipe= chooses"
+        require(not argument.lstrip("+").startswith("recipe.name="), *argument.partition("=")[::2], right)
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from daso.credentials import mask
+from daso.schema import RULES
 
 REFRESH = 0.5  # seconds between two looks of the progress line
 SHOWN_CLASSES = 20  # more classes than that are summed up
@@ -124,10 +125,16 @@ class Console:
         """
         splits = [split for split in ("valid", "test") if f"{split}/top1" in summary]
         table = Table("metric (%)", *splits, "", box=None, header_style="bold", pad_edge=False)
-        for name, meaning in TABLE:
+        paper_number, _ = TABLE[0]
+        rows, reported = dict(TABLE), summary.get("reports", paper_number)
+        if reported != paper_number:
+            rule = RULES[reported.rpartition("_")[2]]
+            own = {reported: f"what recipe {summary['recipe']} reports: {rule}"}
+            rows = own | rows | own  # in front of the others
+        for name, meaning in rows.items():
             values = [summary.get(f"{split}/{name}") for split in splits]
             if any(value is not None for value in values):
-                style = "bold" if name == "top1_median20" else ""
+                style = "bold" if name == reported else ""
                 table.add_row(name, *map(_number, values), Text(meaning, style="dim"), style=style)
         self._out.print(table)
         for split in splits:

@@ -1,12 +1,13 @@
-"""SGD built from the configuration, in the form that a compiled or captured step needs."""
+"""SGD and Adam built from the configuration, in the form that a compiled or captured step needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from daso.schema import OptimConfig
+from daso.schema import Decay, OptimConfig
 
 
 class Sgd(torch.optim.SGD):
@@ -20,19 +21,12 @@ class Sgd(torch.optim.SGD):
 
     def __init__(self, parameters: Iterable[nn.Parameter], optim: OptimConfig) -> None:
         params = list(parameters)
-        device = params[0].device
-        # The fused CUDA kernel reads a float32 rate; on the CPU a float64 one keeps float64 training exact.
-        dtype = torch.float64 if device.type == "cpu" else torch.float32
-        groups: list[dict[str, Any]] = [{"params": params}]
-        if not optim.decay_norm_bias:
-            groups = [{"params": [p for p in params if p.ndim > 1]}]
-            groups.append({"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0})
         super().__init__(
-            groups,
-            lr=torch.tensor(optim.lr, dtype=dtype, device=device),
+            _groups(params, optim),
+            lr=_rate(params[0], optim),
             momentum=optim.momentum,
             nesterov=optim.nesterov,
-            weight_decay=optim.weight_decay,
+            weight_decay=_inner_decay(optim),
             fused=True,
         )
         if optim.momentum > 0:
@@ -46,18 +40,88 @@ class Sgd(torch.optim.SGD):
         Raises:
             ValueError: it belongs to another set of parameters.
         """
-        rates = [group["lr"] for group in self.param_groups]
-        momenta = {p: state["momentum_buffer"] for p, state in self.state.items()}
-        super().load_state_dict(state_dict)
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate.copy_(group["lr"])
-        for p, momentum in momenta.items():
-            self.state[p]["momentum_buffer"] = momentum.copy_(self.state[p]["momentum_buffer"])
+        with _in_place(self):
+            super().load_state_dict(state_dict)
 
 
-def build_optimizer(net: nn.Module, optim: OptimConfig) -> Sgd:
+class Adam(torch.optim.Adam):
+    """Fused Adam (Kingma & Ba 2015) with rates 0.9 and 0.999, whose state exists from the start and never moves, for
+    the same reasons as `Sgd`'s.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], optim: OptimConfig) -> None:
+        params = list(parameters)
+        super().__init__(
+            _groups(params, optim),
+            lr=_rate(params[0], optim),
+            weight_decay=_inner_decay(optim),
+            fused=True,
+            capturable=params[0].device.type == "cuda",
+        )
+        self._warned_capturable_if_run_uncaptured = True  # steps before the capture are meant to run so
+        for p in params:
+            self.state[p]["step"] = torch.zeros((), dtype=torch.float32, device=p.device)  # as the kernel wants it
+            self.state[p]["exp_avg"] = torch.zeros_like(p)
+            self.state[p]["exp_avg_sq"] = torch.zeros_like(p)
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take rate, moments and step from `state_dict`, in place.
+
+        Raises:
+            ValueError: it belongs to another set of parameters.
+        """
+        with _in_place(self):
+            super().load_state_dict(state_dict)
+
+
+def _groups(params: list[nn.Parameter], optim: OptimConfig) -> list[dict[str, Any]]:
+    if optim.decay_norm_bias:
+        return [{"params": params}]
+    rest = {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}
+    return [{"params": [p for p in params if p.ndim > 1]}, rest]
+
+
+def _rate(parameter: nn.Parameter, optim: OptimConfig) -> Tensor:
+    # The fused CUDA kernel reads a float32 rate; on the CPU a float64 one keeps float64 training exact.
+    dtype = torch.float64 if parameter.device.type == "cpu" else torch.float32
+    return torch.tensor(optim.lr, dtype=dtype, device=parameter.device)
+
+
+def _inner_decay(optim: OptimConfig) -> float:
+    return optim.weight_decay if optim.decay is Decay.gradient else 0.0
+
+
+@contextmanager
+def _in_place(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Where the block replaces rates and state, copy what it put there into the tensors that stood there."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    states = {p: dict(state) for p, state in optimizer.state.items()}
+    yield
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate.copy_(group["lr"])
+    for p, state in states.items():
+        for name, value in state.items():
+            optimizer.state[p][name] = value.copy_(optimizer.state[p][name])
+
+
+def build_optimizer(net: nn.Module, optim: OptimConfig) -> Sgd | Adam:
     """The optimizer of every parameter of `net`, on whatever device and in whatever dtype they are."""
-    return Sgd(net.parameters(), optim)
+    return (Adam if optim.name == "adam" else Sgd)(net.parameters(), optim)
+
+
+def shrunk_by(net: nn.Module, optim: OptimConfig) -> list[Tensor]:
+    """The tensors of `net` that weight decay multiplies after a step; none where it acts in the gradient."""
+    if optim.decay is Decay.gradient or optim.weight_decay == 0:
+        return []
+    tensors: list[Tensor] = [p for p in net.parameters() if optim.decay_norm_bias or p.ndim > 1]
+    return tensors + [b for b in net.buffers() if optim.decay is Decay.state and b.is_floating_point()]
+
+
+@torch.no_grad()
+def shrink(tensors: list[Tensor], lr: Tensor, weight_decay: float) -> None:
+    """Multiply each tensor by 1 - weight_decay * lr, in place (lr is [], on their device)."""
+    torch._foreach_mul_(tensors, (1 - weight_decay * lr).to(tensors[0].dtype))
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float | Tensor) -> None:

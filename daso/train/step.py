@@ -1,4 +1,4 @@
-"""One optimisation step: forward, backward, SGD, EMA. Nothing here waits for the device."""
+"""One optimisation step: forward, backward, optimizer, EMA. Nothing here waits for the device."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +8,9 @@ from torch import Tensor
 
 from daso.learners.base import Learner
 from daso.nn import ema
+from daso.schema import EmaBuffers, OptimConfig
 from daso.slots.slots import Slots
+from daso.train.optimizer import shrink, shrunk_by
 from daso.types import Batch, Clock, Flags, Nets, Noise, Outcome
 
 
@@ -19,7 +21,7 @@ class TrainStep:
         nets: student (trained) and teacher (its EMA).
         learner, slots: the method.
         optimizer: over the student's parameters; its learning rate is a 0-d tensor that the loop fills.
-        ema_decay: the EMA's final decay (behaviour: min(1 - 1/(step+1), decay)).
+        optim: the EMA's decay, and weight decay that acts after the step.
         autocast: makes the context of the forward pass, for reduced precision.
         compiled: trace the forward pass with torch.compile.
     """
@@ -30,7 +32,7 @@ class TrainStep:
         learner: Learner,
         slots: Slots,
         optimizer: torch.optim.Optimizer,
-        ema_decay: float,
+        optim: OptimConfig,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
         compiled: bool = False,
     ) -> None:
@@ -38,7 +40,9 @@ class TrainStep:
         self.learner = learner
         self.slots = slots
         self.optimizer = optimizer
-        self.ema_decay = ema_decay
+        self.optim = optim
+        self._copies_buffers = optim.ema_buffers is EmaBuffers.copy
+        self._shrunk = shrunk_by(nets.student, optim)
         self.autocast = autocast
         self._forward = torch.compile(learner.__call__, fullgraph=True, dynamic=False) if compiled else learner.__call__
 
@@ -49,7 +53,10 @@ class TrainStep:
         total_loss(outcome.losses).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        ema.update(self.nets.student, self.nets.teacher, clock.step, self.ema_decay)
+        nets, optim = self.nets, self.optim
+        ema.update(nets.student, nets.teacher, clock.step, optim.ema_decay, optim.ema_warmup, self._copies_buffers)
+        if self._shrunk:
+            shrink(self._shrunk, self.optimizer.param_groups[0]["lr"], optim.weight_decay)
         losses = {name: loss.detach() for name, loss in outcome.losses.items()}
         return Outcome(losses, outcome.logits_l.detach(), outcome.target)
 

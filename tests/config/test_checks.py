@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from daso.errors import UserError
-from daso.schema import ALGORITHMS, UNKNOWN, AbcConfig, Config
+from daso.schema import ALGORITHMS, UNKNOWN, AbcConfig, Config, Includes
 from daso.settings.checks import check
 from tests.compose import config_of as composed
 
@@ -50,7 +50,12 @@ IMPOSSIBLE = [
     ("cifar10", "algorithm.name", "mixmatch", ["algorithm.name=mixmatch", "choose it with algorithm=mixmatch"]),
     ("cifar10", "optim.lr", float("inf"), ["optim.lr=inf", "finite"]),
     ("cifar10", "optim.momentum", 0.0, ["optim.momentum=0.0", "Nesterov"]),
-    ("cifar10", "optim.name", "adam", ["optim.name=adam", "sgd"]),
+    ("cifar10", "optim.name", "lion", ["optim.name=lion", "sgd, adam"]),
+    ("cifar10", "model.bn_momentum", 0.0, ["model.bn_momentum=0.0", "above 0"]),
+    ("cifar10", "model.last_bn_eps", 0.0, ["model.last_bn_eps=0.0", "positive"]),
+    ("cifar10", "dataset.strong", "strongest", ["dataset.strong=strongest", "paper, usb"]),
+    ("cifar10", "dataset.unlabeled_includes", Includes.train, ["dataset.unlabeled_includes=train", "labeled or none"]),
+    ("cifar10", "recipe.reports", "top1", ["recipe.reports=top1", "top1_median20"]),
     ("cifar10", "model.depth", 29, ["model.depth=29", "28"]),
     ("cifar10", "seed", -1, ["seed=-1", "whole number from 0"]),
     ("cifar10", "device", "gpu", ["device=gpu", "cuda:1"]),

@@ -27,6 +27,8 @@ def test_the_knobs_are_the_frozen_ones():
 
 def test_what_enters_no_run_key_is_listed():
     top = {name for name, f in Config.__dataclass_fields__.items() if f.metadata == NOT_SCIENCE}
-    hidden = "track device jobs_per_device out_root force eval_only plan fail_fast resume_across sweep tune run_key"
+    hidden = (
+        "track device jobs_per_device out_root force eval_only plan fail_fast resume_across recipe sweep tune run_key"
+    )
     assert top == set(hidden.split())
     assert not any(f.metadata == NOT_SCIENCE for f in AlgorithmConfig.__dataclass_fields__.values())

@@ -22,7 +22,17 @@ def trained(config, out_root, graphs):
 
 @pytest.mark.parametrize("preset", EVERY)
 def test_replayed_steps_give_the_plain_loop_s_numbers(preset, tmp_path):
-    graphs, config = CpuGraphs(), brief(preset, tmp_path)
+    replays(brief(preset, tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["cdmad", "usb"])  # the others change numbers alone
+def test_replayed_steps_give_the_plain_loop_s_numbers_in_a_foreign_recipe(recipe, tmp_path):
+    replays(brief(f"fixmatch_daso recipe={recipe}", tmp_path), tmp_path)
+
+
+def replays(config, tmp_path):
+    """Recorded steps give the rows and the state of those that are taken one operation after the other."""
+    graphs = CpuGraphs()
     rows, state = trained(config, tmp_path, None)
     replayed_rows, replayed_state = trained(config, tmp_path, graphs)
     assert graphs.replayed >= 10

@@ -131,7 +131,7 @@ def test_the_imbalance_option_of_every_cell_has_the_printed_sizes():
         lines = (CONF / "imbalance" / f"{option}.yaml").read_text().splitlines()
         sizes = dict(line.split(": ") for line in lines if ": " in line and not line.startswith("#"))
         gamma_u = sizes["gamma_l"] if sizes["gamma_u"] == "${.gamma_l}" else sizes["gamma_u"]
-        assert (sizes["n1"], sizes["m1"], sizes["gamma_l"], gamma_u) == tuple(c.setting)
+        assert (sizes["n1"], sizes["m1"], sizes["gamma_l"], gamma_u, "long_tailed") == tuple(c.setting)
 
 
 def test_the_grid_has_each_configuration_once():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from daso.published.field import PROTOCOLS, RULES, reported
-from daso.report.__main__ import configure, main
+from daso.report.__main__ import configure, main, make_table
 from daso.report.collect import collect
 from daso.report.field import Where, field_tables
 from daso.report.render import as_csv, latex, markdown
@@ -70,7 +70,7 @@ def ours(number):
     n1, m1, gamma_l, gamma_u, shape = number.setting
     sizes = (n1, "" if m1 == "unknown" else m1, "" if gamma_l == "natural" else gamma_l, gamma_u)
     words = frozenset(number.method.lower().split(" + "))
-    place = (number.dataset, *sizes, shape)
+    place = (number.dataset, *sizes, "" if shape == "long_tailed" else shape)
     return words, number.venue, place, number.protocol, float(number.mean), float(number.std or -1)
 
 
@@ -173,6 +173,43 @@ def test_a_run_that_differs_from_its_recipe_is_left_out_with_the_difference(tmp_
     (named, *_) = tables(tmp_path, overrides=("train.batch_size=8",))
     assert named.own == 1
     assert "Own runs differ from the recipe daso by design: train.batch_size=8." in named.notes
+
+
+def test_a_run_counts_in_the_protocol_of_its_recipe(tmp_path):
+    three(tmp_path, (*FIXMATCH, "recipe=usb"), (70.0, 71.0, 72.0), **{"test/top1_best": 74.0})
+    three(tmp_path, (*C10, "algorithm=fixmatch_da", "recipe=acr"), (60.0, 61.0, 62.0))
+    made = tables(tmp_path)
+    (usb,) = cell(made, "FixMatch", "USB results 2023", "usb")
+    assert (usb.metric, usb.sample.mean, usb.difference) == ("test/top1_best", 74.0, pytest.approx(74.0 - 72.41))
+    assert {t.title.split("protocol ")[1].split(":")[0]: t.own for t in made} == {
+        **dict.fromkeys(("daso", "simpro", "unverified"), 0),
+        "acr": 1,
+        "usb": 2,  # SC-SSL prints another FixMatch in it
+    }
+    (acr,) = [t for t in made if "protocol acr:" in t.title]
+    (row,) = [row for row in acr.rows if acr.facts[row][2] == "own runs"]
+    assert acr.labels[row] == "fixmatch_da"
+    (entry,) = [e for (r, _), e in acr.entries.items() if r == row]
+    assert (entry.metric, entry.sample.mean) == ("test/top1_mean20", 61.0)
+
+
+def test_a_setting_has_its_shape(tmp_path):
+    middle = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100_middle", "algorithm=fixmatch")
+    three(tmp_path, middle, (70.0, 71.0, 72.0))
+    three(tmp_path, FIXMATCH, (50.0, 51.0, 52.0))
+    (made,) = [t for t in tables(tmp_path, SMALL._replace(shape="middle")) if "protocol daso:" in t.title]
+    ((_, column), entry) = next(iter(made.entries.items()))
+    assert (column.label, entry.sample.mean) == ("γ=100 N1=500 M1=4000 middle", 71.0)
+    assert len(made.entries) == 1
+
+
+def test_own_runs_in_several_recipes_stand_in_columns_that_name_them(tmp_path):
+    for recipe, value in (("daso", 60.0), ("usb", 70.0), ("cdmad", 80.0)):
+        three(tmp_path, (*FIXMATCH, f"recipe={recipe}"), (value, value, value))
+    made = make_table("mine", collect([tmp_path]), Options())
+    means = {c.label: made.entries[row, c].sample.mean for row in made.rows for c in made.columns}
+    place = "N1=500 gl=100 gu=100 recipe="
+    assert means == {f"{place}daso": 60.0, f"{place}usb": 70.0, f"{place}cdmad": 80.0}
 
 
 def test_the_baseline_is_compared_within_a_protocol(tmp_path):

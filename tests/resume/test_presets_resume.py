@@ -23,11 +23,12 @@ STEPS = 20
 STOPS = (3, 8, 13, 18, 22, 27, 32, 37)
 
 
-def short(preset: str, out_root: object) -> Config:
+def short(preset: str, out_root: object, recipe: str = "daso") -> Config:
     """The preset on digits, every period of its slots within a few steps."""
     return config_of(
         "experiment=quickstart",
         f"algorithm={preset}",
+        f"recipe={recipe}",
         "track=none",
         f"out_root={out_root}",
         f"train.steps={STEPS}",
@@ -69,7 +70,16 @@ def same(one: object, other: object) -> bool:
 
 @pytest.mark.parametrize("preset", groups()["algorithm"])
 def test_a_preset_resumes_exactly(preset, tmp_path, monkeypatch):
-    whole = short(preset, tmp_path / "whole")
+    resumes_exactly(short(preset, tmp_path / "whole"), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in groups()["recipe"] if recipe != "daso"])
+def test_a_preset_resumes_exactly_in_a_foreign_recipe(recipe, tmp_path, monkeypatch):
+    resumes_exactly(short("fixmatch_la_crest_plus", tmp_path / "whole", recipe), tmp_path, monkeypatch)
+
+
+def resumes_exactly(whole, tmp_path, monkeypatch):
+    """A run of `whole` that is stopped again and again has the rows and the state of one that never was."""
     stopped = replace(whole, out_root=str(tmp_path / "stopped"))
     monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     run(whole, NOWHERE)

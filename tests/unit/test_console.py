@@ -114,6 +114,22 @@ def test_time_left_counts_from_where_a_resumed_run_went_on(out, monkeypatch):
     assert lines(out) == ["step 950/1000  10s left  5/s"]
 
 
+def test_what_a_foreign_recipe_reports_comes_first_beside_the_paper_s_number(out):
+    numbers = {"recipe": "cdmad", "reports": "bacc_mean20", "test/bacc_mean20": 58.25, "test/bacc_median20": 58.5}
+    Console(out, width=120).summary(SUMMARY | numbers)
+    table = lines(out)
+    assert table[1].split()[:3] == ["bacc_mean20", "58.25", "what"]
+    assert "what recipe cdmad reports: mean of the last 20 evaluations" in table[1]
+    assert table[2].split()[:2] == ["top1_median20", "60.50"]
+    assert not any("bacc_median20" in line for line in table)
+
+
+def test_a_reported_number_that_the_table_has_anyway_stands_there_once(out):
+    Console(out, width=120).summary(SUMMARY | {"recipe": "usb", "reports": "top1_best", "test/top1_best": 63.0})
+    assert [line.split()[0] for line in lines(out) if "top1_best" in line] == ["top1_best"]
+    assert "selected on the set itself" in out.getvalue()
+
+
 def test_the_table_has_the_numbers_and_only_the_metrics_that_there_are(out):
     Console(out, width=100).summary(SUMMARY)
     rows = {line.split()[0]: line.split()[1] for line in lines(out) if line}

@@ -8,6 +8,8 @@ from daso.data import pool as pool_module
 from daso.data.pool import Pool
 from daso.data.sources import Arrays
 from daso.data.split import Split
+from daso.data.views.resize import Resize
+from daso.schema import Includes
 
 LABELED, UNLABELED, VALID = np.array([9, 0, 4]), np.array([1, 2, 3, 8]), np.array([5, 6])
 NONE = np.arange(0)
@@ -69,3 +71,34 @@ def test_the_source_does_not_change_with_the_pool():
     pool = Pool.build(source, Split(np.arange(10), NONE, NONE), 4, "cpu")
     pool.labeled_x.zero_()
     np.testing.assert_array_equal(source.train_x, arrays().train_x)
+
+
+def test_the_unlabeled_set_may_begin_with_the_labeled_images_which_are_stored_once():
+    pool, source = Pool.build(arrays(), SPLIT, 4, "cpu", Includes.labeled), arrays()
+    rows = np.concatenate([LABELED, UNLABELED])
+    np.testing.assert_array_equal(pool.unlabeled_x.numpy(), source.train_x[rows])
+    np.testing.assert_array_equal(pool.unlabeled_y.numpy(), source.train_y[rows])
+    assert (pool.shared, pool.unlabeled_start, len(pool.train_x)) == (3, 0, 7)
+    assert pool.counts.tolist() == build().counts.tolist()
+
+
+def test_own_unlabeled_images_may_be_joined_by_all_training_images_that_are_not_held_out():
+    extra = np.arange(6 * 48, dtype=np.uint32).astype(np.uint8).reshape(6, 3, 4, 4)
+    split, source = Split(LABELED, np.arange(6), VALID), arrays()
+    pool = Pool.build(arrays(extra), split, 4, "cpu", Includes.train)
+    rest = [1, 2, 3, 7, 8]  # neither labeled nor held out
+    expected = np.concatenate([source.train_x[LABELED], extra, source.train_x[rest]])
+    np.testing.assert_array_equal(pool.unlabeled_x.numpy(), expected)
+    assert set(pool.unlabeled_y.tolist()) == {-1}
+
+
+def test_a_learner_without_unlabeled_images_has_none_whatever_the_set_would_include():
+    pool = Pool.build(arrays(), Split(LABELED, NONE, NONE), 4, "cpu", Includes.labeled)
+    assert (pool.unlabeled_x, pool.shared, len(pool.train_x)) == (None, 0, 3)
+
+
+def test_images_may_be_resized_once_for_all():
+    half = Resize(4, 2)
+    pool, whole = Pool.build(arrays(), SPLIT, 4, "cpu", resize=half), build()
+    for part in ("labeled_x", "unlabeled_x", "valid_x", "test_x"):
+        torch.testing.assert_close(getattr(pool, part), half(getattr(whole, part)))

@@ -14,9 +14,6 @@ from daso.data.views.boxes import central_boxes, random_boxes
 from daso.data.views.spec import ViewSpec
 from daso.types import View
 
-LEVELS = 9  # magnitudes 1..9 of 10; FixMatch's RandAugment never draws the tenth
-OPS_PER_IMAGE = 2
-
 
 class Op(IntEnum):
     """The operations of FixMatch's RandAugment (Sohn et al. 2020, Table 12), in the order of the draw."""
@@ -40,25 +37,26 @@ class Op(IntEnum):
 class Draws(NamedTuple):
     """One batch's random numbers, CPU tensors. Fields that the view does not use are empty.
 
-    Legend: B images, K operations per image (2 for strong views, 0 for the weak one).
+    Legend: B images, K operations per image (none for the weak view).
     """
 
     flip: Tensor  # [B] bool: mirrored left-right
     # [B,2] int64: row and column of the window in the padded image, 0..2*crop_pad; of a resized crop [B,4]: its box
     crop: Tensor
     op: Tensor  # [B,K] int64: an `Op`; -1: the coin fell against it, nothing is done
-    level: Tensor  # [B,K] int64: 1..9
+    level: Tensor  # [B,K] int64: 1..levels of the policy
     sign: Tensor  # [B,K] int64: +1 or -1, used by the geometric operations
-    cutout: Tensor  # [B,2] float64: (x, y) of the gray square's centre; [B,0]: no cutout
+    cutout: Tensor  # [B,2] float64: (x, y) of the filled square's centre; [B,3]: and its side; [B,0]: no cutout
 
 
 def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor | None = None) -> Draws:
     """Draw what `view` needs for `n` images.
 
     Weak: flip with probability 1/2, crop offsets uniform, or a random box where the crop is resized. Strong, in
-    addition: two operations with replacement, each applied with probability 1/2 at a uniform level and sign, and a
-    cutout centre uniform over the image it is cut from (FixMatch's variant of RandAugment, Cubuk et al. 2020; Cutout,
-    DeVries and Taylor 2017). Where the crop is resized, the identity has a box too: that of the evaluation view.
+    addition: the policy's operations with replacement, each at a uniform level and sign and, in the paper's code,
+    applied with probability 1/2; and a cutout centre uniform over the image it is cut from (FixMatch's variant of
+    RandAugment, Cubuk et al. 2020; Cutout, DeVries and Taylor 2017), whose side is uniform too in USB's. Where the crop
+    is resized, the identity has a box too: that of the evaluation view.
 
     Args:
         view, n: which view of how many images.
@@ -66,10 +64,11 @@ def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor 
         spec: how images of the data set are augmented.
         size: [n,2] int64, height and width of each image, where the crop is resized.
     """
+    policy = spec.policy
     count = 0 if view is View.IDENTITY else n
-    kind = OPS_PER_IMAGE if view in (View.STRONG, View.STRONG_LAST) else 0
+    kind = policy.operations if view in (View.STRONG, View.STRONG_LAST) else 0
     side = spec.resolution if view is View.STRONG_LAST or spec.resized_crop else spec.size
-    centre = 2 if kind and spec.cutout else 0
+    places = [side, side, spec.cutout][: 2 + policy.random_side] if kind and spec.cutout else []
 
     def integers(low: int, high: int, columns: int) -> Tensor:
         return torch.randint(low, high, (count, columns), generator=generator)
@@ -81,12 +80,15 @@ def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor 
         flip, crop = torch.zeros(n, dtype=torch.bool), central_boxes(size)
     else:
         crop = random_boxes(size, generator)
-    op = integers(0, len(Op), kind).masked_fill_(integers(0, 2, kind) == 0, -1)
+    op = integers(0, len(Op), kind)
+    if policy.skipped:
+        op.masked_fill_(integers(0, 2, kind) == 0, -1)
     return Draws(
         flip=flip,
         crop=crop,
         op=op,
-        level=integers(1, LEVELS + 1, kind),
+        level=integers(1, policy.levels + 1, kind),
         sign=1 - 2 * integers(0, 2, kind),
-        cutout=torch.rand(count, centre, generator=generator, dtype=torch.float64) * side,
+        cutout=torch.rand(count, len(places), generator=generator, dtype=torch.float64)
+        * torch.tensor(places, dtype=torch.float64),
     )

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from daso.data.views.draws import LEVELS, Draws, Op
-from daso.data.views.geometry import WARPS, Geometry, magnitude
-from daso.data.views.photometric import ENHANCE, Photometric, luma, mean, smooth, stretch_row
+from daso.data.views.draws import Draws, Op
+from daso.data.views.geometry import WARPS, Geometry
+from daso.data.views.photometric import Photometric, luma, mean, smooth, stretch_row
 
 _STAY, _WARP, _FIXED, _CONTRAST, _STRETCH, _EQUALIZE, _COLOR, _SHARPNESS, _END = range(9)
 _GROUP = np.full(len(Op) + 1, _STAY)  # by op + 1
@@ -21,7 +21,6 @@ _GROUP[Op.AUTO_CONTRAST + 1] = _STRETCH
 _GROUP[Op.EQUALIZE + 1] = _EQUALIZE
 _GROUP[Op.COLOR + 1] = _COLOR
 _GROUP[Op.SHARPNESS + 1] = _SHARPNESS
-_FACTOR = torch.tensor([magnitude(level, *ENHANCE) for level in range(LEVELS + 1)], dtype=torch.float32)
 
 
 def randaugment(x: Tensor, draws: Draws, geometry: Geometry, tables: Photometric) -> Tensor:
@@ -36,7 +35,7 @@ def randaugment(x: Tensor, draws: Draws, geometry: Geometry, tables: Photometric
         at = (draws.op[rows, k] + 1, draws.level[rows, k], (draws.sign[rows, k] < 0).long())
         _warp(x, ends, geometry.warp_of[at], geometry)
         _look_up(x, ends, tables.row_of[at[:2]], tables)
-        _blend(x, ends, at[1])
+        _blend(x, ends, tables.factor[at[1]])
     return x.index_select(0, torch.from_numpy(np.argsort(place)))
 
 
@@ -60,11 +59,11 @@ def _look_up(x: Tensor, ends: NDArray[np.intp], rows: Tensor, tables: Photometri
     x[part] = lut.gather(2, values).view_as(x[part])
 
 
-def _blend(x: Tensor, ends: NDArray[np.intp], level: Tensor) -> None:
+def _blend(x: Tensor, ends: NDArray[np.intp], factor: Tensor) -> None:
     """Operations that pull each pixel towards a value of its own, in float32 with product and sum rounded apart."""
     for group, degenerate in ((_COLOR, luma), (_SHARPNESS, smooth)):
         part = slice(ends[group], ends[group + 1])
         values = x[part].int()
         base = degenerate(values).float()
-        step = (values - base) * _FACTOR[level[part]].view(-1, 1, 1, 1)
+        step = (values - base) * factor[part].view(-1, 1, 1, 1)
         x[part] = step.add_(base).int()

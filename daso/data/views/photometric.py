@@ -11,26 +11,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from daso.data.views.draws import LEVELS, Op
-from daso.data.views.geometry import magnitude
+from daso.data.views.draws import Op
+from daso.data.views.policy import POLICIES, Policy
 
-ENHANCE = (0.9, 0.05)  # maximum and bias of the enhancement factors: 0.14 to 0.86, which only ever weaken
-SAME, POSTERIZE, SOLARIZE = 0, 0, LEVELS  # row = start + level
-BLEND = 1 + 2 * LEVELS  # row = BLEND + 256 * (level - 1) + degenerate value
-STRETCH = BLEND + 256 * LEVELS  # row = STRETCH + index of (lowest, highest)
-
-_LEVEL = range(1, LEVELS + 1)
+ENHANCE = (0.9, 0.05)  # maximum and bias of the enhancement factors, which only ever weaken
+SAME = 0  # the first row: values stay
 
 
-@lru_cache(maxsize=1)
-def _rows() -> NDArray[np.uint8]:
-    """Lookup tables, [rows, 256] uint8: every value map that the operations can need."""
+@lru_cache(maxsize=2)
+def _rows(policy: Policy) -> NDArray[np.uint8]:
+    """Lookup tables, [rows, 256] uint8: every value map that the operations can need.
+
+    Behind the first row: posterize and solarize by level; blends by level and degenerate value; stretches by index of
+    (lowest, highest).
+    """
     value = np.arange(256)
-    posterize = np.stack([value & -(16 >> int(magnitude(level, 4))) for level in _LEVEL])
-    threshold = np.array([256 - int(magnitude(level, 256)) for level in _LEVEL])[:, None]
+    levels = range(1, policy.levels + 1)
+    posterize = np.stack([value & -(16 >> int(policy.magnitude(level, 4))) for level in levels])
+    threshold = np.array([256 - int(policy.magnitude(level, 256)) for level in levels])[:, None]
     solarize = np.where(value < threshold, value, 255 - value)
 
-    factor = np.array([magnitude(level, *ENHANCE) for level in _LEVEL], dtype=np.float32)
+    factor = _factors(policy)[1:]
     degenerate = value.astype(np.float32)[:, None]
     blend = degenerate + factor[:, None, None] * (value.astype(np.float32) - degenerate)
 
@@ -38,6 +39,11 @@ def _rows() -> NDArray[np.uint8]:
     return np.concatenate(
         [value[None], posterize, solarize, blend.reshape(-1, 256), *stretch], dtype=np.uint8, casting="unsafe"
     )
+
+
+def _factors(policy: Policy) -> NDArray[np.float32]:
+    """Enhancement factors by level; the first, of level 0, is never drawn."""
+    return np.array([policy.magnitude(level, *ENHANCE) for level in range(policy.levels + 1)], dtype=np.float32)
 
 
 def _stretch(low: int, value: NDArray[np.int_]) -> NDArray[np.uint8]:
@@ -48,22 +54,28 @@ def _stretch(low: int, value: NDArray[np.int_]) -> NDArray[np.uint8]:
 
 
 class Photometric(nn.Module):
-    """The value tables: `rows` [35219,256] uint8 and `row_of` [15,10] int64, first row by (op + 1, level)."""
+    """The value tables: `rows` [rows,256] uint8, `row_of` [15,levels+1] int64, first row by (op + 1, level), and
+    `factor` [levels+1] float32, the enhancement factors.
+    """
 
     rows: Tensor
     row_of: Tensor
+    factor: Tensor
     bins: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = POLICIES["paper"]) -> None:
         super().__init__()
-        row_of = np.full((len(Op) + 1, LEVELS + 1), SAME)
-        for level in _LEVEL:
-            row_of[Op.POSTERIZE + 1, level] = POSTERIZE + level
-            row_of[Op.SOLARIZE + 1, level] = SOLARIZE + level
+        levels = policy.levels
+        blend = 1 + 2 * levels
+        row_of = np.full((len(Op) + 1, levels + 1), SAME)
+        for level in range(1, levels + 1):
+            row_of[Op.POSTERIZE + 1, level] = level
+            row_of[Op.SOLARIZE + 1, level] = levels + level
             for op in (Op.BRIGHTNESS, Op.CONTRAST, Op.COLOR, Op.SHARPNESS):
-                row_of[op + 1, level] = BLEND + 256 * (level - 1)
-        row_of[Op.AUTO_CONTRAST + 1] = STRETCH
-        self.register_buffer("rows", torch.from_numpy(_rows()), persistent=False)
+                row_of[op + 1, level] = blend + 256 * (level - 1)
+        row_of[Op.AUTO_CONTRAST + 1] = blend + 256 * levels
+        self.register_buffer("rows", torch.from_numpy(_rows(policy)), persistent=False)
+        self.register_buffer("factor", torch.from_numpy(_factors(policy)), persistent=False)
         self.register_buffer("row_of", torch.from_numpy(row_of), persistent=False)
         self.register_buffer("bins", torch.arange(256, dtype=torch.int32), persistent=False)
 
@@ -94,7 +106,7 @@ def mean(x: Tensor) -> Tensor:
 
 
 def stretch_row(low: Tensor, high: Tensor) -> Tensor:
-    """Row, counted from `STRETCH`, of the table that stretches low..high to 0..255: int tensors alike."""
+    """Row, counted from the first stretch, of the table that stretches low..high to 0..255: int tensors alike."""
     return (low * (511 - low)).bitwise_right_shift(1) + high
 
 

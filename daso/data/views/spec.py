@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from daso.schema import DatasetConfig
+from daso.data.views.policy import POLICIES, Policy
+from daso.schema import DatasetConfig, Padding
 
 
 @dataclass(frozen=True)
@@ -16,17 +17,24 @@ class ViewSpec:
     resolution: int  # of the network's input
     channels: int  # 3 (RGB) or 1 (gray)
     flip: bool
-    crop_pad: int  # reflected pixels on every side before the crop, at `size`; 0: no shift
-    cutout: int  # nominal side of the gray square; the filled square is one pixel wider; 0: none
+    crop_pad: int  # pixels added on every side before the crop, at `size`; 0: no shift
+    cutout: int  # nominal side of the filled square, which is one pixel wider; 0: none
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resized_crop: bool = False  # of images of any size, to `resolution`, instead of a window of square ones
+    padding: Padding = Padding.reflect  # what the crop adds
+    strong: str = "paper"  # of `POLICIES`
+
+    @property
+    def policy(self) -> Policy:
+        """The numbers of the strong views."""
+        return POLICIES[self.strong]
 
     @classmethod
     def of(cls, dataset: DatasetConfig) -> "ViewSpec":
         """The views of a configured data set."""
         return cls(
-            size=dataset.source_size,
+            size=dataset.stored_size,
             resolution=dataset.resolution,
             channels=dataset.channels,
             flip=dataset.flip,
@@ -35,4 +43,6 @@ class ViewSpec:
             mean=tuple(dataset.mean),
             std=tuple(dataset.std),
             resized_crop=dataset.resized_crop,
+            padding=dataset.padding,
+            strong=dataset.strong,
         )

@@ -38,10 +38,11 @@ class Views(nn.Module):
         self.form: Form = form
         resized = spec.resolution != spec.size and not spec.resized_crop
         self.resized_crop = ResizedCrop(spec.resolution, longest, form) if spec.resized_crop else None
-        self.source = Geometry(spec.resolution if spec.resized_crop else spec.size, spec.crop_pad)
-        self.final = Geometry(spec.resolution, 0) if resized else self.source
+        size = spec.resolution if spec.resized_crop else spec.size
+        self.source = Geometry(size, spec.crop_pad, spec.padding, spec.policy)
+        self.final = Geometry(spec.resolution, 0, policy=spec.policy) if resized else self.source
         self.resize = Resize(spec.size, spec.resolution) if resized else nn.Identity()
-        self.photometric = Photometric()
+        self.photometric = Photometric(spec.policy)
         mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in (spec.mean, spec.std))
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", -mean / std, persistent=False)

@@ -71,7 +71,7 @@ def build(
         labeled_views=method.learner.labeled_views,
     )
     compiled = mode is not Compile.none
-    step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim.ema_decay, autocast, compiled)
+    step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim, autocast, compiled)
     prior = true_prior(pool, classes)
     meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy, prior)
 

@@ -14,6 +14,7 @@ from daso.data.pool import AnyPool, Pool
 from daso.data.sources import Arrays
 from daso.data.split import Split
 from daso.data.streams import Stream, class_aware_round, permutation_round
+from daso.data.views.resize import Resize
 from daso.machine.devices import usable_cores
 from daso.schema import Config, EstimateProtocol
 from daso.train.rng import generator
@@ -79,7 +80,8 @@ def pool_of(config: Config, data: Data, split: Split, device: torch.device) -> A
         place, side = dataset.place, dataset.resolution
         return ragged_pool(data, split, dataset.num_classes, device, place, batch, side)
     arrays = arrays_of(data) if isinstance(data, Gallery) else data
-    return Pool.build(arrays, split, dataset.num_classes, device)
+    shrink = Resize(dataset.source_size, dataset.stored_size).to(device) if dataset.resizes_first else None
+    return Pool.build(arrays, split, dataset.num_classes, device, dataset.unlabeled_includes, shrink)
 
 
 def labeled_stream(config: Config, labels: Tensor, phase: int) -> Stream:

@@ -7,7 +7,7 @@ import torch
 from daso.machine import weights
 from daso.nn.net import Net
 from daso.nn.resnet import ResNet
-from daso.nn.wrn import WideResNet
+from daso.nn.wrn import Details, WideResNet
 from daso.schema import Config
 from daso.train.rng import generator
 from daso.types import Head, Nets
@@ -29,7 +29,8 @@ def build_nets(config: Config, heads: Mapping[str, Head], device: torch.device, 
         if model.name == "resnet":
             encoder = ResNet(model.depth, channels)
         else:
-            encoder = WideResNet(model.depth, model.width, channels, model.stem_stride)
+            details = Details(model.bn_momentum, model.bn_eps, model.last_bn_eps, model.stem_bias, model.raw_branch)
+            encoder = WideResNet(model.depth, model.width, channels, model.stem_stride, details)
         return Net(encoder, config.dataset.num_classes, heads)
 
     student, teacher = make(), make().requires_grad_(False)

@@ -44,6 +44,7 @@ def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
         phase_steps=config.phase_steps,
         assumed=assumed,
         encoder=partial(encoder_of, config, split),
+        shared=pool.shared,
     )
 
 

@@ -126,8 +126,8 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         method = Method(FixMatch(), Slots(CrossEntropy(), *fillings).to(device))
         nets = Nets(*(Net(WideResNet(10, 1), classes, method.heads).to(device) for _ in range(2)))
         nets.student.init(torch.Generator().manual_seed(0))
-        optimizer = build_optimizer(nets.student, OptimConfig("sgd", 0.03, Schedule.constant))
-        train = TrainStep(nets, method.learner, method.slots, optimizer, 0.999)
+        optim = OptimConfig("sgd", 0.03, Schedule.constant)
+        train = TrainStep(nets, method.learner, method.slots, build_optimizer(nets.student, optim), optim)
         return lambda: train(batch, noise, device_clock(6000, 250_000, device), ("semantic",))
 
     return {

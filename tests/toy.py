@@ -73,8 +73,8 @@ def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabel
     method = Method(learner, slots)
     trained = nets(dtype, method.heads, classes)
     learner.to(dtype), slots.to(dtype)
-    optimizer = build_optimizer(trained.student, OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant))
-    step = TrainStep(trained, learner, slots, optimizer, 0.999)
+    optim = OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant)
+    step = TrainStep(trained, learner, slots, build_optimizer(trained.student, optim), optim)
     outcomes = []
     for t in range(steps):
         images = batch(t, len(learner.views), dtype, unlabeled, len(learner.labeled_views))

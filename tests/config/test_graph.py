@@ -104,8 +104,8 @@ def test_a_plan_names_the_stages_in_the_order_of_training(sweep):
 
 
 def test_a_named_run_that_is_not_finished_refuses_the_job_that_names_it(sweep):
-    code, out, _, ran = sweep(*CRT[:2], "algorithm=fixmatch,supervised_crt", "protocol.from_run=0123", run=done)
-    assert (code, kinds(ran)) == (1, ["fixmatch none"])
+    code, out, _, ran = sweep(*CRT, "protocol.from_run='',0123", run=done)
+    assert (code, kinds(ran)) == (1, ["supervised none", "supervised crt"])
     assert "is no finished run" in " ".join(out.split())
 
 

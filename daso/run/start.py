@@ -87,7 +87,7 @@ def run_prerequisites(config: Config, provenance: Provenance, console: Console) 
     """Make the runs exist that this one is built on; another process that makes one is waited for."""
     for needed in prerequisites(config):
         folder = RunDir(needed.out_root, needed.run_key)
-        ready = folder.numbers() is not None
+        ready = folder.numbers() is not None and not folder.mendable()
         elsewhere = folder.state() is RunState.running
         which = "which is finished" if ready else "which another process trains" if elsewhere else "which comes first"
         console.note(f"Run {config.run_key} is built on run {needed.run_key}, {which}.")

@@ -187,7 +187,10 @@ def test_configurations_that_are_written_differently_are_different_runs_of_full_
         printed, imb = members[overrides].setting, config.imb
         ratios = [str(Fraction(imb.gamma_l) if imb.gamma_l == int(imb.gamma_l) else imb.gamma_l)]
         ratios += [str(Fraction(imb.gamma_u).limit_denominator(1000)) if imb.gamma_u != "unknown" else "unknown"]
-        assert (config.dataset.name, str(imb.n1), str(imb.m1), *ratios) == (members[overrides].dataset, *printed)
+        assert (config.dataset.name, str(imb.n1), str(imb.m1), *ratios, imb.unlabeled_shape) == (
+            members[overrides].dataset,
+            *printed,
+        )
 
 
 @pytest.mark.parametrize("preset", sorted({c.overrides[2] for c in EVERY}))

@@ -98,5 +98,6 @@ def _few_images(config: Config) -> tuple[Arrays, Split]:
     y = np.repeat(np.arange(data.num_classes), IMAGES)
     x = np.zeros((len(y), data.channels, data.source_size, data.source_size), dtype=np.uint8)
     rows, none = np.arange(len(y)), np.zeros(0, dtype=np.int64)
-    unlabeled = rows if config.reads_unlabeled else none
+    batch = config.train.batch_size * config.train.mu  # which some methods want the set to fill
+    unlabeled = np.resize(rows, max(len(rows), batch)) if config.reads_unlabeled else none
     return Arrays(x, y, x, y, None), Split(rows, unlabeled, none)

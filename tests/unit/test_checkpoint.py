@@ -133,7 +133,7 @@ def test_a_way_to_collapse_is_told_once_and_recorded_as_it_was_last(tmp_path, mo
     found = itertools.count(1)
     monkeypatch.setattr(loop, "collapse", lambda *args: [f"{loop.SILENT} class {next(found)} on the test set."])
     monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
-    monkeypatch.setattr("daso.track.console.Console.summary", lambda self, summary: None)
+    monkeypatch.setattr("daso.track.console.Console.summary", lambda *given: None)
     config = replace(composed(), out_root=str(tmp_path))
     run(config, NOWHERE)
     summary = read_json(RunDir(tmp_path, config.run_key).summary)

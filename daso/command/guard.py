@@ -18,6 +18,7 @@ from daso.errors import Interrupted, UserError
 from daso.machine.streams import outlive_readers
 from daso.settings.compose import configuration
 from daso.settings.mistakes import explain, refuse_no_choice
+from daso.settings.option_files import complaint
 from daso.settings.options import program
 from daso.sweep.callback import SweepReport
 
@@ -109,6 +110,8 @@ def _verdict(error: Exception, arguments: list[str]) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, BrokenExecutor):
         return 1, "A job's process was killed, perhaps for its memory; the same command again continues the sweep."
+    if not _entered(error) and (fault := complaint(arguments)):
+        return 2, fault
     library = type(error).__module__.partition(".")[0]
     if library in ("hydra", "omegaconf", "yaml"):
         return 2, explain(error, arguments)

@@ -13,6 +13,7 @@ from daso.credentials import mask
 from daso.errors import UserError
 from daso.schema import OPTIONS
 from daso.settings.identity import knobs
+from daso.settings.option_files import complaint, line_of
 from daso.settings.options import groups, program
 
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
@@ -36,6 +37,8 @@ def explain(error: BaseException, arguments: list[str]) -> str:
     for link in chain:
         if isinstance(link, UserError):
             return str(link)
+    if fault := complaint(arguments):
+        return fault
     text = str(error)
     if type(error).__name__ == "OverrideParseException":
         return _unreadable(str(getattr(error, "override", text)))
@@ -163,7 +166,7 @@ def _shown(key: str, arguments: Sequence[str]) -> str:
     """`key`, or what was typed for it or for a place below it, without signs."""
     found = [match for argument in arguments if (match := OVERRIDE.match(argument))]
     typed_here = [match for match in found if match["key"] == key or match["key"].startswith(f"{key}.")]
-    return f"{typed_here[-1]['key']}={typed_here[-1]['value']}" if typed_here else key
+    return f"{typed_here[-1]['key']}={typed_here[-1]['value']}" if typed_here else key + line_of(key, arguments)
 
 
 def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
@@ -181,7 +184,8 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
         right = "a list of whole numbers, such as [20,10]" if get_args(kind) == (int,) else "a list, such as [0.5,0.9]"
     elif kind is int and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e\+?\d)?", value) and float(value).is_integer():
         right += f", such as {int(float(value))}"
-    return f"{key}={value} is not possible: it is {right}."
+    where = "" if typed(key, arguments) else line_of(key, arguments)
+    return f"{key}={value}{where} is not possible: it is {right}."
 
 
 def _unreadable(override: str) -> str:

@@ -3,6 +3,31 @@
 import pytest
 
 OWN = "# @package _global_\ndefaults:\n  - override /algorithm: fixmatch\n\ntrain:\n  steps: 30\n"
+GLOBAL = "# @package _global_\n"
+BROKEN = {
+    # what the file holds, and what the sentence says behind its path
+    "twice": (f"{GLOBAL}train:\n  steps: 30\n  steps: 40\n", "line 4: the key steps stands there a second time"),
+    "twice at the top": (f"{GLOBAL}seed: 1\nforce: true\nseed: 2\n", "line 4: the key seed stands there a second time"),
+    "a tab": (f"{GLOBAL}train:\n\tsteps: 30\n", "line 3: a tab"),
+    "a tab after spaces": (f"{GLOBAL}train:\n  steps: 30\n \tmu: 3\n", "line 4: a tab"),
+    "too far left": (f"{GLOBAL}train:\n  steps: 30\n mu: 2\n", "line 4: its indent"),
+    "too far right": (f"{GLOBAL}train:\n  steps: 30\n    mu: 2\n", "line 4: its indent"),
+    "empty": ("", "holds no key: an option file of experiment holds keys, below the line # @package _global_"),
+    "a list": ("- a\n", "holds no key"),
+    "a BOM": (b"\xef\xbb\xbf" + f"{GLOBAL}seed: 1\n".encode(), "begins with a byte order mark"),
+    "another code": (f"{GLOBAL}# ".encode() + b"\xfc\nseed: 1\n", "line 2: it is not UTF-8"),
+    "no package": ("train:\n  steps: 30\n", "line 1: the line # @package _global_ is missing"),
+    "package too late": ("seed: 1\n# @package _global_\n", "line 1: the line # @package _global_ is missing"),
+    "package misspelt": ("# @pakage _global_\nseed: 1\n", "line 1: the line # @package _global_ is missing"),
+    "another package": ("# @package global\nseed: 1\n", "line 1: # @package global is no place"),
+    "no space": (f"{GLOBAL}train:\n  steps:30\n", "line 3: steps:30 is one word; a colon wants a space"),
+    "a star": (f"{GLOBAL}out_root: *x\n", "line 2: a value that begins with *"),
+    "a quote": (f'{GLOBAL}out_root: "x\n', "line 3: it is no YAML"),
+    "a tag": (f"{GLOBAL}x: !!python/object/apply:os.system [ls]\n", "line 2: the tag"),
+    "two documents": (f"{GLOBAL}seed: 1\n---\nseed: 2\n", "--- begins a second document"),
+    "no slash": (f"{GLOBAL}defaults:\n  - algorithm: fixmatch\n", "line 3: a group stands behind a slash there"),
+    "no list": (f"{GLOBAL}defaults: fixmatch\n", "line 2: defaults are a list"),
+}
 
 
 @pytest.fixture
@@ -43,3 +68,45 @@ def test_a_folder_that_is_not_there_is_named(command, tmp_path):
     code, _, err, _ = command("--config-dir", "nowhere", "experiment=quickstart")
     assert code == 2
     assert err == "--config-dir nowhere is not possible: there is no such folder.\n"
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_named_with_line_and_what_is_missing(command, mine, kind):
+    content, says = BROKEN[kind]
+    folder = mine(experiment__broken=content)
+    code, _, err, jobs = command("--config-dir", folder, "experiment=broken")
+    assert (code, jobs, err.count("\n")) == (2, [], 1), err
+    assert err.startswith(f"{folder}/experiment/broken.yaml")
+    assert says in err
+
+
+def test_a_broken_file_that_another_one_includes_is_named(command, mine):
+    folder = mine(experiment__outer=f"{GLOBAL}defaults:\n  - inner\n", experiment__inner="train:\n\tsteps: 3\n")
+    _, _, err, _ = command("--config-dir", folder, "experiment=outer")
+    assert err.startswith(f"{folder}/experiment/inner.yaml, line 2: a tab")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("  stepz: 30", "there is no key train.stepz; did you mean train.steps?"),
+        ("  steps: many", "it is a whole number."),
+    ],
+)
+def test_a_mistaken_key_or_value_in_a_file_is_told_with_its_line(command, mine, line, says):
+    folder = mine(experiment__mistaken=f"{GLOBAL}train:\n{line}\n")
+    code, _, err, _ = command("--config-dir", folder, "experiment=mistaken")
+    assert code == 2
+    assert f"({folder}/experiment/mistaken.yaml, line 3) is not possible: {says}" in err
+
+
+def test_an_own_sizes_file_needs_the_package_of_its_group(command, mine):
+    folder = mine(imbalance__short="n1: 20\nm1: 100\ngamma_l: 10\ngamma_u: 1\n")
+    _, _, err, _ = command("--config-dir", folder, "dataset=digits", "imbalance=short")
+    assert "imbalance/short.yaml, line 1: the line # @package imb is missing" in err
+
+
+def test_a_broken_file_that_nobody_chose_is_not_blamed(command, mine):
+    folder = mine(experiment__broken="", experiment__small=OWN)
+    assert command("--config-dir", folder, "experiment=small")[0] == 0
+    assert "seed=x" in command("--config-dir", folder, "experiment=small", "seed=x")[2]

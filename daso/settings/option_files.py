@@ -1,0 +1,177 @@
+"""What is wrong with the option files that a command line chooses: a sentence with file, line and what is missing."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from daso.settings.identity import knobs
+from daso.settings.options import CONF, own_folders
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+CHOICE = re.compile(r"[+]{0,2}(?P<group>[\w/-]+)(@[\w.]*)?=(?P<options>[\w,./-]+)$")
+HEADER = re.compile(r"#\s*@package\s+(\S+)\s*$")
+NO_SPACE = re.compile(r"[\w.]+:\S+$")
+TAB = "\t"
+MEANINGS = (  # of what the parser says
+    (r"found character '\\t'", "a tab, where YAML indents by spaces"),
+    (r"expected (<block end>|key)|mapping values are not allowed", "its indent fits none of the lines above it"),
+    (r"duplicate key:? ?(.*)", r"the key \1 stands there a second time"),
+    (r"constructor for the tag '(.*)'", r"the tag \1 is not read: option files hold plain values"),
+    (r"undefined alias", "a value that begins with * belongs into quotes"),
+    (r"(single|another) document", "--- begins a second document, where an option file is one"),
+)
+
+
+def complaint(arguments: Sequence[str]) -> str:
+    """The first fault of an option file that the command line chooses, itself or by way of another; empty without one.
+
+    Asked once composition has failed: it tells what is missing where the library tells what it could not do.
+    """
+    for path, group in chosen(arguments):
+        if fault := _fault(path, group):
+            return f"{path}{fault}."
+    return ""
+
+
+def chosen(arguments: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    """The option files that a command line names, and those that their defaults name, with their groups."""
+    found = (match for argument in arguments if (match := CHOICE.match(argument)))
+    left = [(match["group"], option) for match in found for option in match["options"].split(",")]
+    seen = set()
+    while left:
+        group, option = left.pop(0)
+        for root in (CONF, *own_folders()):
+            path = root / group / f"{option}.yaml"
+            if path.is_file() and path not in seen:
+                seen.add(path)
+                left += _defaults(path, group)
+                yield path, group
+                break
+
+
+def line_of(key: str, arguments: Sequence[str]) -> str:
+    """Where a chosen option file sets a key, as ` (FILE, line N)`; empty where none does."""
+    for path, group in chosen(arguments):
+        try:
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        package = _package(path) or group.replace("/", ".")
+        names = key.split(".") if package == "_global_" else key.removeprefix(f"{package}.").split(".")
+        line = 0
+        for name in names:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else []
+            entry = next(((k, value) for k, value in pairs if k.value == name), None)
+            if entry is None:
+                break
+            line, node = entry[0].start_mark.line + 1, entry[1]
+        else:
+            return f" ({path}, line {line})"
+    return ""
+
+
+def _fault(path: Path, group: str) -> str:
+    """What is wrong with a file, as the end of a sentence that its path begins."""
+    content = path.read_bytes()
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        return " begins with a byte order mark, which is no part of a line: save it as UTF-8 without one"
+    try:
+        text = content.decode()
+        node = yaml.compose(text, Loader=LOADER)
+        _load(text)
+    except UnicodeDecodeError as error:
+        return f", line {content[: error.start].count(10) + 1}: it is not UTF-8"
+    except yaml.YAMLError as error:
+        return _unreadable(error, content.decode())
+    usual = _header(group)
+    begins = f"keys, below the line # @package {usual}" if usual else "keys"
+    if not isinstance(node, yaml.MappingNode):
+        return f" holds no key: an option file of {group} holds {begins}"
+    header = _package(path)
+    if usual and header is None:
+        return f", line 1: the line # @package {usual} is missing, with which each option file of {group} begins"
+    if usual == "_global_" and header not in {usual, *(key.rpartition(".")[0] for key in knobs())}:
+        return f", line 1: # @package {header} is no place of a configuration; those of {group} say {usual}"
+    return _odd_entry(node, header == "_global_")
+
+
+def _odd_entry(node: yaml.MappingNode, everywhere: bool) -> str:
+    for key, value in node.value:
+        line = value.start_mark.line + 1
+        if key.value == "defaults" and not isinstance(value, yaml.SequenceNode):
+            return f", line {key.start_mark.line + 1}: defaults are a list, each with a dash before it"
+        for entry in value.value if key.value == "defaults" and everywhere else []:
+            if isinstance(entry, yaml.MappingNode) and not re.match(r"(override )?/", entry.value[0][0].value):
+                name = entry.value[0][0].value.removeprefix("override ")
+                option, at = entry.value[0][1].value, entry.start_mark.line + 1
+                return f", line {at}: a group stands behind a slash there, as in - override /{name}: {option}"
+        if isinstance(value, yaml.ScalarNode) and not value.style and NO_SPACE.match(value.value):
+            return f", line {line}: {value.value} is one word; a colon wants a space behind it"
+        if isinstance(value, yaml.MappingNode) and (found := _odd_entry(value, False)):
+            return found
+    return ""
+
+
+def _load(text: str) -> None:
+    """Raise what the configuration library raises of a key that stands twice."""
+
+    class Once(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> None:
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value}", key.start_mark)
+            seen.add(str(key.value))
+            loader.construct_object(value, deep=True)
+
+    Once.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    yaml.load(text, Loader=Once)
+
+
+def _unreadable(error: yaml.YAMLError, text: str) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).splitlines()[0]
+    line = mark.line + 1 if mark else text[: getattr(error, "position", 0)].count("\n") + 1
+    lines = text.splitlines()
+    if mark and line <= len(lines) and lines[line - 1].strip(" ").startswith(TAB):
+        problem = "found character '\\t'"
+    for pattern, meaning in MEANINGS:
+        if found := re.search(pattern, problem):
+            return f", line {line}: {found.expand(meaning)}"
+    return f", line {line}: it is no YAML ({problem})"
+
+
+def _defaults(path: Path, group: str) -> list[tuple[str, str]]:
+    """What the defaults of a file choose, as (group, option)."""
+    try:
+        content = yaml.load(path.read_bytes(), Loader=LOADER)
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    entries = content.get("defaults", []) if isinstance(content, dict) else []
+    found = [(group, entry) for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
+    for entry in entries if isinstance(entries, list) else []:
+        for key, option in entry.items() if isinstance(entry, dict) else []:
+            name = str(key).removeprefix("override ").partition("@")[0]
+            found.append((name.lstrip("/") if name.startswith("/") else f"{group}/{name}", str(option)))
+    return found
+
+
+def _package(path: Path) -> str | None:
+    """The package that a file's header names; None where it has no header."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                return None
+            if found := HEADER.match(line):
+                return found[1]
+    return None
+
+
+def _header(group: str) -> str:
+    """The package that the project's options of a group name; empty where they name none."""
+    packages = (_package(path) for path in sorted((CONF / group).glob("*.yaml")))
+    return next((package for package in packages if package), "")

@@ -97,7 +97,7 @@ def _act(arguments: Sequence[str]) -> None:
         else:
             overrides.append(argument)
     if values["check"]:
-        folders = sorted(path.parent for path in Path(values["check"]).rglob(MANIFEST))
+        folders = sorted(path.parent for path in Path(values["check"]).expanduser().rglob(MANIFEST))
         if not folders:
             raise UserError(f"check={values['check']} is not possible: there is no {MANIFEST} in or below it.")
         for folder in folders:
@@ -107,7 +107,7 @@ def _act(arguments: Sequence[str]) -> None:
         raise UserError(f"seed={values['seed']} is not possible: whole numbers, such as 0 or 0,1,2.")
     for seed in values["seed"].split(","):
         config = _configure([*overrides, f"seed={seed}"])
-        folder = Path(values["out"]) / setting_name(config) / f"seed{seed}"
+        folder = Path(values["out"]).expanduser() / setting_name(config) / f"seed{seed}"
         split = export(config, folder)
         sizes = ", ".join(f"{len(getattr(split, name))} {name}" for name in PARTS)
         print(f"wrote {folder}: {sizes}, checksum {checksum(split)}")

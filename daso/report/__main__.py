@@ -131,7 +131,7 @@ def _act(values: dict[str, Any], overrides: tuple[str, ...]) -> None:
     if values["figure"]:
         from daso.report.figures import draw
 
-        folder = Path(values["out"] or "reports")
+        folder = Path(values["out"] or "reports").expanduser()
         _upload(values, draw(values["figure"], runs, options, configure, folder, own=values["own"]))
         return
     if values["html"]:
@@ -191,6 +191,7 @@ def write(path: Path, text: str) -> Path:
     Raises:
         UserError: the place cannot be written.
     """
+    path = path.expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -115,7 +115,7 @@ def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
         UserError: a folder is not there (unless `must_exist` is False).
     """
     found: dict[str, Run] = {}
-    for root in map(Path, roots):
+    for root in (Path(root).expanduser() for root in roots):
         if not root.is_dir():
             if must_exist:
                 raise UserError(f"runs={root} is not possible: name folders that hold runs, as out_root did.")

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from daso.published.cells import Setting
+from daso.report.__main__ import main
 from daso.report.collect import collect
 from daso.report.match import match
 from daso.report.render import latex, markdown
@@ -53,3 +54,12 @@ def test_runs_that_differ_in_what_nothing_reads_are_one_cell_of_their_own_table(
     made = table(tmp_path, "mine")
     assert (made.rows, len(made.columns)) == (["fixmatch"], 1)
     assert [made_entry.sample.n for made_entry in made.entries.values()] == [3]
+
+
+def test_a_tilde_in_a_report_s_paths_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    three(tmp_path / "runs", FIXMATCH, (67.0, 68.0, 69.0))
+    assert main(["table=mine", "runs=~/runs", "out=~/made/table.md"]) == 0
+    assert (tmp_path / "made" / "table.md").is_file()
+    assert not (tmp_path / "~").exists()

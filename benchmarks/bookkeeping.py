@@ -26,11 +26,13 @@ from daso.nn.net import Net
 from daso.nn.part import Part
 from daso.nn.wrn import WideResNet
 from daso.protocol.crest import select
-from daso.schema import AbcConfig, DarpConfig, DasoConfig, OptimConfig, Schedule
+from daso.schema import AbcConfig, DarpConfig, DasoConfig, DebiasPlDebias, OptimConfig, SawBalance, Schedule
 from daso.slots.abc import Abc
 from daso.slots.boss import Boss
 from daso.slots.darp import Darp, refine
 from daso.slots.daso import Daso
+from daso.slots.debiaspl import DebiasPl
+from daso.slots.saw import Saw
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
 from daso.train.engine import make_clock
@@ -99,6 +101,20 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     target = Target(p, *labels, labels)
     outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), target)
 
+    debiaspl, saw = (
+        DebiasPl(classes, DebiasPlDebias()).to(device),
+        Saw(counts(classes), 100_000, SawBalance()).to(device),
+    )
+    z = torch.randn(UNLABELED, classes, device=device)
+
+    def mean_prediction() -> None:
+        debiaspl.adjust(z, feats, nets)
+        debiaspl.offset_strong()
+
+    def last_labels() -> None:
+        saw.observe(nets, batch, clock, None)
+        saw.note(target, idx)
+
     def prototypes_and_histogram() -> None:
         daso.observe(nets, batch, clock, feats)
         daso.count(label)
@@ -107,6 +123,8 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "DASO: prototypes, histogram": prototypes_and_histogram,
         "ABC: probabilities": lambda: abc.keep(clock),
         "DARP: store": lambda: darp.refine(p, idx, clock, ()),
+        "DebiasPL: mean prediction": mean_prediction,
+        "SAW: last labels, N=100,000": last_labels,
         "BOSS: thresholds": lambda: boss.confident(target, idx, 0.95, clock),
         "meters (all methods)": lambda: meters.add(outcome, y, label),
     }
@@ -135,6 +153,8 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "FixMatch + DASO": step(Daso(classes, 64, DasoConfig("daso"))),
         "FixMatch + ABC": step(Abc(counts(classes), 0.95, AbcConfig("abc"))),
         "FixMatch + BOSS": step(Boss(classes, 0.25)),
+        "FixMatch + DebiasPL": step(DebiasPl(classes, DebiasPlDebias())),
+        "FixMatch + SAW": step(Saw(counts(classes), ROWS, SawBalance())),
         "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
     }
 

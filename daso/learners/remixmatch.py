@@ -65,11 +65,12 @@ class ReMixMatch(Learner):
         q = mix(torch.cat([one_hot(batch.y, target.p), *[target.p] * len(batch.u)]), noise)
         z = predict_interleaved(net, mix(torch.cat([batch.x, *batch.u]), noise), size)
         f_s = net.encode(strong) if f_s is None else f_s
+        cons = cross_entropy(z[size:], slots.weighed(q[size:]), floor=config.floor)
         kl = cross_entropy(net.classify(f_s), target.p)
         rot = cross_entropy(net.predict(rotate(strong, noise["rot"]), "rot"), noise["rot"])
         losses = {
-            "cls": cross_entropy(z[:size], q[:size]),
-            "cons": ramped(config.cons_weight * cross_entropy(z[size:], q[size:]), clock, config),
+            "cls": cross_entropy(z[:size], slots.weighed(q[:size], labeled=True), floor=config.floor),
+            "cons": ramped(config.cons_weight * cons, clock, config),
             "kl": ramped(config.kl_weight * kl, clock, config),
             "rot": config.rot_weight * rot,
         }

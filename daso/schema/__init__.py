@@ -10,6 +10,7 @@ name, which is hashed as that field's value; `read_by(...)` for a field that onl
 how a dataclass is the record of a method.
 """
 
+from daso.schema.balance import BalanceConfig, CountedBy, SawBalance, Unseen
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
 from daso.schema.confidence import BossConfidence, ConfidenceConfig
 from daso.schema.data import (
@@ -105,6 +106,7 @@ __all__ = [
     "AlignConfig",
     "AllPrior",
     "Anchors",
+    "BalanceConfig",
     "Blank",
     "BlankBn",
     "BossConfidence",
@@ -114,6 +116,7 @@ __all__ = [
     "Compile",
     "ConfidenceConfig",
     "Config",
+    "CountedBy",
     "CrestPlusProtocol",
     "CrestProtocol",
     "CrtProtocol",
@@ -154,6 +157,7 @@ __all__ = [
     "RetrainAlgorithm",
     "ReversedBy",
     "SamplerConfig",
+    "SawBalance",
     "Schedule",
     "SimProDebias",
     "SupervisedAlgorithm",
@@ -162,6 +166,7 @@ __all__ = [
     "TrackConfig",
     "TrainConfig",
     "TuneConfig",
+    "Unseen",
     "UsadtmAlgorithm",
     "missing_reader",
     "paper_t_dist",

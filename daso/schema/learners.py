@@ -62,7 +62,9 @@ class PseudoLabelAlgorithm(RampedAlgorithm):
     part: ClassVar[str] = "daso.learners.pseudolabel.PseudoLabel"
     strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "PseudoLabel"
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE})
+    offers: ClassVar[frozenset[Offer]] = frozenset(
+        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.WEIGHTS}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,15 +112,17 @@ class ReMixMatchAlgorithm(MixMatchAlgorithm):
     alpha: float = 0.75
     kl_weight: float = 0.5
     rot_weight: float = 0.5
+    floor: float = field(default=0.0, metadata={"neutral": 0.0})  # added to probabilities inside logarithms
     part: ClassVar[str] = "daso.learners.remixmatch.ReMixMatch"
     strong_views_seen: ClassVar[bool] = True
     printed: ClassVar[str] = "ReMixMatch"
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.STRONG})
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.STRONG, Offer.WEIGHTS})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.kl_weight >= 0, "algorithm.kl_weight", self.kl_weight, "a loss weight, 0 or more")
         require(self.rot_weight >= 0, "algorithm.rot_weight", self.rot_weight, "a loss weight, 0 or more")
+        require(0 <= self.floor < 1, "algorithm.floor", self.floor, "0 (plain cross entropy) or a small number")
 
 
 @option("algorithm", "usadtm")
@@ -169,7 +173,9 @@ class FixMatchAlgorithm(AlgorithmConfig):
     floor: float = field(default=0.0, metadata={"neutral": 0.0})  # added to probabilities inside logarithms
     part: ClassVar[str] = "daso.learners.fixmatch.FixMatch"
     printed: ClassVar[str] = "FixMatch"
-    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
+    offers: ClassVar[frozenset[Offer]] = frozenset(
+        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG, Offer.WEIGHTS}
+    )
     unlabeled_ratio: ClassVar[int] = 2
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
+from daso.schema.balance import BalanceConfig
 from daso.schema.base import NOT_SCIENCE, require, require_place
 from daso.schema.confidence import ConfidenceConfig
 from daso.schema.data import DatasetConfig, ImbalanceConfig
@@ -30,6 +31,7 @@ class Config:
     abc: AbcConfig
     daso: DasoConfig
     debias: DebiasConfig
+    balance: BalanceConfig
     sampler: SamplerConfig
     protocol: ProtocolConfig
     model: ModelConfig

@@ -25,8 +25,8 @@ class LabeledLoss(Part):
     """Place `supervised`: the loss of the labeled images."""
 
     @abstractmethod
-    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
-        """The 0-d loss of `logits` [Bl,C] against `y` [Bl]."""
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags, weight: Tensor | None = None) -> Tensor:
+        """The 0-d loss of `logits` [Bl,C] against `y` [Bl], times `weight` [Bl] where there is one."""
 
 
 class Observe(Part):
@@ -71,11 +71,15 @@ class Census(Part):
 
 
 class Balance(Part):
-    """Place `balance`: how much a pseudo-label of each class counts in the consistency loss."""
+    """Place `balance`: how much each class counts in the losses, of labels and of pseudo-labels."""
 
     @abstractmethod
-    def balance(self) -> Tensor:
-        """[C] weights."""
+    def balance(self) -> Tensor | None:
+        """[C] weights in the consistency loss; None for none."""
+
+    def balance_labeled(self) -> Tensor | None:
+        """[C] weights in the labeled loss; None for none."""
+        return None
 
 
 class PostHoc(Part):

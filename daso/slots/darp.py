@@ -9,6 +9,7 @@ from torch import Tensor
 
 from daso.schema import DarpConfig
 from daso.slots.base import Refine
+from daso.slots.losses import last_of_equal
 from daso.types import Clock, Facts, Flags
 
 EPS = 1e-6
@@ -64,8 +65,7 @@ class Darp(Refine):
     @torch.no_grad()
     def refine(self, p: Tensor, idx: Tensor, clock: Clock, flags: Flags) -> Tensor:
         """The refined distributions of the rows `idx` [Bu]; `p` [Bu,C] itself during the warm-up."""
-        last = ((idx[:, None] == idx) * torch.arange(len(idx), device=idx.device)).amax(1)  # of equal rows, the last
-        self.raw.index_copy_(0, idx, p.index_select(0, last).to(self.raw.dtype))
+        self.raw.index_copy_(0, idx, p.index_select(0, last_of_equal(idx)).to(self.raw.dtype))
         if "solve" in flags:
             self.refined.copy_(refine(self.raw, self.quota, self.goal, self.iterations))
         return torch.where(clock.step < self.warmup_steps, p, self.refined.index_select(0, idx).to(p.dtype))

@@ -65,6 +65,11 @@ def labels(p: Tensor) -> Labels:
     return Labels(label, conf)
 
 
+def last_of_equal(idx: Tensor) -> Tensor:
+    """[B] for every entry of the rows `idx` [B], the position of the last equal one: what is written last stays."""
+    return ((idx[:, None] == idx) * torch.arange(len(idx), device=idx.device)).amax(1)
+
+
 def sharpen(p: Tensor, temperature: float) -> Tensor:
     """Raise the distributions `p` [B,C] to the power 1/temperature and renormalise them (MixMatch, Eq. 7)."""
     p = p ** (1 / temperature)

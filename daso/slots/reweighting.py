@@ -43,8 +43,9 @@ class ClassBalanced(LabeledLoss):
         """Weigh by the new counts from now on."""
         self.weight.copy_(class_weights(counts, self.beta))
 
-    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags, weight: Tensor | None = None) -> Tensor:
         """The mean (weighed) cross entropy of `logits` [Bl,C] against `y` [Bl]."""
+        assert weight is None, "nothing else weighs classes beside a loss that does"
         weight = self.weight.to(wide(logits).dtype)[y] if "deferred" in flags else None
         return cross_entropy(logits, y, weight)
 
@@ -84,8 +85,9 @@ class MarginBalanced(ClassBalanced):
         super().relabel(counts)
         self.margin.copy_(margins(counts, self.max_margin))
 
-    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags, weight: Tensor | None = None) -> Tensor:
         """The mean cross entropy, later with margins and weights, of `logits` [Bl,C] against `y` [Bl]."""
+        assert weight is None, "nothing else weighs classes beside a loss that does"
         if not ("deferred" in flags or self.margins_at_once):
             return cross_entropy(logits, y)
         z = wide(logits)

@@ -99,9 +99,9 @@ class SimPro(LabeledLoss, Observe, Adjust, Offset, Census):
         """[C] the same as `offset_labeled`."""
         return self.offset_labeled()
 
-    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags, weight: Tensor | None = None) -> Tensor:
         """The weighed mean cross entropy of `logits` [.,C], offset already, against `y`."""
-        loss = cross_entropy(logits, y)
+        loss = cross_entropy(logits, y, weight)
         return self.weight.to(loss.dtype) * loss
 
     @torch.no_grad()

@@ -100,7 +100,18 @@ class Slots(Together, nn.Module):
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d labeled loss of `logits` [Bl,C] against `y` [Bl]."""
         offset = None if self.offset is None else self.offset.offset_labeled()
-        return self.labeled.supervised(_moved(logits, offset), y, flags)
+        share = None if self.balance is None else self.balance.balance_labeled()
+        z = _moved(logits, offset)
+        if share is None:
+            return self.labeled.supervised(z, y, flags)
+        return self.labeled.supervised(z, y, flags, share.to(wide(z).dtype)[y])
+
+    def weighed(self, q: Tensor, labeled: bool = False) -> Tensor:
+        """Distributions `q` [B,C] that a loss is trained towards, times the weights of their classes."""
+        if self.balance is None:
+            return q
+        share = self.balance.balance_labeled() if labeled else self.balance.balance()
+        return q if share is None else q * share.to(q.dtype)
 
     def observe(self, nets: Nets, batch: Batch, clock: Clock, feats_l: Tensor | None = None) -> None:
         """Start of a step, before any other place. `feats_l` [Bl,D]: teacher features that the learner has anyway."""
@@ -175,10 +186,10 @@ class Slots(Together, nn.Module):
         chosen = self.chosen(target, idx, threshold, clock)
         views = len(z) // len(idx)
         weight = chosen.weight
-        q = target.p if soft else chosen.label
-        if self.balance is not None:
-            share = self.balance.balance().to(target.p.dtype)
-            q, weight = (q * share, weight) if soft else (q, weight * share[q])
+        q = self.weighed(target.p) if soft else chosen.label
+        share = None if soft or self.balance is None else self.balance.balance()
+        if share is not None:
+            weight = weight * share.to(target.p.dtype)[q]
         offset = None if self.offset is None else self.offset.offset_strong()
         cons = cross_entropy(_moved(z, offset), _repeated(q, views), _repeated(weight, views), floor)
         more = {} if self.confidence is None else self.confidence.consistency_losses(z, chosen.weight)

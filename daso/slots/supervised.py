@@ -25,9 +25,9 @@ class CrossEntropy(LabeledLoss):
         """With the learner's floor."""
         return cls(facts.floor)
 
-    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags, weight: Tensor | None = None) -> Tensor:
         """The mean cross entropy of `logits` [Bl,C] against `y` [Bl]."""
-        return cross_entropy(logits, y, floor=self.floor)
+        return cross_entropy(logits, y, weight, self.floor)
 
 
 class LogitAdjusted(LabeledLoss):
@@ -51,11 +51,11 @@ class LogitAdjusted(LabeledLoss):
         """For the labeled images of the run."""
         return cls(facts.counts, config.tau)
 
-    def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
+    def supervised(self, logits: Tensor, y: Tensor, flags: Flags, weight: Tensor | None = None) -> Tensor:
         """The mean cross entropy of the adjusted `logits` [Bl,C] against `y` [Bl]."""
         z = wide(logits)
         counts = self.counts.to(z.dtype)
-        return cross_entropy(z + self.tau * (counts / counts.sum()).log(), y)
+        return cross_entropy(z + self.tau * (counts / counts.sum()).log(), y, weight)
 
     def relabel(self, counts: Tensor) -> None:
         """Adjust by the new prior from now on."""

@@ -111,6 +111,10 @@ def test_mu_is_the_learner_s_own_unless_it_is_given(algorithm, mu):
         ("fixmatch_la_darp", ["algorithm=fixmatch", "supervised=la", "darp=paper"]),
         ("fixmatch_boss", ["algorithm=fixmatch", "confidence=boss"]),
         ("fixmatch_cdmad_daso", ["algorithm=fixmatch_cdmad", "daso=paper"]),
+        ("fixmatch_debiaspl", ["algorithm=fixmatch", "debias=debiaspl"]),
+        ("fixmatch_la_saw", ["algorithm=fixmatch", "supervised=la", "balance=saw"]),
+        ("fixmatch_saw_daso", ["algorithm=fixmatch", "balance=saw", "daso=paper"]),
+        ("remixmatch_saw", ["algorithm=remixmatch", "balance=saw"]),
         ("remixmatch_darp", ["algorithm=remixmatch", "align=matched_refine", "darp=paper"]),
     ],
 )

@@ -12,7 +12,7 @@ from daso.settings.mistakes import groups
 from tests.compose import CONF, NOWHERE, config_of, readable
 
 PRESETS = groups()["algorithm"]
-DEBIAS = ["debias.every=4", "debias.start=0.3"]
+LATE = ["debias.every=4", "debias.start=0.3", "balance.every=4"]
 
 
 def fillings(preset: str) -> dict[str, str]:
@@ -70,7 +70,7 @@ def brief(preset: str, out_root: object, *overrides: str) -> Config:
         "daso.update_every=4",
         "darp.every=2",
         "darp.goal=labeled",
-        *readable(choices, ["protocol.generations=2", "protocol.retrain=1", "supervised.defer=0.5", *DEBIAS]),
+        *readable(choices, ["protocol.generations=2", "protocol.retrain=1", "supervised.defer=0.5", *LATE]),
         *overrides,
     )
     for stage in prerequisites(config):

@@ -11,24 +11,34 @@ from daso.run.build.parts import build_method
 from daso.schema import ALGORITHMS, Config
 from daso.settings.checks import check
 from daso.settings.mistakes import groups
+from daso.types import Sizes
 from tests import toy
 from tests.compose import config_of
 from tests.training import CPU
 
-SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso", "debias")
+SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso", "debias", "balance")
 OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
 DEBIASED = {("debias", name) for name in ("debiaspl", "simpro", "acr")}  # which need a threshold and a strong view
 REFUSED = {  # learner -> slots that it has no place for
     "supervised": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
     "usadtm": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
     "pseudolabel": {("abc", "*"), ("daso", "paper"), *DEBIASED},
-    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper"), ("debias", "*")},
-    "mixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), ("daso", "paper"), *DEBIASED},
+    "meanteacher": {("confidence", "*"), ("abc", "*"), ("daso", "paper"), ("debias", "*"), ("balance", "*")},
+    "mixmatch": {
+        ("supervised", "*"),
+        ("confidence", "*"),
+        ("abc", "*"),
+        ("daso", "paper"),
+        ("balance", "*"),
+        *DEBIASED,
+    },
     "remixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), *DEBIASED},
     "fixmatch": set(),
 }
 EMPTY = {"ce", "none"}
 COUNTS, UNLABELED = torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 2 * toy.LABELED
+
+SIZES = Sizes(toy.LABELED, UNLABELED)
 
 
 @cache
@@ -52,14 +62,10 @@ def hurried(config: Config) -> Config:
         for name, value in {"every": 2, "start": 0.2, "labeled_weight": 1.0}.items()
         if hasattr(config.debias, name)
     }
+    balance = replace(config.balance, every=2) if hasattr(config.balance, "every") else config.balance
     late = {"defer": 0.4} if hasattr(config.supervised, "defer") else {}
-    return replace(
-        config,
-        daso=daso,
-        darp=darp,
-        debias=replace(config.debias, **soon),
-        supervised=replace(config.supervised, **late),
-    )
+    supervised, debias = replace(config.supervised, **late), replace(config.debias, **soon)
+    return replace(config, daso=daso, darp=darp, supervised=supervised, debias=debias, balance=balance)
 
 
 def place(learner: str, group: str, name: str) -> bool:
@@ -82,7 +88,7 @@ def test_a_learner_with_a_slot_runs_or_is_refused(learner, pair):
             check(config)
         return
     check(config)
-    facts = toy.facts(config, COUNTS, UNLABELED + 10)._replace(threshold=0.1, channels=3)
+    facts = toy.facts(config, COUNTS, UNLABELED + 10)._replace(threshold=0.1, channels=3, sizes=SIZES)
     method = build_method(config, facts, CPU, torch.float32)
     outcomes, nets = toy.train(method.learner, method.slots, 10, classes=10, unlabeled=UNLABELED)
     losses = torch.stack([torch.stack(list(o.losses.values())).sum() for o in outcomes])

@@ -28,6 +28,8 @@ CASES = {
     "fixmatch, debiaspl": (FIXMATCH, ("debias=debiaspl", "debias.strength=0"), EVENTS),
     "fixmatch, simpro": (FIXMATCH, ("debias=simpro", "debias.tau=0", "debias.labeled_weight=1", SOON), EVENTS),
     "fixmatch, acr": (FIXMATCH, ("debias=acr", "debias.tau=0", "debias.weight=0", SOON), EVENTS),
+    "fixmatch, saw": (FIXMATCH, ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
+    "remixmatch, saw": (("algorithm=remixmatch",), ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
     "fixmatch, crest": (FIXMATCH, CREST, EVENTS),
     "fixmatch, all": (FIXMATCH, (*LA, *ABC, *DARP, *CLEAN, *CREST), EVENTS),
     "fixmatch_da, crest_plus": (("algorithm=fixmatch_da", LOW), CREST_PLUS, EVENTS),

@@ -1,0 +1,67 @@
+"""How much a class counts in the losses: one dataclass per option."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from daso.schema.base import require, require_one_of
+from daso.schema.record import NONE, OPTIONS, Offer, Record, option
+
+ADAPTIVE = "adaptive"
+WEIGHED_TWICE = "both weigh the labeled classes"
+
+
+@option("balance", NONE)
+@dataclass
+class BalanceConfig(Record):
+    """`none`: all classes alike; the base of all others."""
+
+    name: str = NONE
+
+    def __post_init__(self) -> None:
+        require_one_of("balance.name", self.name, tuple(OPTIONS["balance"]))
+
+
+class CountedBy(Enum):
+    """What says how many unlabeled images each class has."""
+
+    store = "store"  # the last pseudo-label of every image, as training made it
+    survey = "survey"  # a pass of the average network over all of them, every period
+
+
+class Unseen(Enum):
+    """What an image counts as that training has not met yet."""
+
+    nothing = "nothing"
+    first = "first"  # class 0, as in the published code
+
+
+@option("balance", "saw")
+@dataclass
+class SawBalance(BalanceConfig):
+    """SAW (Lai et al., ICML 2022): classes weighed by their effective number, of labels and of pseudo-labels."""
+
+    part: ClassVar[str] = "daso.slots.saw.Saw"
+    printed: ClassVar[str] = "SAW"
+    places: ClassVar[frozenset[str]] = frozenset({"balance"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.WEIGHTS})
+    apart: ClassVar[Mapping[str, str]] = {"supervised=cb": WEIGHED_TWICE, "supervised=ldam_drw": WEIGHED_TWICE}
+    name: str = "saw"
+    every: int = 500  # steps between two changes of the weights of pseudo-labels
+    beta: Any = ADAPTIVE  # base of the effective number: a number, or by the mean number of images of a class
+    scale: float = 1.0  # mean of the weights; 0: nothing is weighed
+    counted_by: CountedBy = CountedBy.store
+    unseen: Unseen = Unseen.nothing
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.every >= 1, "balance.every", self.every, "a number of steps, 1 or more")
+        require(self.scale >= 0, "balance.scale", self.scale, "0 (nothing is weighed) or more")
+        if self.beta != ADAPTIVE:
+            right = f"{ADAPTIVE}, or a number from 0 to below 1"
+            try:
+                self.beta = float(str(self.beta))
+            except ValueError:
+                require(False, "balance.beta", self.beta, right)
+            require(0 <= self.beta < 1, "balance.beta", self.beta, right)

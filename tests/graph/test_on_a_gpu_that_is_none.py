@@ -99,9 +99,10 @@ def test_steps_logs_and_evaluations_never_wait(gpu, tmp_path):
 
 @pytest.fixture
 def program(gpu, tmp_path, monkeypatch):
-    """Starts a run of 20 steps on the GPU that there is none of, with further overrides."""
+    """Starts a run of a few steps on the GPU that there is none of, with further overrides."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    overrides = ("device=cuda", "algorithm=fixmatch_daso", f"out_root={tmp_path}", "train.steps=20")
+    overrides = ("device=cuda", "algorithm=fixmatch_daso", f"out_root={tmp_path}", f"train.steps={STEPS}")
+    overrides += ("train.batch_size=4", f"train.eval_every={STEPS}", "daso.warmup_steps=3")
     return lambda *more: run(tiny(*overrides, *more), NOWHERE)
 
 

@@ -104,7 +104,9 @@ def test_a_job_killed_under_a_parallel_launcher_is_reported_and_retried(tmp_path
 
 
 def test_a_job_that_memory_does_not_suffice_for_is_reported_and_the_others_run(tmp_path):
-    sweep = Sweep(tmp_path, "track=none", "device=cpu", "train.mu=300000,2,3", "train.steps=10", *PARALLEL)
+    sweep = Sweep(
+        tmp_path, "track=none", "device=cpu", "train.batch_size=65536,16,8", "train.mu=64", "train.steps=10", *PARALLEL
+    )
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, before[1]))
@@ -113,7 +115,7 @@ def test_a_job_that_memory_does_not_suffice_for_is_reported_and_the_others_run(t
         resource.setrlimit(resource.RLIMIT_AS, before)
     code, output = sweep.finish(parent)
     assert (code, "2 of 3 jobs finished" in output) == (1, True), output
-    assert "cpu is out of memory: a smaller train.batch_size or train.mu" in sweep.runs()["mu=300000"].reason()
+    assert "cpu is out of memory: a smaller train.batch_size or train.mu" in sweep.runs()["batch_size=65536"].reason()
     assert "Traceback" not in output
 
 

@@ -102,7 +102,7 @@ def program(gpu, tmp_path, monkeypatch):
     """Starts a run of a few steps on the GPU that there is none of, with further overrides."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     overrides = ("device=cuda", "algorithm=fixmatch_daso", f"out_root={tmp_path}", f"train.steps={STEPS}")
-    overrides += ("train.batch_size=4", f"train.eval_every={STEPS}", "daso.warmup_steps=3")
+    overrides += ("train.batch_size=4", f"train.eval_every={STEPS}", "daso.warmup_steps=3", "daso.update_every=3")
     return lambda *more: run(tiny(*overrides, *more), NOWHERE)
 
 

@@ -250,5 +250,5 @@ def test_what_killed_sweeps_left_is_removed(tmp_path):
 
 
 def test_what_is_imported_before_the_forks_does_not_touch_the_gpu():
-    program = "import torch, train; torch._C._cuda_getDeviceCount = None; train.prepare()"
+    program = "import torch; from daso.command import program; torch._C._cuda_getDeviceCount = None; program.prepare()"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

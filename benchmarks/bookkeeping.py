@@ -124,7 +124,7 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "ABC: probabilities": lambda: abc.keep(clock),
         "DARP: store": lambda: darp.refine(p, idx, clock, ()),
         "DebiasPL: mean prediction": mean_prediction,
-        "SAW: last labels, N=100,000": last_labels,
+        "SAW: last labels": last_labels,
         "BOSS: thresholds": lambda: boss.confident(target, idx, 0.95, clock),
         "meters (all methods)": lambda: meters.add(outcome, y, label),
     }

@@ -44,6 +44,7 @@ class SawBalance(BalanceConfig):
 
     part: ClassVar[str] = "daso.slots.saw.Saw"
     printed: ClassVar[str] = "SAW"
+    periodic: ClassVar[bool] = True
     places: ClassVar[frozenset[str]] = frozenset({"balance"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.WEIGHTS})
     apart: ClassVar[Mapping[str, str]] = {"supervised=cb": WEIGHED_TWICE, "supervised=ldam_drw": WEIGHED_TWICE}

@@ -109,6 +109,7 @@ class SimProDebias(DebiasConfig):
 
     part: ClassVar[str] = "daso.slots.simpro.SimPro"
     printed: ClassVar[str] = "SimPro"
+    periodic: ClassVar[bool] = True
     places: ClassVar[frozenset[str]] = frozenset({"adjust", "offset", "supervised"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
     apart: ClassVar[Mapping[str, str]] = {
@@ -172,6 +173,7 @@ class AcrDebias(DebiasConfig):
 
     part: ClassVar[str] = "daso.slots.acr.Acr"
     printed: ClassVar[str] = "ACR"
+    periodic: ClassVar[bool] = True
     places: ClassVar[frozenset[str]] = frozenset({"adjust", "confidence", "predict"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
     apart: ClassVar[Mapping[str, str]] = {"align": TWO_PRIORS, "darp": TWO_PRIORS}

@@ -81,6 +81,11 @@ class Config:
         """Whether a chosen method fills a place of the step."""
         return any(place in node.places for node in self.records.values() if node.name != node.absent)
 
+    @property
+    def periodic(self) -> bool:
+        """Whether a chosen method changes something once a period."""
+        return any(node.periodic for node in self.records.values() if node.name != node.absent)
+
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "a whole number from 0 to 4294967295")
         kind, _, index = self.device.partition(":")

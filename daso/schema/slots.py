@@ -101,6 +101,7 @@ class AbcConfig(Record):
 
     part: ClassVar[str] = "daso.slots.abc.Abc"
     printed: ClassVar[str] = "ABC"
+    periodic: ClassVar[bool] = True
     places: ClassVar[frozenset[str]] = frozenset({"predict"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.STRONG})
     apart: ClassVar[Mapping[str, str]] = {

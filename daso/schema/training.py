@@ -64,6 +64,9 @@ class Decay(Enum):
     state = "state"
 
 
+PERIODIC = Reader("a method that changes something once a period", lambda c: c.periodic)
+
+
 def _of_wrn(neutral: object) -> dict[str, Any]:
     """The metadata of a knob of Wide ResNets that came later."""
     return {"neutral": neutral} | read_by(Reader("model.name=wrn", lambda c: c.model.name == "wrn", lambda c: neutral))
@@ -214,6 +217,9 @@ class TrainConfig:
     eval_every: Any  # steps, or `epoch`
     log_every: int = field(metadata=NOT_SCIENCE)
     checkpoint_every: int = field(metadata=NOT_SCIENCE)
+    # steps of what published codes call an epoch: the period of a method that changes something once a period, unless
+    # its own knob is set
+    period: int = field(default=500, metadata=NOT_SCIENCE | read_by(PERIODIC))
     precision: Precision = Precision.auto
     channels_last: bool = True
     # auto reproduces none's numbers within rounding, so it is the same run
@@ -224,7 +230,7 @@ class TrainConfig:
     epoch: float = field(default=0.0, metadata={"neutral": 0.0})  # steps of one, where it matters; filled by resolve()
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "mu", "log_every", "checkpoint_every", "threads"):
+        for key in ("steps", "batch_size", "mu", "log_every", "checkpoint_every", "period", "threads"):
             require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "1 or more")
         require(self.batch_size <= 2**16, "train.batch_size", self.batch_size, f"{2**16} images at most")
         require(self.mu <= 2**10, "train.mu", self.mu, f"{2**10} unlabeled images per labeled one at most")

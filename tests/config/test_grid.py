@@ -40,6 +40,25 @@ def test_no_other_table_has_an_experiment():
     assert names == {f"table{table}_{dataset}" for table, dataset in PARTS}
 
 
+@pytest.mark.parametrize("dataset", ["cifar10", "fashion_mnist"])
+def test_the_field_has_the_same_rows_on_three_kinds_of_unlabeled_data_with_seeds_outermost(dataset):
+    name = f"field_{dataset}"
+    params = yaml.safe_load((ROOT / "conf" / "experiment" / f"{name}.yaml").read_text())["hydra"]["sweeper"]["params"]
+    assert list(params) == ["seed", "imbalance", "algorithm"]
+    assert params["seed"] == "0,1,2"
+    setting = f"{dataset}_n500_m4000_g100"
+    assert params["imbalance"].split(",") == [setting, f"{setting}_uniform", f"{setting}_reversed"]
+    rows = params["algorithm"].replace(" ", "").split(",")
+    assert len(rows) == len(set(rows)) >= 20
+    assert {path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml")} >= set(rows)
+    other = {"cifar10": "fashion_mnist", "fashion_mnist": "cifar10"}[dataset]
+    text = (ROOT / "conf" / "experiment" / f"field_{other}.yaml").read_text()
+    assert yaml.safe_load(text)["hydra"]["sweeper"]["params"]["algorithm"].replace(" ", "").split(",") == rows
+    script = ROOT / "multirun_scripts" / f"{name}.sh"
+    assert f'python train.py -m experiment={name} "$@"' in script.read_text()
+    assert script.stat().st_mode & 0o111
+
+
 def test_the_scripts_are_valid_shell():
     for script in (ROOT / "multirun_scripts").glob("*.sh"):
         subprocess.run(["bash", "-n", str(script)], check=True)

@@ -7,6 +7,7 @@ import torch
 
 from daso.run.build.parts import build_method
 from daso.schema import ALGORITHMS
+from daso.schema.record import OPTIONS
 from daso.settings.unread import inert
 from daso.types import View
 from tests.compose import config_of as composed
@@ -30,6 +31,7 @@ config_of = cache(composed)
         (["algorithm=supervised"], "imb.unlabeled_shape=middle", "a learner of unlabeled images"),
         (["algorithm=mixmatch"], "dataset.cutout=8", "a learner of strong views"),
         (["algorithm=fixmatch_abc"], "abc.blend=false", "a method with semantic labels"),
+        (["algorithm=fixmatch_darp"], "train.period=50", "a method that changes something once a period"),
         (["algorithm=supervised_crt"], "protocol.generations=3", "a protocol, or protocol.first, with generations"),
     ],
 )
@@ -47,6 +49,7 @@ def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices,
         ["dataset=cifar100", "dataset.root=/nowhere", "dataset.verify=false"],
         ["algorithm=fixmatch", "optim.schedule=cosine", "optim.cosine_ratio=2"],
         ["algorithm=fixmatch_crest_plus", "protocol.t_min=0.3", "protocol.generations=3"],
+        ["algorithm=fixmatch_acr", "train.period=50"],
     ],
 )
 def test_what_is_read_is_not_spoken_of(overrides):
@@ -60,3 +63,16 @@ def test_only_a_learner_without_strong_views_is_said_not_to_read_their_knobs(nam
     strong = {View.STRONG, View.STRONG_LAST} & {*learner.views, *learner.labeled_views}
     assert config.algorithm.strong_views_seen or not strong
     assert bool(strong) is config.algorithm.strong_views_seen
+
+
+KINDS = [
+    (node, name, kind) for node, kinds in OPTIONS.items() for name, kind in kinds.items() if hasattr(kind, "every")
+]
+
+
+@pytest.mark.parametrize(("node", "name", "kind"), [pytest.param(*k, id=f"{k[0]}={k[1]}") for k in KINDS])
+def test_the_period_of_a_periodic_method_follows_the_knob(node, name, kind):
+    option = "paper" if node in ("abc", "darp") else name
+    for period in (50, 500):
+        every = composed("algorithm=fixmatch", f"{node}={option}", f"train.period={period}").records[node].every
+        assert (every == period) is kind.periodic

@@ -1,11 +1,13 @@
 """Judgements about a configuration that no single node can make. No data is read."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, cast
 
 from daso.credentials import mask_url
 from daso.data.sizes import check_sizes
+from daso.errors import UserError
 from daso.schema import (
     OPTIONS,
     Config,
@@ -19,7 +21,7 @@ from daso.schema import (
     require,
 )
 from daso.settings.assumed import SHIPPED, shipped
-from daso.settings.options import CONF
+from daso.settings.options import CONF, chosen
 from daso.track.address import flaw
 
 STEEPEST = 0.3  # learning rate times scale of the logits up to which LDAM was seen to train
@@ -27,8 +29,12 @@ MAX_THREADS = 1024
 LARGEST = 2**32
 
 
-def check(config: Config) -> list[str]:
+def check(config: Config, arguments: Sequence[str] = ()) -> list[str]:
     """Judge what no single node can, without reading data.
+
+    Args:
+        config: the configuration.
+        arguments: the command line that it came from, for what to call its options.
 
     Returns:
         Sentences about settings that run but probably do not mean what they say.
@@ -38,7 +44,7 @@ def check(config: Config) -> list[str]:
     """
     _check_finite(config)
     _check_machine(config)
-    _check_methods(config)
+    _check_methods(config, arguments)
     _check_refinement(config)
     _check_protocol(config)
     check_sizes(config.dataset, config.imb, config.dataset.class_size)
@@ -66,7 +72,7 @@ def _check_machine(config: Config) -> None:
     require(not wrong, "track.uri", mask_url(track.uri), wrong)
 
 
-def _check_methods(config: Config) -> None:
+def _check_methods(config: Config, arguments: Sequence[str]) -> None:
     """Refuse a method that the learner leaves no place for, and methods that do not stand beside each other."""
     for node, record in config.records.items():
         options = OPTIONS[node]
@@ -80,8 +86,10 @@ def _check_methods(config: Config) -> None:
             right = f"algorithm={config.algorithm.name} {needed.value}, so {key}=0" if needed else ""
             require(needed in {None, *config.algorithm.offers} or value == 0, key, value, right)
         for other, theirs in filled.items():
-            if other != node:
-                _check_neighbours(f"{node}.name", record, other, theirs)
+            if other != node and (reason := _apart(node, record, other, theirs)):
+                both = f"{chosen(node, record.name, arguments)} beside {chosen(other, theirs.name, arguments)}"
+                remedy = f"{other}={theirs.absent}" if theirs.absent else f"another {other}"
+                raise UserError(f"{both} is not possible: {reason}, so {node}={record.absent} or {remedy}.")
 
 
 def _check_offers(config: Config, key: str, record: Record) -> None:
@@ -94,13 +102,12 @@ def _check_offers(config: Config, key: str, record: Record) -> None:
     require(not lacking, key, record.name, right)
 
 
-def _check_neighbours(key: str, record: Record, other: str, theirs: Record) -> None:
-    """Refuse two methods that fill one place, or of which one says why it cannot stand beside the other."""
-    remedy = f"so {key.removesuffix('.name')}={record.absent} or {other}={theirs.absent}"
-    for place in sorted(record.places & theirs.places):
-        require(False, key, record.name, f"{other}={theirs.name} fills the same place, {place}, {remedy}")
-    reason = record.apart.get(f"{other}={theirs.name}", record.apart.get(other, ""))
-    require(not reason, key, record.name, f"{reason}, {remedy}")
+def _apart(node: str, record: Record, other: str, theirs: Record) -> str:
+    """Why a method does not stand beside another: as it says, or because both fill one place; empty where it does."""
+    said = record.apart.get(f"{other}={theirs.name}", record.apart.get(other, ""))
+    told = theirs.apart.keys() & {node, f"{node}={record.name}"}  # by the other one, which knows better than its place
+    shared = sorted(record.places & theirs.places)
+    return said or (f"both fill the same place, {shared[0]}" if shared and not told else "")
 
 
 def _check_refinement(config: Config) -> None:

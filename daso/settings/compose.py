@@ -155,7 +155,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
     config = timed(filled(config))
-    check(config)
+    check(config, arguments)
     return identified(config)
 
 

@@ -36,6 +36,24 @@ def groups() -> dict[str, list[str]]:
     return {group: sorted(options) for group, options in found.items()}
 
 
+def chosen(group: str, name: str, arguments: Sequence[str] = ()) -> str:
+    """`group=option`, as a person writes it, behind the method `name` of a node.
+
+    Args:
+        group: the node, and the folder of its options.
+        name: what the node's `name` holds, after which not every option file is called: `abc` is chosen by `abc=paper`.
+        arguments: the command line, of which the last word counts; a preset may have chosen without one.
+    """
+    files = [path for root in (CONF, *own_folders(arguments)) for path in sorted((root / group).glob("*.yaml"))]
+    options = [path.stem for path in files]
+    typed = [value for key, _, value in (item.lstrip("+").partition("=") for item in arguments) if key == group]
+    if typed and typed[-1] in options:
+        return f"{group}={typed[-1]}"
+    holds = re.compile(rf"^name: *{re.escape(name)} *(#.*)?$", re.MULTILINE)
+    first = next((path.stem for path in files if holds.search(path.read_text(encoding="utf-8"))), name)
+    return f"{group}={name if name in options else first}"
+
+
 def program() -> str:
     """How this program is called."""
     return "python train.py" if Path(sys.argv[0]).name == "train.py" else "daso"

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from daso.errors import UserError
-from daso.schema import ALGORITHMS, UNKNOWN, AbcConfig, Config, Includes
+from daso.schema import ALGORITHMS, UNKNOWN, Config, Includes
 from daso.settings.checks import check
 from tests.compose import config_of as composed
 
@@ -136,7 +136,7 @@ def test_a_median_over_few_evaluations_is_remarked_upon():
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["algorithm=fixmatch", "abc=paper", "supervised=ldam_drw"], r"abc\.name=abc .* margins .* do not go together"),
+        (["algorithm=fixmatch", "abc=paper", "supervised=ldam_drw"], r"margins .* do not go together, so"),
         (
             ["algorithm=remixmatch", "abc=paper"],
             r"abc\.name=abc .* has a labeled loss of its own, so abc=none or, .* algorithm=fixmatch_abc",
@@ -162,21 +162,6 @@ def test_a_median_over_few_evaluations_is_remarked_upon():
 def test_a_combination_that_cannot_work_is_refused_in_a_sentence(overrides, says):
     with pytest.raises(UserError, match=says):
         composed(*overrides)
-
-
-@pytest.mark.parametrize("beside", ["confidence=boss", "confidence"])
-def test_methods_that_a_record_sets_apart_are_refused(monkeypatch, beside):
-    monkeypatch.setattr(AbcConfig, "apart", {beside: "one threshold for two heads is none"})
-    says = r"abc\.name=abc .* one threshold for two heads is none, so abc=none or confidence=none"
-    with pytest.raises(UserError, match=says):
-        composed("algorithm=fixmatch_abc", "confidence=boss")
-
-
-def test_two_fillings_of_one_place_are_refused_by_name(monkeypatch):
-    monkeypatch.setattr(AbcConfig, "places", frozenset({"confidence"}))
-    says = r"confidence\.name=boss .* abc=abc fills the same place, confidence, so confidence=none or abc=none"
-    with pytest.raises(UserError, match=says):
-        composed("algorithm=fixmatch_abc", "confidence=boss")
 
 
 def test_a_warm_up_that_leaves_no_refinement_is_remarked_upon():

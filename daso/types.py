@@ -145,4 +145,5 @@ class Facts(NamedTuple):
     phase_steps: int  # of a phase, or of the shortest one
     assumed: Callable[[], Tensor]  # [C] float64: images per class that the unlabeled set is assumed to hold, sum N
     encoder: Callable[[], Mapping[str, Tensor]]  # the encoder's state in the run that this one starts from
+    separate: bool = False  # every view of a step takes a pass through the network of its own
     shared: int = 0  # so many rows at the head of the unlabeled set are the labeled images

@@ -42,9 +42,11 @@ def nets(dtype=torch.float32, heads=CLASSIFIER, classes=CLASSES, encoder=None):
     return Nets(student, copy.deepcopy(student).requires_grad_(False))
 
 
-def facts(config, counts, unlabeled=0):
-    """What parts may know of the run of `config`, with `counts` labeled images per class and `unlabeled` others."""
-    pool = SimpleNamespace(counts=counts, unlabeled_y=torch.zeros(unlabeled), shared=0)
+def facts(config, counts, unlabeled=0, shared=0):
+    """What parts may know of the run of `config`, with `counts` labeled images per class and `unlabeled` others, of
+    which the first `shared` are labeled ones too.
+    """
+    pool = SimpleNamespace(counts=counts, unlabeled_y=torch.zeros(unlabeled), shared=shared)
     return facts_of(config, pool, None)
 
 

@@ -1,8 +1,10 @@
 """FixMatch (Sohn et al., NeurIPS 2020): confident labels of weak views train strong views."""
 
 import torch
+from torch import Tensor
 
 from daso.learners.base import Learner
+from daso.nn.net import Net
 from daso.nn.part import joined
 from daso.schema import FixMatchAlgorithm, LabeledViews, PseudoLabels
 from daso.slots.slots import Slots
@@ -20,6 +22,7 @@ class FixMatch(Learner):
         soft: train them towards the distribution, not the label.
         labeled_strong: train on a strong view of the labeled images beside the weak one.
         floor: added to probabilities inside the logarithm of the consistency loss.
+        separate: every view takes a pass of its own, the weak one of the unlabeled images first.
     """
 
     def __init__(
@@ -29,8 +32,10 @@ class FixMatch(Learner):
         soft: bool = False,
         labeled_strong: bool = False,
         floor: float = 0.0,
+        separate: bool = False,
     ) -> None:
         super().__init__()
+        self.separate = separate
         self.threshold, self.soft, self.floor = threshold, soft, floor
         self.views = (View.WEAK, *[View.STRONG] * strong_views)
         self.labeled_views = (View.WEAK, View.STRONG) if labeled_strong else (View.WEAK,)
@@ -39,14 +44,16 @@ class FixMatch(Learner):
     def of(cls, config: FixMatchAlgorithm, facts: Facts) -> "FixMatch":
         """With the knobs alone."""
         soft, both = config.labels is PseudoLabels.soft, config.labeled_views is LabeledViews.weak_strong
-        return cls(config.threshold, config.strong_views, soft, both, config.floor)
+        return cls(config.threshold, config.strong_views, soft, both, config.floor, facts.separate)
 
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
-        """Losses `cls` and `cons` (Eq. 3 and 4), and the slots'. All views share one pass and its batch statistics."""
+        """Losses `cls` and `cons` (Eq. 3 and 4), and the slots'. All views share one pass and its batch statistics,
+        unless each has its own.
+        """
         net, labeled = nets.student, (batch.x, *batch.extra)
         sizes = [len(x) for x in (*labeled, *batch.u)]
         slots.observe(nets, batch, clock)
-        f = net.encode(torch.cat([*labeled, *batch.u]))
+        f = self._apart(net, labeled, batch.u) if self.separate else net.encode(torch.cat([*labeled, *batch.u]))
         feats_l, *rest = torch.split(f, sizes)
         feats_w, *feats_s = rest[len(batch.extra) :]
         feats = Feats(feats_l, feats_w, tuple(feats_s), tuple(rest[: len(batch.extra)]))
@@ -58,3 +65,9 @@ class FixMatch(Learner):
         losses |= slots.consistency(z_s, target, batch.idx, self.threshold, clock, self.soft, self.floor)
         losses = joined("loss", (losses, slots.aux(nets, feats, batch, target, noise, clock, flags)))
         return Outcome(losses, z_l[: len(batch.y)].detach(), target)
+
+    @staticmethod
+    def _apart(net: Net, labeled: tuple[Tensor, ...], unlabeled: tuple[Tensor, ...]) -> Tensor:
+        """Features of all views, one after the other; the running statistics follow every pass."""
+        weak = net.encode(unlabeled[0])
+        return torch.cat([*map(net.encode, labeled), weak, *map(net.encode, unlabeled[1:])])

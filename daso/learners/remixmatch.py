@@ -9,7 +9,7 @@ from daso.learners.base import Learner
 from daso.learners.mixing import mix, mixing_draws, predict_interleaved
 from daso.learners.ramp import ramped
 from daso.nn.part import joined
-from daso.schema import ReMixMatchAlgorithm
+from daso.schema import LabeledViews, ReMixMatchAlgorithm
 from daso.slots.losses import cross_entropy, one_hot
 from daso.slots.slots import Slots
 from daso.types import Batch, Clock, Draw, Facts, Feats, Flags, Head, Nets, Noise, Outcome, Sizes, View
@@ -31,6 +31,8 @@ class ReMixMatch(Learner):
     def __init__(self, config: ReMixMatchAlgorithm) -> None:
         super().__init__()
         self.config = config
+        if config.labeled_views is LabeledViews.weak_strong:
+            self.labeled_views = (View.WEAK, View.STRONG_LAST)
 
     @classmethod
     def of(cls, config: ReMixMatchAlgorithm, facts: Facts) -> "ReMixMatch":
@@ -49,7 +51,8 @@ class ReMixMatch(Learner):
         """Losses `cls`, `cons`, `kl` (before MixUp) and `rot`, and the slots'.
 
         The guess takes a pass of its own, without gradient. Where a slot reads features, weak and first strong view
-        share a pass with gradient instead, which then serves `kl` as well.
+        share a pass with gradient instead, which then serves `kl` as well. Where the labeled images have a strong view,
+        it is that one which is mixed, and the weak one adds a loss of its own to `cls`.
         """
         net, config, size, (weak, strong, _) = nets.student, self.config, len(batch.x), batch.u
         slots.observe(nets, batch, clock)
@@ -62,14 +65,19 @@ class ReMixMatch(Learner):
         with torch.no_grad():
             z_w = net.classify(f_w)
         target = slots.pseudo(slots.guess(z_w, f_w, nets), f_w, batch.idx, clock, flags, config.temperature)
-        q = mix(torch.cat([one_hot(batch.y, target.p), *[target.p] * len(batch.u)]), noise)
-        z = predict_interleaved(net, mix(torch.cat([batch.x, *batch.u]), noise), size)
+        y, mixed = one_hot(batch.y, target.p), batch.extra or (batch.x,)
+        q = mix(torch.cat([y, *[target.p] * len(batch.u)]), noise)
+        z = predict_interleaved(net, mix(torch.cat([*mixed, *batch.u]), noise), size)
         f_s = net.encode(strong) if f_s is None else f_s
         cons = cross_entropy(z[size:], slots.weighed(q[size:]), floor=config.floor)
         kl = cross_entropy(net.classify(f_s), target.p)
         rot = cross_entropy(net.predict(rotate(strong, noise["rot"]), "rot"), noise["rot"])
+        cls = cross_entropy(z[:size], slots.weighed(q[:size], labeled=True), floor=config.floor)
+        if batch.extra:
+            plain = slots.weighed(y, labeled=True)
+            cls = cls + cross_entropy(net.predict(batch.x), plain, floor=config.floor)
         losses = {
-            "cls": cross_entropy(z[:size], slots.weighed(q[:size], labeled=True), floor=config.floor),
+            "cls": cls,
             "cons": ramped(config.cons_weight * cons, clock, config),
             "kl": ramped(config.kl_weight * kl, clock, config),
             "rot": config.rot_weight * rot,

@@ -103,6 +103,13 @@ class MixMatchAlgorithm(RampedAlgorithm):
         require(self.alpha > 0, "algorithm.alpha", self.alpha, "a positive parameter of the Beta distribution")
 
 
+class LabeledViews(Enum):
+    """Which views of the labeled images are trained on. ReMixMatch mixes the strong one, if there is one."""
+
+    weak = "weak"
+    weak_strong = "weak_strong"
+
+
 @option("algorithm", "remixmatch")
 @dataclass
 class ReMixMatchAlgorithm(MixMatchAlgorithm):
@@ -113,6 +120,7 @@ class ReMixMatchAlgorithm(MixMatchAlgorithm):
     kl_weight: float = 0.5
     rot_weight: float = 0.5
     floor: float = field(default=0.0, metadata={"neutral": 0.0})  # added to probabilities inside logarithms
+    labeled_views: LabeledViews = field(default=LabeledViews.weak, metadata={"neutral": LabeledViews.weak})
     part: ClassVar[str] = "daso.learners.remixmatch.ReMixMatch"
     strong_views_seen: ClassVar[bool] = True
     printed: ClassVar[str] = "ReMixMatch"
@@ -151,13 +159,6 @@ class PseudoLabels(Enum):
 
     hard = "hard"  # the most likely class
     soft = "soft"  # the distribution
-
-
-class LabeledViews(Enum):
-    """Which views of the labeled images are trained on."""
-
-    weak = "weak"
-    weak_strong = "weak_strong"
 
 
 @option("algorithm", "fixmatch")

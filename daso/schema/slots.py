@@ -33,13 +33,16 @@ class AlignConfig(Record):
     name: str = NONE
     temperature: float = 1.0
     window: int = 128  # batches in the running mean
-    # what to follow: the labeled class frequencies, or `refine`, the distribution that DARP assumes
+    # what to follow: the labeled class frequencies; `images`, the labeled images of each class at the size of the
+    # unlabeled set, as in CDMAD's code; or `refine`, the distribution that DARP assumes
     goal: str = field(default="labeled", metadata={"neutral": "labeled"})
+    restart: int = field(default=0, metadata={"neutral": 0})  # the window begins anew every so many batches; 0: never
 
     def __post_init__(self) -> None:
         require_one_of("align.name", self.name, (NONE, "da"))
-        require_one_of("align.goal", self.goal, ("labeled", "refine"))
+        require_one_of("align.goal", self.goal, ("labeled", "images", "refine"))
         require(1 <= self.window <= 2**16, "align.window", self.window, f"1 batch to {2**16}")
+        require(self.restart >= 0, "align.restart", self.restart, "a number of batches, or 0 for never")
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
 
 

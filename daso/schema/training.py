@@ -28,6 +28,13 @@ class Compile(Enum):
     graph = "graph"
 
 
+class Passes(Enum):
+    """Whether the views of a step share one pass through the network, and with it batch statistics."""
+
+    joint = "joint"
+    separate = "separate"
+
+
 WORTH_COMPILING = 20_000  # steps: compiling takes a minute or two and saves some 7 ms a step
 
 
@@ -39,6 +46,7 @@ class Schedule(Enum):
     cosine = "cosine"
 
 
+FIXMATCH = "algorithm=fixmatch"
 LEARNS_UNLABELED = "a learner of unlabeled images"
 STEPS = "optim.schedule=multistep"
 COSINE = "optim.schedule=cosine"
@@ -226,6 +234,11 @@ class TrainConfig:
     compile: Compile = field(default=Compile.auto, metadata={"same": {Compile.auto: Compile.none}})
     deterministic: bool = True
     threads: int = 1  # CPU threads; bit equality depends on it
+    passes: Passes = field(
+        default=Passes.joint,
+        metadata={"neutral": Passes.joint}
+        | read_by(Reader(FIXMATCH, lambda c: c.algorithm.name == "fixmatch", lambda c: Passes.joint)),
+    )
     epochs: float = field(default=0.0, metadata={"neutral": 0.0})  # how long, in place of steps, which then follow
     epoch: float = field(default=0.0, metadata={"neutral": 0.0})  # steps of one, where it matters; filled by resolve()
 

@@ -115,7 +115,7 @@ def _check_refinement(config: Config) -> None:
     darp, dataset, imb = config.darp, config.dataset, config.imb
     if config.align.name != "none":
         right = "no slot assumes a distribution of the unlabeled set, so labeled, or, for example, darp=paper"
-        require(config.align.goal == "labeled" or darp.name != "none", "align.goal", config.align.goal, right)
+        require(config.align.goal != "refine" or darp.name != "none", "align.goal", config.align.goal, right)
     estimates = config.protocol.name == "estimate"
     fewest = int(imb.n1 * (1 / imb.gamma_l))
     held_out = "the estimate needs held-out images: two labeled ones of every class (imb.gamma_l), or dataset.num_valid"

@@ -50,7 +50,7 @@ class Acr(Observe, Adjust, Confidence, Auxiliary):
     def of(cls, config: AcrDebias, facts: Facts) -> "Acr":
         """For the images of the run and its learner's threshold."""
         first = round(config.start * facts.phase_steps)
-        return cls(facts.counts, torch.zeros(facts.unlabeled, dtype=torch.bool), facts.threshold, first, config)
+        return cls(facts.counts, torch.arange(facts.unlabeled) < facts.shared, facts.threshold, first, config)
 
     def relabel(self, counts: Tensor) -> None:
         """Start afresh with the new labeled set: a uniform estimate, the full strength."""

@@ -20,6 +20,8 @@ class DistributionAlignment(Align):
         goal: [C] class distribution, or counts, to follow.
         temperature: exponent of the goal; 1 leaves it, 0 makes it uniform.
         window: batches in the running mean.
+        restart: after so many batches the window begins anew; 0: never.
+        total: sum of the goal as it is compared with the running mean, which matters beside EPS alone.
     """
 
     goal: Tensor
@@ -27,8 +29,11 @@ class DistributionAlignment(Align):
     ring: Tensor
     pushed: Tensor
 
-    def __init__(self, goal: Tensor, temperature: float = 1.0, window: int = 128) -> None:
+    def __init__(
+        self, goal: Tensor, temperature: float = 1.0, window: int = 128, restart: int = 0, total: float = 1.0
+    ) -> None:
         super().__init__()
+        self.restart, self.total = restart, total
         self.register_buffer("goal", goal.to(torch.float64) / goal.sum())
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float64))
         self.register_buffer("ring", torch.zeros(window, len(goal)))  # batch means
@@ -38,7 +43,8 @@ class DistributionAlignment(Align):
     def of(cls, config: AlignConfig, facts: Facts) -> "DistributionAlignment":
         """Towards the labeled images of the run, or what its unlabeled ones are assumed to be."""
         goal = facts.assumed() if config.goal == "refine" else facts.counts
-        return cls(goal, config.temperature, config.window)
+        total = float(facts.unlabeled) if config.goal == "images" else 1.0
+        return cls(goal, config.temperature, config.window, config.restart, total)
 
     def soften(self, temperature: float) -> None:
         """Follow goal^temperature from now on."""
@@ -46,10 +52,12 @@ class DistributionAlignment(Align):
 
     def align(self, p: Tensor) -> Tensor:
         """Aligned distributions [Bu,C] from `p` [Bu,C]; remembers the mean of `p`."""
-        window = len(self.ring)
-        self.ring.index_copy_(0, (self.pushed % window).view(1), p.mean(0, keepdim=True).to(self.ring.dtype))
+        window, at = len(self.ring), self.pushed % self.restart if self.restart else self.pushed.clone()
+        if self.restart:
+            self.ring.mul_((at > 0).to(self.ring.dtype))
+        self.ring.index_copy_(0, (at % window).view(1), p.mean(0, keepdim=True).to(self.ring.dtype))
         self.pushed.add_(1)
-        mean = self.ring.sum(0) / self.pushed.clamp(max=window)
+        mean = self.ring.sum(0) / (at + 1).clamp(max=window)
         goal = self.goal**self.temperature
-        p = p * ((goal / goal.sum() + EPS) / (mean + EPS)).to(p.dtype)
+        p = p * ((self.total * goal / goal.sum() + EPS) / (mean + EPS)).to(p.dtype)
         return p / p.sum(1, keepdim=True)

@@ -7,7 +7,7 @@ import pytest
 
 from daso.errors import UserError
 from daso.outputs.naming import method_name, run_name
-from daso.schema import ALGORITHMS, Decay, EmaBuffers, Includes, Padding, RecipeConfig, Resize, Schedule
+from daso.schema import ALGORITHMS, Decay, EmaBuffers, Includes, Padding, Passes, RecipeConfig, Resize, Schedule
 from daso.settings.checks import check
 from daso.settings.identity import plain
 from daso.settings.mistakes import groups
@@ -36,7 +36,7 @@ VALUES = {  # as the code bases have them, for FixMatch on CIFAR-10
         "recipe": {"name": "simpro", "reports": "top1_mean20"},
     },
     "cdmad": {
-        "train": {"steps": 250_000, "batch_size": 32, "mu": 2, "eval_every": 500},
+        "train": {"steps": 250_000, "batch_size": 32, "mu": 2, "eval_every": 500, "passes": Passes.separate},
         "optim": {"name": "adam", "lr": 0.0015, "schedule": Schedule.constant, "weight_decay": 0.04,
                   "decay": Decay.state, "decay_norm_bias": True, "ema_decay": 0.999, "ema_warmup": False,
                   "ema_buffers": EmaBuffers.average},
@@ -90,6 +90,9 @@ def test_a_recipe_has_the_values_of_its_code_base(recipe):
         (["recipe=cdmad", "algorithm=remixmatch", "imb.gamma_u=1"], "optim", {"weight_decay": 0.02}),
         (["recipe=cdmad", "imb.gamma_u=1"], "optim", {"weight_decay": 0.01}),  # 33,720 images
         (["recipe=cdmad", "imbalance=cifar10_n500_m4000_g100_reversed"], "optim", {"weight_decay": 0.04}),
+        (["recipe=cdmad", "algorithm=remixmatch"], "train", {"passes": Passes.joint}),
+        (["recipe=cdmad", "debias=cdmad"], "debias", {"blank_moves_stats": True}),
+        (["recipe=acr", "debias=cdmad"], "debias", {"blank_moves_stats": False}),
         (["recipe=cdmad", "dataset=stl10"], "optim", {"weight_decay": 0.01}),
         (["recipe=cdmad", "dataset=cifar100"], "optim", {"weight_decay": 0.08}),
     ],

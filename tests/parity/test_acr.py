@@ -10,7 +10,9 @@ from daso.slots.acr import Acr
 from daso.slots.priors import log_prior
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
+from tests.compose import config_of
 from tests.given_logits import Given, cases, close, step
+from tests.toy import facts
 
 STEPS = cases("acr_step")
 
@@ -47,3 +49,9 @@ def test_a_step_on_given_logits(case):
         if np.isfinite(theirs["tau"][t]):
             close(part.tau, theirs["tau"][t], "tau")
         close(grad.swapaxes(0, 1), theirs["grad"][t], "gradient")
+
+
+def test_labeled_images_in_the_unlabeled_set_are_left_out_of_the_estimate():
+    config = config_of("dataset=cifar10", "algorithm=fixmatch_acr")
+    part = Acr.of(config.debias, facts(config, torch.full((10,), 3), unlabeled=50, shared=30))
+    np.testing.assert_array_equal(part.own, np.arange(50) < 30)

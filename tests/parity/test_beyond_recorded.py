@@ -12,7 +12,7 @@ from tests.parity.test_e2e_recorded import arrays
 from tests.trajectories_compared import ours, same
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-COMMON = ("dataset=cifar10", "train.mu=2")
+CIFAR10 = "dataset=cifar10", "dataset.mean=[0.4914,0.4822,0.4465]", "dataset.std=[0.2471,0.2435,0.2616]"
 
 
 def cdmad(theirs, setting):
@@ -64,17 +64,24 @@ METHODS = {
     "simpro": (simpro, watch_simpro, nothing),
     "acr": (acr, watch_acr, every_fifth),
 }
+RECORDED = {"daso": "base", "own": "preset"}
+OWN = {"cdmad": lambda setting: (f"optim.weight_decay={setting['wd']}",)}
 LOSSES = {"Lx": "loss_cls", "Lu": "loss_cons", "Lx_b": "loss_bal_cls", "Lu_b": "loss_bal_cons"}
 FINAL = ("norm", "samples", "buffer_norm", "buffer_samples")
 
 
+@pytest.mark.parametrize("recipe", ["daso", "own"])
 @pytest.mark.parametrize("name", METHODS)
-def test_whole_trajectory(name, tmp_path):
-    with np.load(GOLDEN / f"{name}_e2e_base.npz") as file:
+def test_whole_trajectory(name, recipe, tmp_path):
+    """In the paper's recipe, and in that of the method's own code."""
+    with np.load(GOLDEN / f"{name}_e2e_{RECORDED[recipe]}.npz") as file:
         theirs = dict(file)
     setting = json.loads(str(theirs["meta_json"]))
     overrides, watch, prepare = METHODS[name]
-    settings = *COMMON, f"optim.ema_decay={setting['ema']}", *overrides(theirs, setting)
+    settings = *CIFAR10, f"recipe={name if recipe == 'own' else 'daso'}", *overrides(theirs, setting)
+    settings += f"train.mu={setting['mu']}", f"optim.lr={setting['lr']}", f"optim.ema_decay={setting['ema']}"
+    if recipe == "own":
+        settings += OWN.get(name, lambda setting: ())(setting)
     rows, fill = (theirs["labeled_idx"], theirs["unlabeled_idx"]), (setting["fill_seed"], setting["gain"])
     sizes = len(rows[0]), rows[0].shape[1]
     mine = ours(settings, *sizes, arrays("pool_c10"), *rows, {}, *fill, tmp_path, watch=watch, prepare=prepare)

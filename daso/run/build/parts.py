@@ -16,7 +16,7 @@ from daso.learners.base import Learner, Method
 from daso.nn.part import Part
 from daso.protocol.base import Protocol
 from daso.run.stages import assumed_counts, encoder_of
-from daso.schema import NONE, Config, FixMatchAlgorithm, Record
+from daso.schema import NONE, Config, FixMatchAlgorithm, Passes, Record
 from daso.slots.slots import Slots
 from daso.types import Facts, Sizes
 
@@ -44,6 +44,7 @@ def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
         phase_steps=config.phase_steps,
         assumed=assumed,
         encoder=partial(encoder_of, config, split),
+        separate=config.train.passes is Passes.separate,
         shared=pool.shared,
     )
 

@@ -89,6 +89,7 @@ class Outcome(NamedTuple):
     losses: dict[str, Tensor]  # 0-d each; the step minimises their plain sum
     logits_l: Tensor  # [Bl,C]: for the training accuracy
     target: Target | None  # None: the learner makes no pseudo-labels
+    chosen: Chosen | None = None  # what the consistency loss was trained with; None: it has no threshold
 
 
 class Feats(NamedTuple):

@@ -173,7 +173,7 @@ def collected(parts, step, rows, order=in_order):
         out["pl_per_step"] = out["log_pseudo_labels"] = np.stack([t.label for t in targets])
         out["log_pl_confidence"] = np.stack([t.conf for t in targets])
         if Offer.CONFIDENCE in parts.config.algorithm.offers:
-            out["mask_per_step"] = out["log_pl_confidence"] >= parts.config.algorithm.threshold
+            out["mask_per_step"] = np.stack([outcome.chosen.weight for outcome in step.outcomes])
         out["log_linear_pl"] = np.stack([t.linear.label for t in targets])
         none = np.full(len(targets[0].label), -1)
         out["log_sem_pl"] = np.stack([none if t.semantic is None else t.semantic.label for t in targets])

@@ -62,9 +62,10 @@ class FixMatch(Learner):
         target = slots.pseudo(slots.guess(z_w, feats_w, nets), feats_w, batch.idx, clock, flags)
         y = batch.y if len(labeled) == 1 else batch.y.repeat(len(labeled))
         losses = {"cls": slots.supervised(z_l, y, flags)}
-        losses |= slots.consistency(z_s, target, batch.idx, self.threshold, clock, self.soft, self.floor)
+        chosen = slots.chosen(target, batch.idx, self.threshold, clock)
+        losses |= slots.consistency(z_s, target, chosen, self.soft, self.floor)
         losses = joined("loss", (losses, slots.aux(nets, feats, batch, target, noise, clock, flags)))
-        return Outcome(losses, z_l[: len(batch.y)].detach(), target)
+        return Outcome(losses, z_l[: len(batch.y)].detach(), target, chosen)
 
     @staticmethod
     def _apart(net: Net, labeled: tuple[Tensor, ...], unlabeled: tuple[Tensor, ...]) -> Tensor:

@@ -37,7 +37,8 @@ class PseudoLabel(Learner):
         z_l, z_w = torch.split(net.classify(f), sizes)
         target = slots.pseudo(slots.guess(z_w, feats_w, nets), feats_w, batch.idx, clock, flags)
         losses = {"cls": slots.supervised(z_l, batch.y, flags)}
-        losses |= slots.consistency(z_w, target, batch.idx, self.config.threshold, clock)
+        chosen = slots.chosen(target, batch.idx, self.config.threshold, clock)
+        losses |= slots.consistency(z_w, target, chosen)
         losses["cons"] = ramped(self.config.cons_weight * losses["cons"], clock, self.config)
         losses = joined("loss", (losses, slots.aux(nets, Feats(feats_l, feats_w), batch, target, noise, clock, flags)))
-        return Outcome(losses, z_l.detach(), target)
+        return Outcome(losses, z_l.detach(), target, chosen)

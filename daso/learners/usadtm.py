@@ -10,7 +10,7 @@ from daso.schema import UsadtmAlgorithm
 from daso.slots.losses import cosine, cross_entropy, labels, mutual_information, wide
 from daso.slots.prototypes import Prototypes
 from daso.slots.slots import Slots
-from daso.types import Batch, Clock, Facts, Flags, Labels, Nets, Noise, Outcome, Target, View
+from daso.types import Batch, Chosen, Clock, Facts, Flags, Labels, Nets, Noise, Outcome, Target, View
 
 IMAGES_KEPT = 5  # features that a class' prototype remembers, per labeled image
 
@@ -67,4 +67,5 @@ class Usadtm(Learner):
             "cons": cross_entropy(z_s, label, weight=trusted),
         }
         linear = labels(wide(z_w.detach()).softmax(1))
-        return Outcome(losses, z_l.detach(), Target(similarity, label, conf, linear, Labels(label, conf)))
+        target = Target(similarity, label, conf, linear, Labels(label, conf))
+        return Outcome(losses, z_l.detach(), target, Chosen(label, trusted))

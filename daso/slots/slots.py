@@ -167,24 +167,20 @@ class Slots(Together, nn.Module):
         self,
         z: Tensor,
         target: Target,
-        idx: Tensor,
-        threshold: float,
-        clock: Clock,
+        chosen: Chosen,
         soft: bool = False,
         floor: float = 0.0,
     ) -> dict[str, Tensor]:
-        """The loss `cons` of the views that pseudo-labels train, and what a slot adds: offset -> confidence -> balance.
+        """The loss `cons` of the views that pseudo-labels train, and what a slot adds: offset -> balance.
 
         Args:
             z: [V*Bu,C] logits of V views, one after the other.
             target: pseudo-labels of the [Bu] images.
-            idx: [Bu] rows of the unlabeled set.
-            threshold: confidence from which a pseudo-label counts, unless a slot knows better.
+            chosen: those that count, as `chosen` gives them.
             soft: train towards the distributions, not the labels.
             floor: as in `cross_entropy`.
         """
-        chosen = self.chosen(target, idx, threshold, clock)
-        views = len(z) // len(idx)
+        views = len(z) // len(chosen.label)
         weight = chosen.weight
         q = self.weighed(target.p) if soft else chosen.label
         share = None if soft or self.balance is None else self.balance.balance()

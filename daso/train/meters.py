@@ -14,6 +14,7 @@ from daso.train.later import Later
 from daso.types import Labels, Outcome
 
 Counts = np.ndarray
+USED = "used"  # the kind of pseudo-label that a thresholded loss was trained with, each by its weight
 
 
 def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
@@ -52,9 +53,8 @@ class Meters:
         self.accuracy = accuracy  # the name of the training accuracy
         self.prior = prior  # [C] true class distribution of the unlabeled set, where it is known
         self.sums: dict[str, Tensor] = {}  # name -> [2]: sum, number of steps
-        self.labels: dict[
-            str, Tensor
-        ] = {}  # kind -> [C+2, C]: confusion counts, then a row that starts with `confident`
+        # kind -> [C+2, C]: confusion counts, of `USED` summed weights; then a row that starts with `confident`
+        self.labels: dict[str, Tensor] = {}
         self.seen = torch.zeros(classes, dtype=torch.int64, device=device)  # labeled images per class
 
     @torch.no_grad()
@@ -68,7 +68,8 @@ class Meters:
         if outcome.target is None or truth is None:
             return
         self.seen.index_add_(0, y, torch.ones_like(y))
-        final = Labels(outcome.target.label, outcome.target.conf)
+        chosen = outcome.chosen
+        final = Labels(outcome.target.label if chosen is None else chosen.label, outcome.target.conf)
         for kind, labels in (
             ("final", final),
             ("linear", outcome.target.linear),
@@ -76,6 +77,9 @@ class Meters:
         ):
             if labels is not None:
                 self._count(kind, labels, truth)
+        if chosen is not None:
+            used = self._table(USED, torch.float64).view(-1)
+            used.index_add_(0, self._cells(chosen.label, truth), chosen.weight.to(torch.float64))
 
     def read_train(self) -> Later[dict[str, float]]:
         """Means over the steps since the last call, by name; then starts a new window."""
@@ -125,11 +129,18 @@ class Meters:
         torch._foreach_add_([self.sums[name] for name in values], list(rows))
 
     def _count(self, kind: str, labels: Labels, truth: Tensor) -> None:
+        table, cells = self._table(kind, torch.int64), self._cells(labels.label, truth)
+        table.view(-1).index_add_(0, cells, torch.ones_like(cells))
+        table[-1, 0] += (labels.conf >= self.threshold).sum()
+
+    def _table(self, kind: str, dtype: torch.dtype) -> Tensor:
         if kind not in self.labels:
-            self.labels[kind] = torch.zeros(self.classes + 2, self.classes, dtype=torch.int64, device=self.device)
-        cell = torch.where(truth < 0, self.classes, truth) * self.classes + labels.label  # [B]; the cost knows no C
-        self.labels[kind].view(-1).index_add_(0, cell, torch.ones_like(cell))
-        self.labels[kind][-1, 0] += (labels.conf >= self.threshold).sum()
+            self.labels[kind] = torch.zeros(self.classes + 2, self.classes, dtype=dtype, device=self.device)
+        return self.labels[kind]
+
+    def _cells(self, label: Tensor, truth: Tensor) -> Tensor:
+        """[B] where in a flat table the pairs count; the cost knows no C."""
+        return torch.where(truth < 0, self.classes, truth) * self.classes + label
 
 
 def read_metrics(metrics: Mapping[str, Tensor]) -> Later[dict[str, float]]:
@@ -164,12 +175,39 @@ def means(sums: dict[str, Tensor]) -> dict[str, float]:
 def label_metrics(tables: dict[str, Tensor], seen: Tensor) -> dict[str, float]:
     """Metrics of the kinds of pseudo-labels in a window, and the imbalance of its labeled images, `seen` [C]."""
     out: dict[str, float] = {}
-    for kind, table in ((kind, table.numpy()) for kind, table in tables.items()):
+    for kind, table in ((kind, table.numpy()) for kind, table in tables.items() if kind != USED):
         if table[:-1].any():
             out |= pseudo_label_metrics(PseudoLabelCounts(table[:-1], int(table[-1, 0])), f"pl/{kind}")
+    if USED in tables and tables["final"].any():
+        out |= utilisation_metrics(tables[USED].numpy()[:-1], tables["final"].numpy()[:-1])
     if out:
         counts = seen.numpy()
         out["pl/labeled/imbalance"] = float(counts.max() / counts.min()) if counts.all() else float("nan")
+    return out
+
+
+def utilisation_metrics(used: Counts, made: Counts) -> dict[str, float]:
+    """How much the pseudo-labels of a window count in the loss that they train.
+
+    Args:
+        used: [C+1, C] summed weights of (truth, label) pairs.
+        made: [C+1, C] their numbers.
+
+    Returns:
+        `pl/utilisation`: the mean weight, and of each class of labels; `pl/utilisation_right`: of right ones alone;
+        `pl/used/right`: the share of right ones in the summed weight; `pl/used/imbalance`: max / min of the classes'
+        summed weights, over those that have one, -1 if there is none.
+    """
+    by_class, labels = used.sum(0), made.sum(0)
+    shares = np.divide(by_class, labels, out=np.full(len(labels), np.nan), where=labels > 0)
+    positive = by_class[by_class > 0]
+    out = {"pl/utilisation": float(by_class.sum() / labels.sum())}
+    out |= {f"pl/utilisation/class/{k}": float(share) for k, share in enumerate(shares)}
+    out["pl/used/imbalance"] = float(positive.max() / positive.min()) if positive.size else -1.0
+    if made[:-1].any():
+        known, right, right_used = used[:-1].sum(), np.trace(made[:-1]), np.trace(used[:-1])
+        out["pl/utilisation_right"] = float(right_used / right) if right else float("nan")
+        out["pl/used/right"] = float(right_used / known) if known else float("nan")
     return out
 
 

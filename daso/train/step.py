@@ -58,7 +58,7 @@ class TrainStep:
         if self._shrunk:
             shrink(self._shrunk, self.optimizer.param_groups[0]["lr"], optim.weight_decay)
         losses = {name: loss.detach() for name, loss in outcome.losses.items()}
-        return Outcome(losses, outcome.logits_l.detach(), outcome.target)
+        return outcome._replace(losses=losses, logits_l=outcome.logits_l.detach())
 
 
 def total_loss(losses: dict[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from daso.train import evaluate
 from daso.train.meters import Meters, PseudoLabelCounts, confusion, pseudo_label_metrics
-from daso.types import Labels, Outcome, Target
+from daso.types import Chosen, Labels, Outcome, Target
 
 GOLDEN = np.load("tests/golden/eval_metrics.npz")
 PSEUDO = np.load("tests/golden/pl_metrics.npz")
@@ -121,6 +121,40 @@ def test_precision_leaves_never_predicted_classes_out_and_recall_absent_ones():
     assert out["pl/final/recall"] == pytest.approx(sk.recall_score(truth, predicted, labels=[0, 1], average="macro"))
     assert math.isnan(out["pl/final/recall/class/2"])
     assert out["pl/final/coverage"] == 0.75
+
+
+def test_utilisation_is_the_mean_weight_of_all_of_a_class_and_of_right_labels():
+    r = np.random.default_rng(0)
+    made, used, truth, weight = r.integers(0, 3, 40), r.integers(0, 3, 40), r.integers(0, 3, 40), r.random(40)
+    labels = Labels(torch.tensor(made), torch.ones(40))
+    chosen = Chosen(torch.tensor(used), torch.tensor(weight))
+    meters = Meters(4, 0.95, torch.device("cpu"))
+    for half in (slice(0, 24), slice(24, 40)):
+        part = Labels(*(value[half] for value in labels))
+        target = Target(torch.zeros(len(part.label), 4), *part, part)
+        few = Chosen(*(value[half] for value in chosen))
+        meters.add(Outcome({}, torch.eye(4), target, few), torch.arange(4), torch.tensor(truth[half]))
+    ours = meters.read_labels().get()
+    mass = [weight[used == k].sum() for k in range(3)]
+    assert ours["pl/utilisation"] == pytest.approx(weight.mean())
+    assert ours["pl/utilisation_right"] == pytest.approx(weight[used == truth].mean())
+    assert ours["pl/used/right"] == pytest.approx(weight[used == truth].sum() / weight.sum())
+    assert ours["pl/used/imbalance"] == pytest.approx(max(mass) / min(mass))
+    for k in range(3):
+        assert ours[f"pl/utilisation/class/{k}"] == pytest.approx(weight[used == k].mean())
+    assert math.isnan(ours["pl/utilisation/class/3"])
+    assert ours["pl/final/count/class/0"] == (used == 0).sum()  # as used, not as made
+    assert ours["pl/linear/count/class/0"] == (made == 0).sum()
+
+
+def test_utilisation_without_known_labels_says_nothing_of_right_ones():
+    meters, labels = Meters(2, 0.95, torch.device("cpu")), Labels(torch.tensor([0, 1]), torch.ones(2))
+    target = Target(torch.eye(2), *labels, labels)
+    chosen = Chosen(labels.label, torch.tensor([True, False]))
+    meters.add(Outcome({}, torch.eye(2), target, chosen), torch.arange(2), torch.tensor([-1, -1]))
+    ours = meters.read_labels().get()
+    assert (ours["pl/utilisation"], ours["pl/used/imbalance"]) == (0.5, 1.0)
+    assert not {"pl/utilisation_right", "pl/used/right"} & ours.keys()
 
 
 def test_meters_continue_from_their_saved_state():

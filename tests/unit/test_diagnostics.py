@@ -15,8 +15,14 @@ OVERALL = {"recall", "precision", "precision_official", "coverage", "imbalance"}
 PER_CLASS = {f"{name}/class/{k}" for name in ("recall", "precision", "gain", "count") for k in range(10)}
 
 
-def diagnostics(kinds):
-    return {f"pl/{kind}/{name}" for kind in kinds for name in OVERALL | PER_CLASS} | {"pl/labeled/imbalance"}
+USED = {"pl/utilisation", "pl/utilisation_right", "pl/used/right", "pl/used/imbalance"}
+USED |= {f"pl/utilisation/class/{k}" for k in range(10)}
+CHOOSE = {"fixmatch", "pseudolabel", "usadtm"}  # the pseudo-labels that count
+
+
+def diagnostics(kinds, learner=""):
+    names = {f"pl/{kind}/{name}" for kind in kinds for name in OVERALL | PER_CLASS} | {"pl/labeled/imbalance"}
+    return names | (USED if learner in CHOOSE else set())
 
 
 def logged(config):
@@ -28,8 +34,8 @@ def logged(config):
     ("learner", "beside", "expected"),
     [
         ("supervised", (), set()),
-        *((name, (), diagnostics(["final", "linear"])) for name in sorted({*ALGORITHMS} - {"supervised", "usadtm"})),
-        ("usadtm", (), diagnostics(["final", "linear", "semantic"])),
+        *((name, (), diagnostics(["final", "linear"], name)) for name in sorted({*ALGORITHMS} - {"supervised", "usadtm"})),
+        ("usadtm", (), diagnostics(["final", "linear", "semantic"], "usadtm")),
         ("meanteacher_daso", ("daso.warmup_steps=2", "daso.update_every=2"), diagnostics(["final", "linear", "semantic"])),
     ],
 )  # fmt: skip

@@ -63,7 +63,7 @@ def test_an_offset_is_added_inside_the_labeled_loss_alone():
 def test_the_consistency_loss_adds_the_offset_and_weighs_classes(soft, views):
     slots, z_w, z = Slots(CrossEntropy(), Shift()), logits(), logits(views * U, 1)
     target = slots.pseudo(Guess(z_w.softmax(1)), None, torch.arange(U), toy.clock(0), ())
-    ours = slots.consistency(z, target, torch.arange(U), 0.5, toy.clock(0), soft)["cons"]
+    ours = slots.consistency(z, target, slots.chosen(target, torch.arange(U), 0.5, toy.clock(0)), soft)["cons"]
 
     q, share = softmax(z_w.numpy()), Shift.vector.abs().numpy()
     kept = q.max(1) >= 0.5
@@ -86,7 +86,7 @@ def test_a_confidence_slot_chooses_label_and_weight_and_may_add_a_loss():
 
     slots, z = Slots(CrossEntropy(), Other()), logits(seed=1)
     target = slots.pseudo(Guess(logits().softmax(1)), None, torch.arange(U), toy.clock(0), ())
-    losses = slots.consistency(z, target, torch.arange(U), 0.95, toy.clock(0))
+    losses = slots.consistency(z, target, slots.chosen(target, torch.arange(U), 0.95, toy.clock(0)))
     np.testing.assert_allclose(losses["cons"], -0.25 * np.log(softmax(z.numpy())[:, 0]).mean())
     np.testing.assert_allclose(losses["more"], z.sum() * 0.25 * U)
 

@@ -45,6 +45,10 @@ class Part(nn.Module, metaclass=ABCMeta):
         """
         return {}
 
+    def alarms(self, measured: Mapping[str, float]) -> list[str]:
+        """Sentences about numbers of a log period, by the names of `metrics`, that a person should know of."""
+        return []
+
 
 class Together:
     """Several parts, asked as one on the host.
@@ -91,6 +95,10 @@ class Together:
     def metrics(self) -> dict[str, Tensor]:
         """What there is to log of the parts' state, by name."""
         return joined("metric", (part.metrics() for part in self.parts))
+
+    def alarms(self, measured: Mapping[str, float]) -> list[str]:
+        """What the parts warn of, by the numbers of a log period."""
+        return [text for part in self.parts for text in part.alarms(measured)]
 
 
 def joined(kind: str, found: Iterable[Mapping[str, Value]]) -> dict[str, Value]:

@@ -22,3 +22,26 @@ def renew(buffer: Tensor, due: Tensor, new: Tensor) -> None:
 def begins(step: Tensor, every: int) -> Tensor:
     """[] bool: a period of `every` steps ended with the step before this one."""
     return (step > 0) & (step % every == 0)
+
+
+def turned_by_rank(prior: Tensor) -> Tensor:
+    """The prior [C] with its classes' shares exchanged: the rarest class has the most frequent one's, and so on."""
+    order = prior.argsort(descending=True, stable=True)
+    return torch.empty_like(prior).index_copy_(0, order, prior[order.flip(0)])
+
+
+def divergence(p: Tensor, others: Tensor) -> Tensor:
+    """[K] mean of both Kullback-Leibler divergences, in nats, of the distribution `p` [C] and others [K,C]."""
+    return ((p - others) * (p.log() - others.log())).sum(1) / 2
+
+
+def last_counts(members: Tensor, counts: Tensor) -> Tensor:
+    """[C] 1 for each class whose last image in the batch counts; else 0.
+
+    Args:
+        members: [B,C] 1 at the class of each image, else 0.
+        counts: [B] bool.
+    """
+    order = torch.arange(1, len(counts) + 1, device=counts.device)
+    last = (members * order[:, None]).amax(0).to(torch.int64)  # [C], 0: the class has no image
+    return (last > 0) * counts[(last - 1).clamp(min=0)].to(members.dtype)

@@ -3,6 +3,8 @@
 Shape legend: Bl / Bu labeled / unlabeled batch, C classes.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -117,6 +119,22 @@ class SimPro(LabeledLoss, Observe, Adjust, Offset, Census):
         return float(self.counts.sum() // labeled) / (self.unlabeled // unlabeled)
 
     def metrics(self) -> dict[str, Tensor]:
-        """`prior/estimate` [C] of the unlabeled images; `prior/mass`, what it summed to; `prior/all` [C]."""
-        mass = self.unlabeled_prior.sum()
-        return {"prior/estimate": self.unlabeled_prior / mass, "prior/mass": mass, "prior/all": self.prior.clone()}
+        """`prior/estimate` [C] of the unlabeled images, `prior/mass`, what it summed to, and `prior/entropy`, in nats;
+        `prior/fresh` [C], what the period has seen so far; `prior/all` [C]; `labeled_weight`.
+        """
+        mass, seen = self.unlabeled_prior.sum(), self.mass.sum()
+        estimate = self.unlabeled_prior / mass
+        return {
+            "prior/estimate": estimate,
+            "prior/mass": mass,
+            "prior/entropy": torch.special.entr(estimate).sum(),
+            "prior/fresh": self.mass / seen.clamp(min=torch.finfo(seen.dtype).tiny),
+            "prior/all": self.prior.clone(),
+            "labeled_weight": self.weight.clone(),
+        }
+
+    def alarms(self, measured: Mapping[str, float]) -> list[str]:
+        """Hardly any confident image, period after period."""
+        if measured["prior/mass"] >= 0.1:
+            return []
+        return ["Hardly any pseudo-label is confident, so SimPro learns from labeled images alone (train/prior/mass)."]

@@ -27,7 +27,7 @@ from daso.nn.part import joined
 from daso.protocol.base import Protocol, Stage
 from daso.schema import Compile, Config
 from daso.slots.slots import Slots
-from daso.train import checkpoint, evaluate
+from daso.train import alarms, checkpoint, evaluate
 from daso.train.capture import Captured, Graphs
 from daso.train.engine import Engine, explained
 from daso.train.later import Later
@@ -35,8 +35,6 @@ from daso.train.meters import Meters, read_metrics
 from daso.train.schedule import learning_rate
 from daso.types import Nets
 
-CHANCE, SILENT = "The balanced test accuracy is at chance", "The network never predicts"  # two ways to collapse
-NAMED = 10  # classes that a sentence lists
 Result = TypeVar("Result")
 
 
@@ -190,9 +188,16 @@ def train(
         while pending and (wait or pending[0].ready()):
             pending.popleft().get()
 
+    def told(step: int, sentences: list[str]) -> None:
+        for text in sentences:
+            state.warned, is_new = alarms.noted(state.warned, step, text)
+            if is_new:
+                report.warn(step, text)
+
     def logged(step: int, row: dict[str, float], own: Later[dict[str, float]], means: dict[str, float]) -> None:
         measured = joined("metric", (means, parts.meters.with_distances(own.get())))
         report.row("train", step, {f"train/{name}": value for name, value in measured.items()} | row)
+        told(step, parts.method.alarms(measured))
         if not all(map(math.isfinite, means.values())):
             raise RunFailed(_not_finite("loss", step))
 
@@ -203,11 +208,7 @@ def train(
         state.last |= state.history.add(state.last) | labels.get()
         state.confusion = test.confusion
         report.row("eval", step, state.last)
-        for text in collapse(state.last["test/bacc"], state.confusion, progress):
-            others = [said for said in state.warned if not alike(said, text)]
-            if len(others) == len(state.warned):
-                report.warn(step, text)
-            state.warned = [*others, f"Step {step}: {text}"]
+        told(step, alarms.collapse(state.last["test/bacc"], state.confusion, progress))
 
     def save() -> None:
         settle()
@@ -339,32 +340,6 @@ def tallies(parts: Parts, opinions: evaluate.Opinions) -> evaluate.Tallies:
     log_prior = (counts / counts.sum()).log()
     found = {split: evaluate.evaluate(opinions, x, y, log_prior) for split, (x, y) in parts.splits.items()}
     return {f"{split}/{name}" if name else split: pair for split in found for name, pair in found[split].items()}
-
-
-def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> list[str]:
-    """Sentences about a collapsed network in the second half of a phase: accuracy at chance, classes never predicted.
-
-    Args:
-        balanced_accuracy: on the test set, percent.
-        confusion: [C,C] counts of the test set, rows = truth.
-        progress: share of the steps done, of the phase.
-    """
-    if progress < 0.5:
-        return []
-    chance = 100 / len(confusion)
-    if balanced_accuracy <= 1.2 * chance:
-        return [f"{CHANCE} ({chance:.3g} %): the network has collapsed."]
-    silent = (confusion.sum(0) == 0).nonzero().flatten().tolist()
-    if not silent:
-        return []
-    noun = "class" if len(silent) == 1 else "classes"
-    more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
-    return [f"{SILENT} {noun} {', '.join(map(str, silent[:NAMED]))}{more} on the test set."]
-
-
-def alike(one: str, other: str) -> bool:
-    """Whether two sentences are about the same way to collapse, whatever the step and the classes."""
-    return any(kind in one and kind in other for kind in (CHANCE, SILENT))
 
 
 def peak_bytes(device: torch.device) -> float:

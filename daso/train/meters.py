@@ -90,11 +90,15 @@ class Meters:
         return later
 
     def with_distances(self, metrics: dict[str, float]) -> dict[str, float]:
-        """`metrics`, and how far their `prior/estimate`, if there is one, is from the truth, if that is known."""
-        names = [f"prior/estimate/class/{k}" for k in range(self.classes)]
-        if self.prior is None or names[0] not in metrics:
+        """`metrics`, and how far those of `TRUTH` among them are from the truth, if that is known."""
+        if self.prior is None:
             return metrics
-        return metrics | prior_distances(np.array([metrics[name] for name in names]), self.prior)
+        found: dict[str, float] = {}
+        for name, compare in TRUTH.items():
+            if f"{name}/class/0" in metrics:
+                values = np.array([metrics[f"{name}/class/{k}"] for k in range(self.classes)])
+                found |= compare(values, self.prior)
+        return metrics | found
 
     def finite(self) -> bool:
         """Whether every loss summed so far in this window is finite. One device read."""
@@ -165,6 +169,24 @@ def prior_distances(estimate: Counts, truth: Counts) -> dict[str, float]:
         "prior/l1": float(np.abs(estimate - truth).sum()),
         "prior/kl": float((truth[here] * np.log(ratio)).sum()),
     }
+
+
+def fresh_distance(fresh: Counts, truth: Counts) -> dict[str, float]:
+    """`prior/fresh_kl`: mean of both Kullback-Leibler divergences, in nats, with 1e-12 as the least share."""
+    p, q = (np.maximum(share, 1e-12) for share in (truth, fresh))
+    return {"prior/fresh_kl": float(((p - q) * np.log(p / q)).sum() / 2)}
+
+
+def correlation(bias: Counts, truth: Counts) -> dict[str, float]:
+    """`bias/unlabeled`: correlation of a bias [C] with the log of the true distribution; 0 where one is constant."""
+    here = truth > 0
+    bias, logs = bias[here], np.log(truth[here])
+    flat = np.ptp(bias) == 0 or np.ptp(logs) == 0
+    return {"bias/unlabeled": 0.0 if flat else float(np.corrcoef(bias, logs)[0, 1])}
+
+
+TRUTH = {"prior/estimate": prior_distances, "prior/fresh": fresh_distance, "bias": correlation}
+"""What is compared with the true class distribution of the unlabeled set, by the names of `Part.metrics`."""
 
 
 def means(sums: dict[str, Tensor]) -> dict[str, float]:

@@ -20,7 +20,7 @@ def test_a_step_on_given_logits(case):
     theirs, setting = STEPS[case]
     first = (setting["debiasstart"] + 1) * setting["eval_step"]
     learner = FixMatch(setting["thr"], strong_views=2, soft=True, floor=FLOOR).double()
-    part = Cdmad(setting["C"], torch.ones(3), 4, first, CdmadDebias())
+    part = Cdmad(torch.ones(setting["C"]), torch.ones(3), 4, first, CdmadDebias())
     slots, net = Slots(CrossEntropy(FLOOR), part).double(), Given()
     for t, logits in enumerate(theirs["logits"]):
         net.blank = torch.from_numpy(theirs["blank"][t])

@@ -43,14 +43,14 @@ def network(setting):
 
 
 def parts_of(theirs, setting):
-    E, C = setting["eval_step"], setting["C"]
+    E = setting["eval_step"]
     config = ReMixMatchAlgorithm(
         **{"name": "remixmatch", "cons_weight": 2.0, "rot_weight": setting["w_rot"], "temperature": 1.0, "floor": 1e-8},
         ramp_up=1.0,
         labeled_views=LabeledViews.weak_strong,
     )
-    part = Cdmad(C, torch.ones(3), 32, (setting["debiasstart"] + 1) * E, CdmadDebias())
     counts = torch.from_numpy(theirs["counts"])
+    part = Cdmad(counts, torch.ones(3), 32, (setting["debiasstart"] + 1) * E, CdmadDebias())
     align = DistributionAlignment(counts, restart=E, total=float(setting["M_total"]))
     matched = setting["gamma"] == setting["gamma_u"]
     return ReMixMatch(config).double(), Slots(CrossEntropy(), align if matched else None, part).double(), part

@@ -11,7 +11,7 @@ from daso.report.collect import collect
 from daso.report.render import markdown
 from daso.report.stats import spans
 from daso.report.table import Options
-from daso.train.loop import collapse
+from daso.train.alarms import collapse
 from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three
 
 

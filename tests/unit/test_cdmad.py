@@ -19,7 +19,7 @@ from tests.training import CPU, composed
 
 
 def make(first=0, **knobs):
-    return Cdmad(toy.CLASSES, torch.ones(3), toy.SIDE, first, CdmadDebias(**knobs))
+    return Cdmad(torch.ones(toy.CLASSES), torch.ones(3), toy.SIDE, first, CdmadDebias(**knobs))
 
 
 def statistics(net):

@@ -12,7 +12,7 @@ from daso.errors import Damaged, RunFailed, UserError
 from daso.outputs.files import read_json
 from daso.outputs.rundir import RunDir, before
 from daso.run.start import run
-from daso.train import checkpoint, loop
+from daso.train import alarms, checkpoint
 from daso.train.step import TrainStep
 from tests.compose import NOWHERE
 from tests.training import composed, trained
@@ -131,7 +131,7 @@ def test_a_network_that_is_not_finite_fails_the_run_before_it_is_written(tmp_pat
 
 def test_a_way_to_collapse_is_told_once_and_recorded_as_it_was_last(tmp_path, monkeypatch, capsys):
     found = itertools.count(1)
-    monkeypatch.setattr(loop, "collapse", lambda *args: [f"{loop.SILENT} class {next(found)} on the test set."])
+    monkeypatch.setattr(alarms, "collapse", lambda *args: [f"{alarms.SILENT} class {next(found)} on the test set."])
     monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     monkeypatch.setattr("daso.track.console.Console.summary", lambda *given: None)
     config = replace(composed(), out_root=str(tmp_path))
@@ -144,6 +144,6 @@ def test_a_way_to_collapse_is_told_once_and_recorded_as_it_was_last(tmp_path, mo
 def test_few_of_many_silent_classes_are_listed():
     counts = torch.zeros(100, 100, dtype=torch.int64)
     counts[:, 0] = 10
-    assert loop.collapse(50.0, counts, progress=1.0) == [
+    assert alarms.collapse(50.0, counts, progress=1.0) == [
         "The network never predicts classes 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 89 more on the test set."
     ]

@@ -1,0 +1,97 @@
+"""What a run warns of while it trains, and the numbers that the warnings are about."""
+
+import numpy as np
+import pytest
+import torch
+
+from daso.schema import AcrDebias, CdmadDebias, SimProDebias
+from daso.slots.acr import SHARES, Acr
+from daso.slots.cdmad import Cdmad
+from daso.slots.simpro import SimPro
+from daso.train.alarms import noted
+from daso.train.meters import TRUTH, Meters
+from daso.types import Sizes, Target
+from tests import toy
+
+C = 4
+COUNTS = torch.tensor([40, 20, 10, 5])
+
+
+def target(plain, adjusted):
+    p = adjusted.softmax(1)
+    conf, label = p.max(1)
+    return Target(p, label, conf, None, None, adjusted, plain)
+
+
+def test_a_kind_is_told_once_and_kept_with_its_last_step():
+    warned, new = noted([], 10, "A class has left.")
+    assert (warned, new) == (["Step 10: A class has left."], True)
+    warned, new = noted(warned, 20, "A class has left.")
+    assert (warned, new) == (["Step 20: A class has left."], False)
+    warned, new = noted(warned, 30, "The network never predicts class 3 on the test set.")
+    assert new
+    warned, new = noted(warned, 40, "The network never predicts classes 2, 3 on the test set.")
+    assert not new
+    assert [said.partition(":")[0] for said in warned] == ["Step 20", "Step 40"]
+
+
+def test_acr_warns_of_a_strength_that_a_lost_class_has_frozen():
+    part = Acr(COUNTS, torch.zeros(8, dtype=torch.bool), 0.95, 0, AcrDebias())
+    measured = {name: float(value) for name, value in part.metrics().items() if value.ndim == 0}
+    assert part.alarms(measured) == []
+    part.distance.fill_(torch.inf)
+    (said,) = part.alarms(measured | {"tau/frozen": float(part.metrics()["tau/frozen"])})
+    assert "tau/frozen" in said
+
+
+def test_acr_s_shares_count_what_the_unions_let_in():
+    part = Acr(COUNTS, torch.zeros(4, dtype=torch.bool), 0.6, 0, AcrDebias())
+    sure, unsure = torch.tensor([5.0, 0, 0, 0]), torch.tensor([0.1, 0, 0, 0])
+    other = torch.tensor([0, 5.0, 0, 0])
+    plain, adjusted = torch.stack([sure, sure, unsure, unsure]), torch.stack([sure, unsure, unsure, unsure])
+    own, fixed = torch.stack([sure, sure, other, unsure]), torch.stack([sure, sure, sure, sure])
+
+    def labels(z):
+        conf, label = z.softmax(1).max(1)
+        return type("Labels", (), {"conf": conf, "label": label})
+
+    part._note(target(plain, adjusted), labels(own), labels(fixed))
+    found = {name: value.item() for name, value in part.metrics().items() if name in SHARES}
+    expected = {"only/before": 0.25, "only/standard": 0.25, "agree/fixed": 1.0, "agree/balanced": 0.75}
+    assert found == expected
+
+
+def test_cdmad_says_what_its_bias_is_like_and_warns_of_one_that_is_too_large():
+    part = Cdmad(COUNTS, torch.ones(3), toy.SIDE, 0, CdmadDebias())
+    part.bias.copy_(COUNTS.log())
+    part.used.copy_(part.bias)
+    part.adjust(torch.tensor([[0.0, 1, 0, 0], [9, 0, 0, 0]]), None, None)
+    found = part.metrics()
+    np.testing.assert_allclose(found["bias/labeled"], 1, rtol=1e-5)
+    assert found["bias/flipped"] == 0.5
+    assert part.alarms({"bias/spread": 19.0}) == []
+    assert len(part.alarms({"bias/spread": 21.0})) == 1
+
+
+def test_simpro_warns_where_hardly_any_image_is_confident():
+    part = SimPro(COUNTS, 100, Sizes(4, 8), SimProDebias())
+    found = part.metrics()
+    np.testing.assert_allclose(found["prior/entropy"], np.log(C), rtol=1e-6)
+    assert found["prior/fresh"].sum() == 0
+    part.mass.copy_(torch.tensor([3.0, 1, 0, 0]))
+    np.testing.assert_allclose(part.metrics()["prior/fresh"], [0.75, 0.25, 0, 0])
+    assert part.alarms({"prior/mass": 0.5}) == []
+    assert len(part.alarms({"prior/mass": 0.05})) == 1
+
+
+def test_estimates_are_compared_with_the_truth_where_it_is_known():
+    truth = np.array([0.4, 0.3, 0.2, 0.1])
+    values = {f"{name}/class/{k}": share for name in TRUTH for k, share in enumerate(truth)}
+    meters = Meters(C, 0.95, torch.device("cpu"), prior=truth)
+    found = meters.with_distances(values)
+    for name in ("prior/l1", "prior/kl", "prior/fresh_kl"):
+        assert found[name] == pytest.approx(0, abs=1e-12)
+    assert found["bias/unlabeled"] == pytest.approx(np.corrcoef(truth, np.log(truth))[0, 1])
+    assert Meters(C, 0.95, torch.device("cpu")).with_distances(values) == values
+    flat = {f"bias/class/{k}": 0.5 for k in range(C)}
+    assert meters.with_distances(flat)["bias/unlabeled"] == 0

@@ -6,8 +6,8 @@ Shape legend: N unlabeled set, Bl / Bu labeled / unlabeled batch, C classes.
 import torch
 from torch import Tensor
 
-from daso.schema import AcrDebias
-from daso.slots.anchors import AnchoredStrength
+from daso.schema import AcrDebias, Anchors, EstimateBy, ReversedBy
+from daso.slots.anchors import AnchoredStrength, Following
 from daso.slots.base import Adjust, Auxiliary, Blend, Confidence
 from daso.slots.losses import cross_entropy, labels, wide
 from daso.slots.priors import log_prior
@@ -40,8 +40,10 @@ class Acr(AnchoredStrength, Adjust, Confidence, Auxiliary):
     shares: Tensor
 
     def __init__(self, counts: Tensor, own: Tensor, threshold: float, first: int, config: AcrDebias) -> None:
-        super().__init__(counts, first, config)
-        self.threshold = threshold
+        knobs = (config.anchors is Anchors.three, config.reversed_by is ReversedBy.rank)
+        by_number = config.estimate_by is EstimateBy.counts
+        super().__init__(counts, first, Following(config.tau, config.every, config.momentum, *knobs, by_number))
+        self.config, self.threshold = config, threshold
         self.head = self.answers = "bal" if config.weight > 0 else "cls"
         self.heads = {self.head: Head()}
         self.register_buffer("own", own.clone(), persistent=False)

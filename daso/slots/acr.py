@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from daso.schema import AcrDebias, Anchors, EstimateBy, ReversedBy
-from daso.slots.anchors import AnchoredStrength, Following
 from daso.slots.base import Adjust, Auxiliary, Blend, Confidence
 from daso.slots.losses import cross_entropy, labels, wide
 from daso.slots.priors import log_prior
+from daso.slots.strength import AnchoredStrength, Following
 from daso.types import Batch, Chosen, Clock, Facts, Feats, Flags, Head, Labels, Nets, Noise, Target
 
 SHARES = (

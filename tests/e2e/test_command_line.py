@@ -1,4 +1,4 @@
-"""The real command line, in processes of its own."""
+"""The command line, in processes of its own."""
 
 import fcntl
 import os
@@ -13,11 +13,13 @@ import pytest
 
 from daso.outputs.rundir import RunDir
 from daso.track.jsonl import TIME, read
+from tests import warm
 from tests.compose import tiny
 
 TRAIN = str(Path(__file__).resolve().parents[2] / "train.py")
 SHORT = ["train.steps=20", "train.eval_every=20", "daso.warmup_steps=10"]
 TINY = ["experiment=quickstart", "track=none", "train.log_every=5", "train.checkpoint_every=10", "daso.update_every=10"]
+TINY += ["train.batch_size=8"]
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -25,7 +27,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str] | warm.Process) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
@@ -39,22 +41,22 @@ def measured(out_root: Path, key: str) -> list[dict[str, object]]:
 def test_the_second_job_of_a_sweep_equals_the_same_job_alone(tmp_path, launcher):
     jobs = ["algorithm=fixmatch,fixmatch_daso", f"hydra/launcher={launcher}"]
     jobs += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
-    sweep = start(tmp_path, "-m", *TINY, *SHORT, "out_root=sweep", *jobs)
-    alone = start(tmp_path, *TINY, *SHORT, "out_root=alone", "algorithm=fixmatch_daso")
+    sweep = warm.start(tmp_path, "-m", *TINY, *SHORT, "out_root=sweep", *jobs)
+    alone = warm.start(tmp_path, *TINY, *SHORT, "out_root=alone", "algorithm=fixmatch_daso")
     assert finish(alone)[0] == 0
     code, out, _ = finish(sweep)
     assert code == 0
     assert "2 of 2 jobs finished" in out
-    key = tiny(*SHORT, "algorithm=fixmatch_daso").run_key
+    key = tiny(*SHORT, TINY[-1], "algorithm=fixmatch_daso").run_key
     assert measured(tmp_path / "sweep", key) == measured(tmp_path / "alone", key)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_writes_a_checkpoint_and_sets_the_exit_code(tmp_path, number, code):
-    process = start(tmp_path, *TINY, "train.steps=100000", "train.checkpoint_every=100000")
+    process = warm.start(tmp_path, *TINY, "train.steps=100000", "train.checkpoint_every=100000")
     folders = tmp_path / "outputs"
     for _ in range(600):
-        time.sleep(0.1)
+        time.sleep(0.05)
         if any(path.stat().st_size for path in folders.glob("*/metrics.jsonl")):
             break
     process.send_signal(number)
@@ -78,7 +80,7 @@ def test_a_run_whose_terminal_is_closed_writes_a_checkpoint(tmp_path):
 
 
 def test_ctrl_c_at_any_instant_of_the_start_leaves_no_traceback(tmp_path):
-    for tenths in range(2, 22, 2):
+    for tenths in range(2, 22, 4):
         process = start(tmp_path, *TINY)
         time.sleep(tenths / 10)
         process.send_signal(signal.SIGINT)
@@ -110,14 +112,14 @@ def test_a_reader_that_has_enough_is_nothing_to_the_program(tmp_path, lines):
 def test_a_run_on_an_exported_split_has_the_numbers_of_the_run_that_draws_it(tmp_path):
     split = [sys.executable, "-m", "daso.splits", "experiment=quickstart", "out=splits"]
     subprocess.run(split, cwd=tmp_path, check=True, capture_output=True)
-    jobs = [start(tmp_path, *TINY, *SHORT, *extra) for extra in ([], ["dataset.splits=splits"])]
+    jobs = [warm.start(tmp_path, *TINY, *SHORT, *extra) for extra in ([], ["dataset.splits=splits"])]
     assert [finish(job)[0] for job in jobs] == [0, 0]
     one, other = (measured(tmp_path / "outputs", path.name) for path in (tmp_path / "outputs").iterdir())
     assert one == other
 
 
 def test_a_failed_run_is_one_sentence_and_exit_code_1(tmp_path):
-    code, _, err = finish(start(tmp_path, *TINY, *SHORT, "optim.lr=1e12"))
+    code, _, err = finish(warm.start(tmp_path, *TINY, *SHORT, "optim.lr=1e12"))
     assert code == 1
     assert "The loss is not finite at step" in err
     assert "Traceback" not in err

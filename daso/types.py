@@ -74,6 +74,7 @@ class Target(NamedTuple):
     semantic: Labels | None = None  # the prototypes', None where there are none (yet)
     logits: Tensor | None = None  # [Bu,C] as in `Guess`
     plain: Tensor | None = None  # [Bu,C] as in `Guess`
+    aside: dict[str, Labels] | None = None  # by head: what further ones are trained with, as they add it; for meters
 
 
 class Chosen(NamedTuple):

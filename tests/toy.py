@@ -30,13 +30,16 @@ class OneBlock(nn.Module):
         super().__init__()
         self.stem, self.block, self.bn = conv3x3(3, 16, 2), Block(16, DIM, 2), BatchNorm(DIM)
 
+    def maps(self, x, running_stats=False):
+        return rectify(self.bn(self.block(self.stem(x), running_stats), running_stats))
+
     def forward(self, x, running_stats=False):
-        return rectify(self.bn(self.block(self.stem(x), running_stats), running_stats)).mean((2, 3))
+        return self.maps(x, running_stats).mean((2, 3))
 
 
-def nets(dtype=torch.float32, heads=CLASSIFIER, classes=CLASSES, encoder=None):
+def nets(dtype=torch.float32, heads=CLASSIFIER, classes=CLASSES, encoder=None, norms=0):
     """Student and an equal teacher: WRN-10-1, or `encoder`."""
-    student = Net(encoder or WideResNet(10, 1), classes, heads)
+    student = Net(encoder or WideResNet(10, 1), classes, heads, norms)
     student.init(generator(0, "toy"))
     student.to(dtype)
     return Nets(student, copy.deepcopy(student).requires_grad_(False))
@@ -73,7 +76,7 @@ def noise(learner, slots, step, unlabeled=UNLABELED):
 def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabeled=UNLABELED):
     """The outcome of every one of a run's steps, on networks and slots of `dtype`, and the networks."""
     method = Method(learner, slots)
-    trained = nets(dtype, method.heads, classes)
+    trained = nets(dtype, method.heads, classes, norms=learner.norms)
     learner.to(dtype), slots.to(dtype)
     optim = OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant)
     step = TrainStep(trained, learner, slots, build_optimizer(trained.student, optim), optim)

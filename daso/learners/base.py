@@ -15,6 +15,7 @@ class Learner(Part):
     views: tuple[View, ...] = ()  # unlabeled views, in the order of `Batch.u`
     labeled_views: tuple[View, ...] = (View.WEAK,)  # of the labeled images: `Batch.x`, then `Batch.extra`
     train_accuracy: str = "top1"  # the name of the accuracy of `Outcome.logits_l`
+    norms: int = 0  # normalisations of its network's last map, side by side
     evaluates_student: bool = False  # at test time the raw network answers, not its average
 
     @abstractmethod

@@ -96,14 +96,18 @@ class ResNet(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.out_dim = inputs
 
-    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
-        """Encode images; `running_stats` as in `BatchNorm`."""
+    def maps(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """What is pooled, [B,D,h,w]; `running_stats` as in `BatchNorm`."""
         x = F.relu(self.bn1(self.conv1(x), running_stats), inplace=True)
         x = F.max_pool2d(x, 3, 2, padding=1)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
                 x = block(x, running_stats)
-        return pool(x)
+        return x
+
+    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """Encode images; `running_stats` as in `BatchNorm`."""
+        return pool(self.maps(x, running_stats))
 
 
 def unfitting(encoder: nn.Module, weights: Mapping[str, Tensor]) -> str:

@@ -129,9 +129,13 @@ class WideResNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.bn = BatchNorm(inputs, details.last_eps, details.momentum)
 
-    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
-        """Encode images; `running_stats` as in `BatchNorm`."""
+    def maps(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """What is pooled, [B,D,h,w]; `running_stats` as in `BatchNorm`."""
         x = self.stem(x)
         for block in self.blocks:
             x = block(x, running_stats)
-        return pool(rectify(self.bn(x, running_stats)))
+        return rectify(self.bn(x, running_stats))
+
+    def forward(self, x: Tensor, running_stats: bool = False) -> Tensor:
+        """Encode images; `running_stats` as in `BatchNorm`."""
+        return pool(self.maps(x, running_stats))

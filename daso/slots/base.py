@@ -91,7 +91,7 @@ class PostHoc(Part):
 
 
 class Survey(Part):
-    """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks.
+    """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks. Any number may.
 
     The pass moves no batch statistics and draws no random number, so that a run with a survey sees the same images.
     """

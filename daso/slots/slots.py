@@ -39,7 +39,6 @@ SINGLE: dict[str, type[Any]] = {  # attribute -> the place that one part at most
     "confidence": Confidence,
     "balance": Balance,
     "correction": PostHoc,
-    "surveyor": Survey,
 }
 
 
@@ -59,8 +58,8 @@ class Slots(Together, nn.Module):
     confidence: Confidence | None
     balance: Balance | None
     correction: PostHoc | None
-    surveyor: Survey | None
     auxiliaries: Sequence[Auxiliary]
+    surveyors: Sequence[Survey]
     extras: nn.ModuleList
 
     def __init__(self, *parts: Part | None) -> None:
@@ -71,8 +70,9 @@ class Slots(Together, nn.Module):
             self._fill(name, place)
         assert self.labeled is not None, "a run has a labeled loss"
         self.auxiliaries = tuple(part for part in self.parts if isinstance(part, Auxiliary))
+        self.surveyors = tuple(part for part in self.parts if isinstance(part, Survey))
         placed = {id(part) for part in self.children()}
-        self.extras = nn.ModuleList(part for part in self.auxiliaries if id(part) not in placed)
+        self.extras = nn.ModuleList(part for part in self.parts if id(part) not in placed)
 
     def _fill(self, name: str, place: type[Any]) -> None:
         """Take the part of a place; one that fills several is registered with the first, so that it is saved once."""
@@ -157,7 +157,7 @@ class Slots(Together, nn.Module):
         label, conf = labels(p)
         if self.semantic is not None:
             self.semantic.count(label)
-        target = Target(p, label, conf, linear, semantic, guess.logits, guess.plain)
+        target = Target(p, label, conf, linear, semantic, guess.logits, guess.plain, {})
         for part in self.parts:
             if isinstance(part, Census):
                 part.note(target, idx)

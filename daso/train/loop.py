@@ -178,8 +178,10 @@ def train(
     began, window_began, window_start = time.monotonic() - state.seconds, time.monotonic(), state.step
     predict = predictor(parts, evaluated(parts))
     stage = make_stage(parts, predict)
-    surveyor = parts.slots.surveyor
-    look = predictor(parts, parts.nets.teacher if surveyor and surveyor.surveys_teacher else parts.nets.student)
+    looks = [
+        (part, predictor(parts, parts.nets.teacher if part.surveys_teacher else parts.nets.student))
+        for part in parts.slots.surveyors
+    ]
     opinions = opinions_of(parts, evaluated(parts), predict)
     count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(parts, opinions), parts.graphs, warmup=1)
     pending: deque[Later[None]] = deque()  # reports whose numbers are on their way to the host, in order
@@ -245,9 +247,10 @@ def train(
                 measurement = evaluate.measure(count(None), parts.counts)
             labels = parts.meters.read_labels()
             pending.append(measurement.then(partial(measured, state.step, progress, found, labels)))
-        if surveyor is not None and surveyor.due(position + 1):
-            with explained(parts.engine.mode):
-                surveyor.survey(over_unlabeled(parts, look))
+        for surveyor, look in looks:
+            if surveyor.due(position + 1):
+                with explained(parts.engine.mode):
+                    surveyor.survey(over_unlabeled(parts, look))
         settle(wait=False)
         signum = stopped_by() if state.step < steps else None
         if signum is not None or due(state.step, config.checkpoint_every, steps):  # host read

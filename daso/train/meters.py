@@ -77,6 +77,8 @@ class Meters:
         ):
             if labels is not None:
                 self._count(kind, labels, truth)
+        for head, labels in (outcome.target.aside or {}).items():
+            self._count(head, labels, truth)
         if chosen is not None:
             used = self._table(USED, torch.float64).view(-1)
             used.index_add_(0, self._cells(chosen.label, truth), chosen.weight.to(torch.float64))

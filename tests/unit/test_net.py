@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from daso.nn.net import CLASSIFIER, Net
+from daso.nn.net import CLASSIFIER, Net, UniformLinear
 from daso.nn.wrn import WideResNet, pool, rectify
 from daso.types import Head
 from tests.golden_fill import fill
@@ -195,3 +195,32 @@ def test_encode_traces_into_one_graph_in_both_forms() -> None:
     torch.testing.assert_close(traced, eager)
     assert same(state(net), state(expected))
     assert len(graphs) == 1
+
+
+def test_normalisations_side_by_side_are_pooled_each_for_itself_and_answer_by_their_mean() -> None:
+    net = Net(WideResNet(10, 1), 7, norms=3).double()
+    net.init(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for g, norm in enumerate(net.norms):
+            norm.weight.add_(g)
+            norm.bias.sub_(g)
+    x = images().double()
+    apart, maps = net.encode_apart(x), net.encoder.maps(x)
+    assert apart.shape == (3, 6, 64)
+    for g, norm in enumerate(net.norms):
+        expected = F.batch_norm(maps, None, None, norm.weight, norm.bias, training=True).mean((2, 3))
+        torch.testing.assert_close(apart[g], expected)
+        torch.testing.assert_close(norm.running_mean, 0.1 * maps.mean((0, 2, 3)))
+    net.eval()
+    logits = [net.classify(f) for f in net.encode_apart(x)]
+    torch.testing.assert_close(net.predict(x), sum(logits) / 3)
+
+
+def test_a_uniform_layer_starts_within_the_root_of_its_inputs() -> None:
+    heads = {"cls": Head(), "even": Head(make=UniformLinear)}
+    head = small(heads=heads).heads["even"]
+    for parameter in head.parameters():
+        assert 0.9 / 8 < parameter.abs().max() < 1 / 8 or parameter.ndim == 1
+        assert parameter.abs().max() < 1 / 8
+        assert parameter.std() > 0
+    assert torch.equal(small(heads=heads).heads["cls"].weight, small().heads["cls"].weight)

@@ -150,7 +150,7 @@ def test_a_survey_sees_the_whole_unlabeled_set_and_changes_nothing_else(tmp_path
     config, look, rows = composed("algorithm=fixmatch", "train.eval_every=100"), Look(), [Rows(), Rows()]
     for report, surveyor in zip(rows, (None, look)):
         parts = build(config, CPU, *data_of(config))
-        parts.slots.surveyor = surveyor
+        parts.slots.surveyors = () if surveyor is None else (surveyor,)
         train(parts, State(), report, tmp_path / "checkpoint.pt", {})
     assert [tuple(z.shape) for z in look.seen] == [(len(parts.feed.pool.unlabeled_y), 10)] * 2
     assert rows[0].kept == rows[1].kept

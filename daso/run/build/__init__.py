@@ -56,7 +56,7 @@ def build(
 
     facts = facts_of(config, pool, split)
     method = build_method(config, facts, device, dtype)
-    nets = build_nets(config, method.heads, device, dtype)
+    nets = build_nets(config, method.heads, device, dtype, method.learner.norms)
     optimizer = build_optimizer(nets.student, config.optim)
     autocast = build_autocast(effective_precision(config.train.precision, device), device)
     feed = Feed(

@@ -13,8 +13,10 @@ from daso.train.rng import generator
 from daso.types import Head, Nets
 
 
-def build_nets(config: Config, heads: Mapping[str, Head], device: torch.device, dtype: torch.dtype) -> Nets:
-    """Student and teacher, equal at the start.
+def build_nets(
+    config: Config, heads: Mapping[str, Head], device: torch.device, dtype: torch.dtype, norms: int = 0
+) -> Nets:
+    """Student and teacher, equal at the start; `heads` and `norms` as of `Net`.
 
     The weights are drawn from the run's seed, on the CPU; those of an encoder that starts from a file are the file's.
 
@@ -31,7 +33,7 @@ def build_nets(config: Config, heads: Mapping[str, Head], device: torch.device, 
         else:
             details = Details(model.bn_momentum, model.bn_eps, model.last_bn_eps, model.stem_bias, model.raw_branch)
             encoder = WideResNet(model.depth, model.width, channels, model.stem_stride, details)
-        return Net(encoder, config.dataset.num_classes, heads)
+        return Net(encoder, config.dataset.num_classes, heads, norms)
 
     student, teacher = make(), make().requires_grad_(False)
     student.init(generator(config.seed, "init"))

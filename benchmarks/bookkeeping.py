@@ -20,26 +20,38 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from daso.learners.base import Method
+from daso.learners.base import Learner, Method
+from daso.learners.cpe import Cpe
 from daso.learners.fixmatch import FixMatch
 from daso.nn.net import Net
 from daso.nn.part import Part
 from daso.nn.wrn import WideResNet
 from daso.protocol.crest import select
-from daso.schema import AbcConfig, DarpConfig, DasoConfig, DebiasPlDebias, OptimConfig, SawBalance, Schedule
+from daso.schema import (
+    AbcConfig,
+    CpeAlgorithm,
+    DarpConfig,
+    DasoConfig,
+    DebiasPlDebias,
+    OptimConfig,
+    SawBalance,
+    Schedule,
+    ScSslDebias,
+)
 from daso.slots.abc import Abc
 from daso.slots.boss import Boss
 from daso.slots.darp import Darp, refine
 from daso.slots.daso import Daso
 from daso.slots.debiaspl import DebiasPl
 from daso.slots.saw import Saw
+from daso.slots.scssl import ScSsl
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
 from daso.train.engine import make_clock
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
 from daso.train.step import TrainStep
-from daso.types import Batch, Clock, Labels, Nets, Outcome, Target
+from daso.types import Batch, Clock, Head, Labels, Nets, Outcome, Target
 
 LABELED, UNLABELED, DIM, ROWS = 64, 128, 128, 15_651
 SETS = [(9_922, 10), (100_000, 10), (15_651, 100)]  # unlabeled images and classes: CIFAR-10, STL-10, CIFAR-100
@@ -106,6 +118,9 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         Saw(counts(classes), 100_000, SawBalance()).to(device),
     )
     z = torch.randn(UNLABELED, classes, device=device)
+    scssl = ScSsl(counts(classes), 0.95, 1, ScSslDebias()).to(device)
+    heads = {"cls": Head(), **scssl.heads}
+    several = Nets(*(Net(WideResNet(10, 1), classes, heads).to(device) for _ in range(2)))
 
     def mean_prediction() -> None:
         debiaspl.adjust(z, feats, nets)
@@ -125,6 +140,7 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "DARP: store": lambda: darp.refine(p, idx, clock, ()),
         "DebiasPL: mean prediction": mean_prediction,
         "SAW: last labels": last_labels,
+        "SC-SSL: thresholds": lambda: scssl.observe(several, batch, clock, None),
         "BOSS: thresholds": lambda: boss.confident(target, idx, 0.95, clock),
         "meters (all methods)": lambda: meters.add(outcome, y, label),
     }
@@ -140,9 +156,10 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     noise = {"abc/labeled": torch.rand(LABELED, device=device), "abc/unlabeled": torch.rand(UNLABELED, device=device)}
     goal = counts(classes) * ROWS / counts(classes).sum()
 
-    def step(*fillings: Part) -> Callable[[], object]:
-        method = Method(FixMatch(), Slots(CrossEntropy(), *fillings).to(device))
-        nets = Nets(*(Net(WideResNet(10, 1), classes, method.heads).to(device) for _ in range(2)))
+    def step(*fillings: Part, learner: Learner | None = None) -> Callable[[], object]:
+        method = Method((learner or FixMatch()).to(device), Slots(CrossEntropy(), *fillings).to(device))
+        norms = method.learner.norms
+        nets = Nets(*(Net(WideResNet(10, 1), classes, method.heads, norms).to(device) for _ in range(2)))
         nets.student.init(torch.Generator().manual_seed(0))
         optim = OptimConfig("sgd", 0.03, Schedule.constant)
         train = TrainStep(nets, method.learner, method.slots, build_optimizer(nets.student, optim), optim)
@@ -155,6 +172,8 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "FixMatch + BOSS": step(Boss(classes, 0.25)),
         "FixMatch + DebiasPL": step(DebiasPl(classes, DebiasPlDebias())),
         "FixMatch + SAW": step(Saw(counts(classes), ROWS, SawBalance())),
+        "FixMatch + SC-SSL": step(ScSsl(counts(classes), 0.95, 1, ScSslDebias())),
+        "CPE": step(learner=Cpe(counts(classes), CpeAlgorithm("cpe"))),
         "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
     }
 

@@ -31,9 +31,13 @@ VIEWS = {  # rows of a pool's `unlabeled_views`: identity, weak, strong A, stron
     "remixmatch": (1, 2, 3),
     "usadtm": (0, 1, 2),
     "fixmatch": (1, 2, 3),
+    "cpe": (1, 2),
 }
 LOSSES = {"cls": "loss_cls", "cons": "loss_cons", "align": "loss_assign", "kl": "loss_kl", "rot": "loss_rotation"}
 LOSSES |= {"abc": "loss_abc", "mi": "uc_loss", "bal_cls": "loss_bal_cls", "bal_cons": "loss_bal_cons"}
+LOSSES |= {
+    f"{head}_{term}": f"loss_{head}_{term}" for head in ("cpe2", "cpe3", "out", "exp") for term in ("cls", "cons")
+}
 NOISE = {"lam": ("beta", 1, 0), "perm": ("perm", 1, 0), "rot": ("rot", 1, 0)}  # kind, draws a step, which of them
 NOISE |= {"abc/labeled": ("bern_u", 2, 0), "abc/unlabeled": ("bern_u", 2, 1)}
 

@@ -73,6 +73,12 @@ class Net(nn.Module):
         logits: Tensor = self.heads[head](f)
         return logits
 
+    def bias(self, head: str) -> Tensor:
+        """[C] of a head that is a linear layer, without gradient."""
+        layer = self.heads[head]
+        assert isinstance(layer, nn.Linear), f"the head {head} is no linear layer"
+        return layer.bias.detach()
+
     def predict(self, x: Tensor, head: str = "cls") -> Tensor:
         """Images [B,c,H,W] -> outputs of one head."""
         return self.classify(self.encode(x), head)

@@ -26,7 +26,7 @@ class BossConfidence(ConfidenceConfig):
     part: ClassVar[str] = "daso.slots.boss.Boss"
     printed: ClassVar[str] = "BOSS"
     places: ClassVar[frozenset[str]] = frozenset({"confidence"})
-    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.CONFIDENCE})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.THRESHOLD})  # it has no state
     name: str = "boss"
     delta: float = 0.25  # how far the threshold of the rarest pseudo-label is lowered
 

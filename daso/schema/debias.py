@@ -1,11 +1,11 @@
 """Methods that take the class prior out of pseudo-labels, or put another one in: one dataclass per option."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
-from daso.schema.base import require, require_one_of
+from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 TWO_PRIORS = "both correct pseudo-labels by an estimate of the class distribution"
@@ -199,3 +199,60 @@ class AcrDebias(DebiasConfig):
         require(0 <= self.momentum < 1, "debias.momentum", self.momentum, "0 or more and below 1")
         require(0 <= self.start <= 1, "debias.start", self.start, "a fraction of train.steps")
         require(self.weight >= 0, "debias.weight", self.weight, "a loss weight, 0 or more")
+
+
+class Assumed(Enum):
+    """What SC-SSL takes the unlabeled classes to be like. All but the first are its anchors, in their order."""
+
+    estimate = "estimate"  # as the anchor that predictions are nearest to, which are made once
+    labeled = "labeled"
+    uniform = "uniform"
+    reversed = "reversed"
+    gaussian = "gaussian"
+    inverse_gaussian = "inverse_gaussian"
+
+
+@option("debias", "scssl")
+@dataclass
+class ScSslDebias(DebiasConfig):
+    """SC-SSL (Tian, Wei & Zhang, AAAI 2026): two further classifiers, thresholds by class; one answers, without its
+    bias.
+    """
+
+    part: ClassVar[str] = "daso.slots.scssl.ScSsl"
+    printed: ClassVar[str] = "SC-SSL"
+    places: ClassVar[frozenset[str]] = frozenset({"posthoc", "predict"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})
+    name: str = "scssl"
+    tau: float = 2.0  # of the logit adjustment of the answering classifier's labeled loss
+    tau_expansive: float = 4.0  # of the other one's
+    weight: float = 1.0  # of both classifiers' losses; 0: there is neither
+    weight_expansive: float = 1.0  # of the expansive one's, beside that; 0: there is none
+    weight_cons: float = 2.0  # of their consistency losses, beside that
+    assumed: Assumed = Assumed.estimate
+    # the unlabeled images are looked at after this fraction of train.steps; 1: never
+    start: float = field(
+        default=0.02,
+        metadata=read_by(
+            Reader(
+                "debias.assumed=estimate",
+                lambda c: getattr(c.debias, "assumed", None) is Assumed.estimate,
+                lambda c: 0.02,
+            )
+        ),
+    )
+    gamma: float = 0.0  # imbalance of the anchors; 1 or less: that of the labeled images
+    rate: float = 0.005  # by which a threshold falls with each step in which the bias is large
+    bias_above: float = 1.0  # what is large
+    floor: float = 0.0  # of the thresholds
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("tau", "tau_expansive"):
+            require(getattr(self, key) >= 0, f"debias.{key}", getattr(self, key), "0 (no adjustment) or more")
+        for key in ("weight", "weight_expansive", "weight_cons"):
+            require(getattr(self, key) >= 0, f"debias.{key}", getattr(self, key), "a loss weight, 0 or more")
+        require(0 <= self.start <= 1, "debias.start", self.start, "a fraction of train.steps")
+        require(self.gamma >= 0, "debias.gamma", self.gamma, "an imbalance, or 0 for that of the labeled images")
+        require(0 <= self.rate <= 1, "debias.rate", self.rate, "a confidence between 0 and 1")
+        require(0 <= self.floor <= 1, "debias.floor", self.floor, "a confidence between 0 and 1")

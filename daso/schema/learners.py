@@ -18,6 +18,7 @@ class AlgorithmConfig(Record):
     reads_unlabeled: ClassVar[bool] = True
     offers: ClassVar[frozenset[Offer]] = frozenset()
     strong_views_seen: ClassVar[bool] = True  # whether it trains on strong views of any image
+    rebalances: ClassVar[bool] = False  # whether it is a method of imbalanced learning by itself
     unlabeled_ratio: ClassVar[int] = 1  # the paper's mu (Table 10), the default of train.mu
 
 
@@ -63,7 +64,7 @@ class PseudoLabelAlgorithm(RampedAlgorithm):
     strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "PseudoLabel"
     offers: ClassVar[frozenset[Offer]] = frozenset(
-        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.WEIGHTS}
+        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.THRESHOLD, Offer.CONFIDENCE, Offer.WEIGHTS}
     )
 
     def __post_init__(self) -> None:
@@ -175,7 +176,7 @@ class FixMatchAlgorithm(AlgorithmConfig):
     part: ClassVar[str] = "daso.learners.fixmatch.FixMatch"
     printed: ClassVar[str] = "FixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset(
-        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG, Offer.WEIGHTS}
+        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.THRESHOLD, Offer.CONFIDENCE, Offer.STRONG, Offer.WEIGHTS}
     )
     unlabeled_ratio: ClassVar[int] = 2
 
@@ -183,6 +184,33 @@ class FixMatchAlgorithm(AlgorithmConfig):
         require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
         require(self.strong_views in (1, 2), "algorithm.strong_views", self.strong_views, "1 or 2")
         require(0 <= self.floor < 1, "algorithm.floor", self.floor, "0 (plain cross entropy) or a small number")
+
+
+@option("algorithm", "cpe")
+@dataclass
+class CpeAlgorithm(AlgorithmConfig):
+    """CPE (Ma et al., AAAI 2024): FixMatch with three classifiers, and three normalisations of the features."""
+
+    threshold: float = 0.95
+    # of the logit adjustment of each classifier's labeled loss; the second one answers
+    taus: list[float] = field(default_factory=lambda: [0.0, 2.0, 4.0])
+    # shares of the classes, most images first, that the normalisation of medium and tail classes leaves out
+    medium_from: float = 0.2
+    tail_from: float = 0.4
+    part: ClassVar[str] = "daso.learners.cpe.Cpe"
+    printed: ClassVar[str] = "CPE"
+    offers: ClassVar[frozenset[Offer]] = frozenset({Offer.THRESHOLD, Offer.STRONG})
+    rebalances: ClassVar[bool] = True
+    unlabeled_ratio: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        require(0 <= self.threshold <= 1, "algorithm.threshold", self.threshold, "a confidence between 0 and 1")
+        right = "three strengths of logit adjustment, 0 or more each"
+        require(len(self.taus) == 3 and min(self.taus) >= 0, "algorithm.taus", self.taus, right)
+        right = "a share of the classes, 0 to 1"
+        require(0 <= self.medium_from <= 1, "algorithm.medium_from", self.medium_from, right)
+        right = f"a share of the classes from algorithm.medium_from={self.medium_from:g} to 1"
+        require(self.medium_from <= self.tail_from <= 1, "algorithm.tail_from", self.tail_from, right)
 
 
 @dataclass

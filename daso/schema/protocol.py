@@ -1,5 +1,6 @@
 """What happens around the steps: which labeled images a batch holds, and the phases and stages of a run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -135,6 +136,9 @@ class CrtProtocol(CrestPlusProtocol):
     part: ClassVar[str] = "daso.protocol.crt.Crt"
     printed: ClassVar[str] = "cRT"
     needs: ClassVar[frozenset[Offer]] = frozenset()  # those of `main` count
+    apart: ClassVar[Mapping[str, str]] = {
+        "algorithm=cpe": "the second stage trains a classifier on features of one normalisation, this learner has three"
+    }
     name: str = "crt"
     first: str = NONE  # the protocol of the first stage
     from_run: str = field(default="", metadata={"by": "from_content"})  # a finished run (key or folder) instead of it

@@ -81,8 +81,11 @@ def of(key: object, table: Mapping[object, object], other: object) -> object:
 
 
 def usb_schedule(*, _root_: DictConfig) -> str:
-    """USB's learning-rate schedule: a cosine for its plain learners, constant for every imbalance method beside one."""
-    return "cosine" if {*method_name(_root_).split("_")[1:]} <= USB_PLAIN else "constant"
+    """USB's learning-rate schedule: a cosine for its plain learners, constant for every imbalance method, beside one or
+    as one."""
+    learner, *beside = method_name(_root_).split("_")
+    rebalances = learner in ALGORITHMS and ALGORITHMS[learner].rebalances
+    return "cosine" if not rebalances and {*beside} <= USB_PLAIN else "constant"
 
 
 def cdmad_decay(learner: str, dataset: str, classes: int, imb: DictConfig) -> float:

@@ -152,7 +152,7 @@ class Confidence(Part):
     def confident(self, target: Target, idx: Tensor, threshold: float, clock: Clock) -> Chosen:
         """Labels and weights for the final pseudo-labels `target` of the rows `idx` [Bu] of the unlabeled set.
 
-        `threshold` is the learner's own. Asked once a step; state may move.
+        `threshold` is the learner's own. Asked once a step, and state may move; without a state, once a classifier.
         """
 
     def consistency_losses(self, z: Tensor, weight: Tensor) -> dict[str, Tensor]:

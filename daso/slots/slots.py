@@ -136,7 +136,8 @@ class Slots(Together, nn.Module):
     def pseudo(
         self, guess: Guess, feats_w: Tensor, idx: Tensor, clock: Clock, flags: Flags, temperature: float = 1.0
     ) -> Target:
-        """Pseudo-labels from guesses: align -> sharpen -> refine -> blend. To be called once a step.
+        """Pseudo-labels from guesses: align -> sharpen -> refine -> blend. To be called once a step, or, where
+        no filling has a state, once a classifier.
 
         Args:
             guess: of [Bu] images, as `guess` gives it, or a mean of several.

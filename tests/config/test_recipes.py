@@ -111,6 +111,8 @@ def test_what_a_recipe_says_may_depend_on_data_set_and_learner(overrides, node, 
         ("fixmatch_daso", "constant"),
         ("fixmatch_la", "constant"),
         ("fixmatch_crest", "constant"),
+        ("cpe", "constant"),
+        ("fixmatch_scssl", "constant"),
         ("remixmatch_daso", "constant"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 import torch._dynamo.testing
 
 from daso.learners.base import Method
+from daso.learners.cpe import Cpe
 from daso.learners.fixmatch import FixMatch
 from daso.learners.meanteacher import MeanTeacher
 from daso.learners.mixmatch import MixMatch
@@ -17,12 +18,14 @@ from daso.learners.supervised import Supervised
 from daso.learners.usadtm import Usadtm
 from daso.schema import (
     AbcConfig,
+    CpeAlgorithm,
     DarpConfig,
     DasoConfig,
     MeanTeacherAlgorithm,
     MixMatchAlgorithm,
     PseudoLabelAlgorithm,
     ReMixMatchAlgorithm,
+    ScSslDebias,
     UsadtmAlgorithm,
 )
 from daso.slots.abc import Abc
@@ -31,6 +34,7 @@ from daso.slots.boss import Boss
 from daso.slots.darp import Darp
 from daso.slots.daso import Daso
 from daso.slots.reweighting import ClassBalanced, MarginBalanced
+from daso.slots.scssl import ScSsl
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
 from tests import toy
@@ -43,6 +47,7 @@ LEARNERS = {
     "meanteacher": lambda: MeanTeacher(MeanTeacherAlgorithm("meanteacher")),
     "mixmatch": lambda: MixMatch(MixMatchAlgorithm("mixmatch")),
     "remixmatch": lambda: ReMixMatch(ReMixMatchAlgorithm("remixmatch")),
+    "cpe": lambda: Cpe(toy.COUNTS, CpeAlgorithm("cpe", threshold=0.3)),
     "usadtm": lambda: Usadtm(UsadtmAlgorithm("usadtm", warmup=0.1), toy.DIM, toy.COUNTS.tolist()),
 }
 LABELED = {
@@ -64,12 +69,15 @@ REFINE = {
 }
 CONFIDENCE = {"none": lambda: None, "boss": lambda: Boss(toy.CLASSES, 0.25)}
 AUX = {"none": lambda: None, "abc": lambda: Abc(toy.COUNTS, 0.3, AbcConfig("abc", every=2))}
+AUX["scssl"] = lambda: ScSsl(toy.COUNTS, 0.3, 1, ScSslDebias(bias_above=0))
 PLAIN = ["none"]
 CASES = [
     *itertools.product(["supervised"], LABELED, PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
     *itertools.product(["fixmatch"], ["ce", "la"], ALIGN, PLAIN, ["none", "daso"], PLAIN, PLAIN),
-    *itertools.product(["fixmatch"], ["la"], ["da"], ["darp"], ["none", "daso"], PLAIN, AUX),
-    *itertools.product(["fixmatch"], ["ce"], PLAIN, PLAIN, ["none", "daso"], ["boss"], AUX),
+    *itertools.product(["fixmatch"], ["la"], ["da"], ["darp"], ["none", "daso"], PLAIN, ["none", "abc"]),
+    *itertools.product(["fixmatch"], ["ce"], PLAIN, PLAIN, ["none", "daso"], ["boss"], ["none", "abc"]),
+    ("fixmatch", "ce", *PLAIN * 4, "scssl"),
+    ("cpe", "ce", *PLAIN * 3, "boss", "none"),
     *itertools.product(["pseudolabel", "meanteacher", "mixmatch", "remixmatch", "usadtm"], ["ce"], *[PLAIN] * 5),
     ("retrain", "ce", *PLAIN * 5),
     ("usadtm", "cb", *PLAIN * 5),
@@ -96,7 +104,7 @@ def run(names, compiled, steps=4):
     """Losses of every step, and the buffers of learner and slots at the end."""
     learner, slots = LEARNERS[names[0]](), make_slots(*names[1:])
     method = Method(learner, slots)
-    nets = toy.nets(heads=method.heads, encoder=toy.OneBlock())
+    nets = toy.nets(heads=method.heads, encoder=toy.OneBlock(), norms=learner.norms)
     graphs = torch._dynamo.testing.CompileCounterWithBackend("eager")
     forward = torch.compile(learner.__call__, backend=graphs, fullgraph=True, dynamic=False) if compiled else learner
     losses = []

@@ -17,7 +17,7 @@ PER_CLASS = {f"{name}/class/{k}" for name in ("recall", "precision", "gain", "co
 
 USED = {"pl/utilisation", "pl/utilisation_right", "pl/used/right", "pl/used/imbalance"}
 USED |= {f"pl/utilisation/class/{k}" for k in range(10)}
-CHOOSE = {"fixmatch", "pseudolabel", "usadtm"}  # the pseudo-labels that count
+CHOOSE = {"fixmatch", "pseudolabel", "usadtm", "cpe"}  # the pseudo-labels that count
 
 
 def diagnostics(kinds, learner=""):
@@ -34,8 +34,10 @@ def logged(config):
     ("learner", "beside", "expected"),
     [
         ("supervised", (), set()),
-        *((name, (), diagnostics(["final", "linear"], name)) for name in sorted({*ALGORITHMS} - {"supervised", "usadtm"})),
+        *((name, (), diagnostics(["final", "linear"], name)) for name in sorted({*ALGORITHMS} - {"supervised", "usadtm", "cpe"})),
         ("usadtm", (), diagnostics(["final", "linear", "semantic"], "usadtm")),
+        ("cpe", (), diagnostics(["final", "linear", "cls", "cpe3"], "cpe")),
+        ("fixmatch_scssl", (), diagnostics(["final", "linear", "out", "exp"], "fixmatch")),
         ("meanteacher_daso", ("daso.warmup_steps=2", "daso.update_every=2"), diagnostics(["final", "linear", "semantic"])),
     ],
 )  # fmt: skip

@@ -18,7 +18,9 @@ from tests.training import CPU
 
 SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso", "debias", "balance")
 OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
-DEBIASED = {("debias", name) for name in ("debiaspl", "simpro", "acr")}  # which need a threshold and a strong view
+DEBIASED = {
+    ("debias", name) for name in ("debiaspl", "simpro", "acr", "scssl")
+}  # which need a threshold and a strong view
 REFUSED = {  # learner -> slots that it has no place for
     "supervised": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
     "usadtm": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
@@ -34,6 +36,7 @@ REFUSED = {  # learner -> slots that it has no place for
     },
     "remixmatch": {("supervised", "*"), ("confidence", "*"), ("abc", "*"), *DEBIASED},
     "fixmatch": set(),
+    "cpe": ({*((slot, "*") for slot in SLOTS), *OPTIONS} - {("confidence", "*"), ("confidence", "boss")}),
 }
 EMPTY = {"ce", "none"}
 COUNTS, UNLABELED = torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 2 * toy.LABELED

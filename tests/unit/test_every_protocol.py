@@ -15,7 +15,7 @@ from tests.training import composed
 
 BESIDE = {"protocol=crest_plus": ("align=da",)}  # what an option asks for
 OPTIONS = [f"{group}={option}" for group in ("sampler", "protocol") for option in groups()[group]]
-WITHOUT_PSEUDO_LABELS = {"supervised", "usadtm"}  # so that there is nothing to add to the labeled set
+WITHOUT_PSEUDO_LABELS = {"supervised", "usadtm", "cpe"}  # open to a protocol that adds to the labeled set
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -24,6 +24,12 @@ def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option
     overrides = f"algorithm={learner}", option, *BESIDE.get(option, ())
     if "crest" in option and learner in WITHOUT_PSEUDO_LABELS:
         with pytest.raises(UserError, match=f"algorithm={learner} makes no pseudo-labels"):
+            composed(*overrides)
+        return
+    if option == "protocol=crt" and learner == "cpe":
+        with pytest.raises(
+            UserError, match="features of one normalisation, this learner has three, so protocol=none or"
+        ):
             composed(*overrides)
         return
     monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)

@@ -28,6 +28,7 @@ CASES = {
     "fixmatch, debiaspl": (FIXMATCH, ("debias=debiaspl", "debias.strength=0"), EVENTS),
     "fixmatch, simpro": (FIXMATCH, ("debias=simpro", "debias.tau=0", "debias.labeled_weight=1", SOON), EVENTS),
     "fixmatch, acr": (FIXMATCH, ("debias=acr", "debias.tau=0", "debias.weight=0", SOON), EVENTS),
+    "fixmatch, scssl": (FIXMATCH, ("debias=scssl", "debias.weight=0"), EVENTS),
     "fixmatch, saw": (FIXMATCH, ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
     "remixmatch, saw": (("algorithm=remixmatch",), ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
     "fixmatch, crest": (FIXMATCH, CREST, EVENTS),

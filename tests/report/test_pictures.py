@@ -209,6 +209,26 @@ def test_the_page_holds_everything_itself(runs):
     assert "80.5 ± 0.71" in text
 
 
+def test_nothing_on_the_page_is_wider_than_a_phone_but_what_scrolls_and_says_so(runs):
+    text = page(runs, Options(), configure)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "min-width" not in style
+    assert "img { max-width: 100%;" in style
+    assert 'name="viewport" content="width=device-width' in text
+    assert text.count("<table>") == text.count('<div class="wide"><table>') > 0
+    assert ".cut::before" in style
+    assert 'classList.toggle("cut", box.scrollWidth > box.clientWidth' in text
+
+
+def test_the_page_is_dark_where_pages_are_and_states_no_colour_twice(runs):
+    text = page(runs, Options(), configure)
+    style = text[text.index("<style>") : text.index("</style>")]
+    dark = style[style.index("prefers-color-scheme: dark") :]
+    named = set(re.findall(r"(--[a-z]+):", style))
+    assert named == set(re.findall(r"(--[a-z]+):", dark))  # each has a value in the dark
+    assert "color-scheme: light dark" in style
+
+
 def test_the_page_compares_with_the_baseline_in_every_table_that_has_it(runs, tmp_path):
     record(tmp_path / "runs", DASO, 2, 79.0)
     record(tmp_path / "runs", FIXMATCH, 2, 75.0)

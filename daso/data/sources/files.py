@@ -14,12 +14,14 @@ import tarfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, cast
+
+from filelock import Timeout
 
 from daso.errors import UserError
 from daso.outputs.locks import lock_on
@@ -166,22 +168,34 @@ def _missing(source: Source, root: Path, names: Iterable[str]) -> list[str]:
 def _bring(source: Source, root: Path, dataset: str, names: Collection[str], verify: bool) -> None:
     missing = _missing(source, root, names)
     lacking = dataset if len(missing) == len(names) else f"{listed(missing)} of {dataset}"
+    made = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
         with lock_on(root / LOCK):
             missing = _missing(source, root, names)  # another process may have brought them while this one waited
             if missing:
                 incoming = root / INCOMING
-                incoming.mkdir(exist_ok=True)
+                incoming.mkdir(parents=True, exist_ok=True)
                 try:
                     source.install(root, incoming, missing, verify)
                 finally:
                     shutil.rmtree(incoming, ignore_errors=True)
     except FAILURES as error:
+        if made:
+            _leave_nothing(root)
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         done = "unpacked" if source.has_archive(root) else "downloaded"
         failure = f"{lacking} is not there and cannot be {done} ({reason})"
         raise UserError(f"dataset.root={root}: {failure}; {source.advice(root)}.") from error
+
+
+def _leave_nothing(root: Path) -> None:
+    """Remove a folder that was made for files which did not come, unless somebody else uses it."""
+    with suppress(OSError, Timeout):
+        if {path.name for path in root.iterdir()} <= {LOCK}:
+            with lock_on(root / LOCK).acquire(timeout=0):
+                (root / LOCK).unlink()
+                root.rmdir()
 
 
 @cache

@@ -17,7 +17,7 @@ from daso.credentials import mask, withhold
 from daso.errors import Interrupted, UserError
 from daso.machine.streams import outlive_readers
 from daso.settings.compose import configuration
-from daso.settings.mistakes import explain, refuse_no_choice
+from daso.settings.mistakes import explain, refuse_no_choice, refuse_no_flag
 from daso.settings.option_files import complaint
 from daso.settings.options import program
 from daso.sweep.callback import SweepReport
@@ -76,10 +76,11 @@ def _flags(arguments: list[str]) -> Namespace:
     Raises:
         UserError: a flag that it does not know, instead of a page about those that it does; two of which one is enough.
     """
-    said = StringIO()
+    said, parser = StringIO(), get_args_parser()
+    refuse_no_flag(arguments, [flag for action in parser._actions for flag in action.option_strings])
     try:
         with redirect_stdout(said), redirect_stderr(said):
-            asked = get_args_parser().parse_args(arguments)
+            asked = parser.parse_args(arguments)
     except SystemExit as end:
         if not end.code:  # --version
             return Namespace(cfg=None, info=None, help=None)

@@ -12,6 +12,7 @@ from typing import get_args
 from daso.credentials import mask
 from daso.errors import UserError
 from daso.schema import OPTIONS
+from daso.settings import field_names
 from daso.settings.identity import knobs
 from daso.settings.option_files import complaint, line_of
 from daso.settings.options import groups, program
@@ -22,6 +23,8 @@ NAME = re.compile(
 )  # of an option
 SEVERAL = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")  # of a sweep
 NUMBER = r"[-+]?[\d_.]+(e[-+]?\d+)?"
+PLUGINS = ("joblib", "submitit_slurm", "submitit_local")  # launchers that come with an extra
+EXTRA = "-e '.[sweep]'"
 SHOWN = 14  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -44,8 +47,8 @@ def explain(error: BaseException, arguments: list[str]) -> str:
         return _unreadable(str(getattr(error, "override", text)))
     if found := re.search(r"Ambiguous value for argument '(.*?)'\n", text, re.DOTALL):
         return f"{found[1]} holds several values: add -m to run one job for each, or write [a,b] for a list."
-    if found := re.search(r"Could not find '([^']+)'", text):
-        return _no_option(found[1])
+    if found := re.search(r"Could not (?:find|load) '([^']+)'", text):
+        return _no_option(found[1], arguments)
     if found := re.search(r"Could not override '([^']+)'|config group '([^']+)' does not exist", text):
         return no_such_key(found[1] or found[2], arguments)
     if type(error).__name__ == "InstantiationException":
@@ -107,11 +110,45 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
         if value.startswith("[") and "," in value:
             one = f"one option at a time; -m {group}={value.strip('[]')} runs a job for each"
             raise UserError(f"{argument} is not possible: {one}.")
+        if group == "dataset" and (place := _place_of_images(value)):
+            raise UserError(f"{argument} is not possible: dataset names an option; your own images are {place}.")
         if any(option.strip().lower() in ("null", "") for option in value.split(",")):
             empty = f"{group}=none leaves the place empty" if "none" in groups()[group] else "choose an option"
             raise UserError(f"{argument} is not possible: {empty}; {_listed(group)}.")
         if not SEVERAL.match(value) and not all(_names_option(option.strip()) for option in value.split(",")):
             raise UserError(f"{_short(argument)} is not possible: {_listed(group)}.")
+
+
+def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
+    """Refuse keys that are written like flags, before a parser takes them for the beginning of one that it knows.
+
+    Args:
+        arguments: the command line.
+        flags: those that there are.
+
+    Raises:
+        UserError: such a key, with what would be right.
+    """
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        key = name.lstrip("-").replace("-", "_")
+        if not name.startswith("--") or name in flags or key not in {*groups(), *knobs()}:
+            continue
+        following = arguments[place + 1] if place + 1 < len(arguments) else ""
+        value = value if equals else following if "=" not in following and following[:1] not in ("", "-") else "..."
+        raise UserError(f"{argument} is not possible: write {key}={value}.")
+
+
+def _place_of_images(value: str) -> str:
+    """How to name the images that a person means by a path in the place of an option; empty where it is no path."""
+    path = value.strip("'\"")
+    if "/" not in path and not path.startswith(("~", ".")):
+        return ""
+    if path in groups()["dataset"]:
+        return ""
+    if path.endswith((".csv", ".txt")):
+        return f"dataset=csv dataset.lists={path.rpartition('/')[0] or '.'}"
+    return f"dataset=folder dataset.root={path}"
 
 
 def _names_option(value: str) -> bool:
@@ -143,9 +180,14 @@ def typed(key: str, arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _no_option(wanted: str) -> str:
+def _no_option(wanted: str, arguments: Sequence[str]) -> str:
     group, _, option = mask(wanted).rpartition("/")
     options = groups().get(group, [])
+    if group == "hydra/launcher" and option in PLUGINS:
+        asked = typed(group, arguments) or option
+        return f"{group}={asked} is not possible: it needs a package more, pip install {EXTRA}."
+    if group == "algorithm" and (named := field_names.hint(option, options)):
+        return f"{group}={option} is not possible: {named}{'' if named.endswith('?') else '.'}"
     close = get_close_matches(option, options, 1)
     listed = _listed(group)
     hint = f"did you mean {close[0]}? {re.sub('^options', 'Options', listed)}" if close else listed

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 
 from daso.errors import Interrupted, RunFailed, UserError
+from daso.settings.field_names import hint
 from daso.sweep.callback import SweepReport
 from tests.compose import CONF
 
@@ -25,6 +28,18 @@ MISTAKES = [
     (["dataset="], ["dataset=", "cifar10, cifar100"]),
     (["algorithm="], ["algorithm= is not possible", "--help lists all options"]),
     (["algorithm=fixmach"], ["algorithm=fixmach", "did you mean fixmatch?"]),
+    (["algorithm=daso"], ["algorithm=daso is not possible: did you mean fixmatch_daso or "]),
+    (["algorithm=FixMatch-DASO"], ["did you mean fixmatch_daso?"]),
+    (["algorithm=seval"], ["FixMatch + SEVAL is published, but not trained here; nearest are fixmatch_"]),
+    (["algorithm=adamatch"], ["no such method is trained here; nearest are fixmatch, fixmatch_"]),
+    (["dataset=/data/birds"], ["dataset=/data/birds", "your own images are dataset=folder dataset.root=/data/birds."]),
+    (["dataset=~/birds"], ["dataset=folder dataset.root=~/birds"]),
+    (["dataset=lists/labeled.csv"], ["your own images are dataset=csv dataset.lists=lists."]),
+    (["--experiment", "quickstart"], ["--experiment is not possible: write experiment=quickstart."]),
+    (["--experiment=quickstart"], ["--experiment=quickstart is not possible: write experiment=quickstart."]),
+    (["--dataset", "cifar10", "seed=1"], ["write dataset=cifar10."]),
+    (["--train.steps=100"], ["write train.steps=100."]),
+    (["--seed"], ["write seed=...."]),
     (["algorithm=[fixmatch,supervised]"], ["one option at a time", "-m algorithm=fixmatch,supervised"]),
     (["experiment=tomorrow"], ["experiment=tomorrow", "--help lists all options"]),
     (["hydra/launcher=nope"], ["hydra/launcher=nope", "joblib_gpu, slurm", "--info plugins"]),
@@ -91,6 +106,25 @@ def test_what_is_shown_and_could_not_run_says_so(command):
     assert "n1: 0\n" in out
     assert err == "imb.n1=0 is not possible: the head class needs at least one labeled image.\n"
     assert command("--cfg", "job", "--resolve", "experiment=quickstart")[0] == 0
+
+
+def test_a_launcher_without_its_package_names_the_extra(command, monkeypatch):
+    Plugins.instance()  # which has registered those that are installed
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "joblib.yaml")
+    code, _, err, _ = command("-m", "hydra/launcher=joblib_gpu", "experiment=quickstart", "seed=0,1")
+    assert code == 2
+    right = "it needs a package more, pip install -e '.[sweep]'"
+    assert err == f"hydra/launcher=joblib_gpu is not possible: {right}.\n"
+
+
+def test_a_method_of_the_field_that_becomes_an_option_is_named(monkeypatch):
+    presets = ["fixmatch", "fixmatch_boss", "fixmatch_softmatch"]
+    assert hint("SoftMatch", presets) == "did you mean fixmatch_softmatch?"
+    assert hint("softmatch", presets[:2]) == (
+        "FixMatch + SoftMatch is published, but not trained here; nearest are fixmatch, fixmatch_boss"
+    )
+    assert hint("fixmach", presets) == ""
+    assert hint("nonsense", presets) == ""
 
 
 def test_letters_beyond_a_z_may_stand_in_quotes(command):

@@ -1,0 +1,86 @@
+"""Methods by the names that the field gives them: which option one is, or which come nearest where it is none."""
+
+import re
+from collections.abc import Sequence
+
+from daso.schema import OPTIONS
+
+NEAREST = 6  # options that a sentence names
+THRESHOLDS = ("match", "thresholds")  # ends of the names of methods that judge which pseudo-labels to believe
+
+
+def hint(name: str, options: Sequence[str]) -> str:
+    """What to say of an algorithm that is no option; empty where no name of the field is meant.
+
+    Args:
+        name: as typed.
+        options: the presets.
+    """
+    typed = _letters(name)
+    same = [option for option in options if _letters(option) == typed]
+    parts = sorted((o for o in options if typed in map(_letters, _parts(o))), key=lambda o: len(_parts(o)))
+    if found := same or parts:
+        return f"did you mean {_listed(found)}?"
+    methods = _published(typed)
+    here = [option for option in dict.fromkeys(methods.values()) if option in options]
+    if here:
+        return f"did you mean {_listed(here)}?"
+    if not methods and not typed.endswith(THRESHOLDS[0]):
+        return ""
+    if not methods and _misspelt(typed, options):
+        return ""
+    known = f"{next(iter(methods))} is published, but not trained here" if methods else "no such method is trained here"
+    ends = tuple(_letters(method).endswith(THRESHOLDS) for method in methods) or (True,)
+    return f"{known}; nearest {_are(_nearest(options, any(ends)))}"
+
+
+def _nearest(options: Sequence[str], thresholds: bool) -> list[str]:
+    """The presets that judge pseudo-labels by a threshold of their own; else those that re-balance FixMatch."""
+    judges = set(OPTIONS["confidence"]) - {"none"}
+    found = [option for option in options if judges & set(_parts(option))] if thresholds else []
+    plain = [option for option in options if len(_parts(option)) == 2 and _parts(option)[0] == "fixmatch"]
+    return (["fixmatch", *found] if thresholds else plain)[:NEAREST]
+
+
+def _published(typed: str) -> dict[str, str]:
+    """The published methods that bear a name, each with its option (empty: none)."""
+    from daso.published.field import reported
+
+    found: dict[str, str] = {}
+    for number in reported():
+        named = [_letters(part) for part in re.split(r" \+ ", number.method)]
+        named += [part.removesuffix(THRESHOLDS[1]) for part in named] + [_letters(number.algorithm)]
+        if typed in named:
+            found[number.method] = found.get(number.method) or number.algorithm
+    return found
+
+
+def _misspelt(typed: str, options: Sequence[str]) -> bool:
+    """Whether a name is one letter from an option."""
+    return any(abs(len(option) - len(typed)) <= 1 and _steps(option, typed) <= 1 for option in map(_letters, options))
+
+
+def _steps(one: str, other: str) -> int:
+    """Letters to put in, take out or change."""
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, wanted in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != wanted))
+    return row[-1]
+
+
+def _parts(option: str) -> list[str]:
+    return option.split("_")
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("+", "plus"))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(names[:NEAREST])
+
+
+def _are(names: Sequence[str]) -> str:
+    return f"{'are' if len(names) > 1 else 'is'} {', '.join(names)}"

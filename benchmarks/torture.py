@@ -45,9 +45,10 @@ import torch._dynamo  # noqa: E402
 from daso import runs  # noqa: E402
 from daso.outputs.files import read_json  # noqa: E402
 from daso.outputs.rundir import RunDir  # noqa: E402
-from daso.report.collect import collect, flat  # noqa: E402
+from daso.report.collect import collect  # noqa: E402
 from daso.run import start  # noqa: E402, F401
 from daso.settings.identity import Knob, knobs  # noqa: E402
+from daso.settings.restored import flat  # noqa: E402
 from daso.track.jsonl import TIME, read  # noqa: E402
 
 LINE = [

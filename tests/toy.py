@@ -1,7 +1,6 @@
 """A network and batches small enough to run every method in milliseconds."""
 
 import copy
-from types import SimpleNamespace
 
 import torch
 from torch import nn
@@ -49,8 +48,7 @@ def facts(config, counts, unlabeled=0, shared=0):
     """What parts may know of the run of `config`, with `counts` labeled images per class and `unlabeled` others, of
     which the first `shared` are labeled ones too.
     """
-    pool = SimpleNamespace(counts=counts, unlabeled_y=torch.zeros(unlabeled), shared=shared)
-    return facts_of(config, pool, None)
+    return facts_of(config, counts, unlabeled, shared=shared)
 
 
 def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED, labeled_views=1):

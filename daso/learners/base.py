@@ -18,6 +18,11 @@ class Learner(Part):
     norms: int = 0  # normalisations of its network's last map, side by side
     evaluates_student: bool = False  # at test time the raw network answers, not its average
 
+    @property
+    def evaluated(self) -> str:
+        """Which of `Nets` answers at test time: the EMA, or the raw one where the learner says so (spec 8.2)."""
+        return "student" if self.evaluates_student else "teacher"
+
     @abstractmethod
     def forward(self, nets: Nets, batch: Batch, slots: Slots, noise: Noise, clock: Clock, flags: Flags) -> Outcome:
         """The losses of one step, the slots' among them; the step minimises their plain sum."""

@@ -160,12 +160,25 @@ class RunDir:
         anew = f"the command that trained run {self.key} writes it anew and trains nothing for it"
         found = [f"{path} is missing or damaged: {anew}." for path in self.mendable()]
         numbers = self.numbers()
-        if numbers is not None and not self._journal_stands(numbers):
+        if numbers is not None and not self.journal_stands(numbers):
             found.append(
                 f"{self.metrics} is damaged: the final numbers of run {self.key} stand, its curves do not; "
                 "bring back the right file, or train it again with force=true."
             )
         return found
+
+    def journal_stands(self, numbers: dict[str, Any]) -> bool:
+        """Whether the journal is the one that the final numbers were written with; of old versions nobody knows."""
+        if "journal_digest" not in numbers:
+            return True
+        try:
+            journal = self.metrics.stat()
+            if journal.st_size != numbers["journal_bytes"]:
+                return False
+            untouched = journal.st_mtime_ns <= self.summary.stat().st_mtime_ns
+            return untouched or digest(self.metrics.read_bytes()) == numbers["journal_digest"]
+        except OSError:
+            return False
 
     def mendable(self) -> list[Path]:
         """The damaged files of a finished run that its checkpoint and its data set make good."""
@@ -212,19 +225,6 @@ class RunDir:
         with self.lock(patience=0):
             self.reset()
             shutil.rmtree(self.path)  # with its lock: a waiter finds it gone, and makes a new one
-
-    def _journal_stands(self, numbers: dict[str, Any]) -> bool:
-        """Whether the journal is the one that the final numbers were written with; of old versions nobody knows."""
-        if "journal_digest" not in numbers:
-            return True
-        try:
-            journal = self.metrics.stat()
-            if journal.st_size != numbers["journal_bytes"]:
-                return False
-            untouched = journal.st_mtime_ns <= self.summary.stat().st_mtime_ns
-            return untouched or digest(self.metrics.read_bytes()) == numbers["journal_digest"]
-        except OSError:
-            return False
 
     def _split_stands(self) -> bool:
         if not self.splits.exists():  # it is in nobody's way

@@ -1,18 +1,17 @@
 """The runs under one or several output folders, as far as their files tell. Imports no torch."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from enum import Enum
-from functools import cache, cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from daso.errors import Damaged, UserError
 from daso.outputs.rundir import RunDir, runs_in
 from daso.report.stats import counted, listed
-from daso.schema import OPTIONS, Config
-from daso.settings.identity import plain, run_key, science
+from daso.schema import Config
+from daso.settings.identity import run_key, science
+from daso.settings.restored import flat, restore, unknown
 from daso.track.jsonl import Row, read
 
 
@@ -60,10 +59,9 @@ class Run:
         A knob that it does not know is no obstacle where the run's key says that it has no effect.
         """
         try:
-            unknown = sorted(flat(self.config).keys() - flat(plain(self.settings)).keys())
+            return unknown(self.config, self.settings, self.key)
         except UserError as error:
             return str(error)
-        return "" if not unknown or self.identity == self.key else ", ".join(unknown[:3])
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -135,51 +133,9 @@ def _below(root: Path) -> Iterator[Run]:
             yield Run(folder, config)
 
 
-def flat(node: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """A nested configuration by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
-    return found
-
-
 def decisive(config: Config) -> dict[str, Any]:
     """The knobs that decide a run's numbers, by dotted keys; imported splits by the folder that a person named."""
     knobs = flat(science(config))
     if knobs.pop("dataset.splits_checksum", None):
         knobs["dataset.splits"] = config.dataset.splits
     return knobs
-
-
-def restore(config: dict[str, Any]) -> Config:
-    """The configuration that `resolved.yaml` describes; knobs that its version did not have take their defaults.
-
-    Raises:
-        UserError: it names an option that there is not, or is of another form.
-    """
-    try:
-        restored = _restore(Config, config, "")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"its settings are of another form: {error}") from error
-    assert isinstance(restored, Config)
-    return restored
-
-
-_hints = cache(get_type_hints)
-
-
-def _restore(kind: Any, value: Any, name: str) -> Any:
-    if name in OPTIONS and "name" in value:
-        if value["name"] not in OPTIONS[name]:
-            raise UserError(f"{name}={value['name']}")
-        kind = OPTIONS[name][value["name"]]
-    if isinstance(kind, type) and is_dataclass(kind):
-        hints = _hints(kind)
-        nodes: dict[str, Any] = {
-            f.name: {} for f in fields(kind) if is_dataclass(hints[f.name])
-        }  # slots of later versions: absent
-        known = {f.name for f in fields(kind)}
-        return kind(**{key: _restore(hints[key], item, key) for key, item in (nodes | value).items() if key in known})
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind[value]
-    return value

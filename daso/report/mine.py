@@ -7,12 +7,13 @@ from typing import Any
 from daso.errors import UserError
 from daso.outputs.naming import imbalance_name, method_name, recipe_name
 from daso.published.cells import LEARNERS
-from daso.report.collect import Run, decisive, flat, known, passed_over
+from daso.report.collect import Run, decisive, known, passed_over
 from daso.report.sample import sample_of
 from daso.report.stats import counted
 from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
 from daso.schema import LONG_TAILED
 from daso.settings.identity import plain
+from daso.settings.restored import flat
 from daso.settings.unread import reader_of
 
 UNREAD = "unread"

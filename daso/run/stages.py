@@ -122,13 +122,13 @@ def own(config: Config) -> Config:
     protocol = config.protocol
     if not isinstance(protocol, CrtProtocol):
         return config
-    stage = _empty_slots(config) | {
-        "algorithm": RetrainAlgorithm("retrain", protocol.frozen_bn),
-        "sampler": SamplerConfig(protocol.sampler, protocol.beta),
-        "protocol": replace(protocol, from_run=str(_source(config, protocol).path)),
-        "train": replace(config.train, steps=round(protocol.retrain * config.train.steps)),
-    }
-    return replace(config, **stage)
+    return _second_stage(config, replace(protocol, from_run=str(_source(config, protocol).path)))
+
+
+def made(config: Config) -> Config:
+    """`own(config)` of a run that is finished: nothing that it began with is looked for, no other run, no weights."""
+    config = replace(without_estimate(config), model=replace(config.model, weights=""))
+    return _second_stage(config, config.protocol) if isinstance(config.protocol, CrtProtocol) else config
 
 
 def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
@@ -163,6 +163,16 @@ def encoder_of(config: Config, split: "Split") -> "Mapping[str, Tensor]":
 def _empty_slots(config: Config) -> dict[str, Any]:
     """The nodes of `config` that may be absent, made so."""
     return {name: OPTIONS[name][node.absent]() for name, node in config.records.items() if node.absent}
+
+
+def _second_stage(config: Config, protocol: CrtProtocol) -> Config:
+    stage = _empty_slots(config) | {
+        "algorithm": RetrainAlgorithm("retrain", protocol.frozen_bn),
+        "sampler": SamplerConfig(protocol.sampler, protocol.beta),
+        "protocol": protocol,
+        "train": replace(config.train, steps=round(protocol.retrain * config.train.steps)),
+    }
+    return replace(config, **stage)
 
 
 def _label_only() -> dict[str, Any]:

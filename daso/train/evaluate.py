@@ -3,7 +3,8 @@
 Shape legend: N images, C classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from statistics import median
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from daso.nn.net import Net
 from daso.train.later import Later
 from daso.train.meters import confusion
 
@@ -25,6 +27,39 @@ Predict = Callable[[Tensor], Tensor]
 
 Opinions = Callable[[Tensor], dict[str, Tensor]]
 """uint8 images [B,c,H,W] -> logits [B,C] by name: the answer, whose name is empty, and what stands beside it."""
+
+
+def opinions(
+    net: Net,
+    normalise: Callable[[Tensor, torch.dtype], Tensor],
+    autocast: Callable[[], AbstractContextManager[object]],
+    heads: Collection[str],
+    answers: str,
+    bias: Callable[[], Tensor] | None = None,
+) -> Opinions:
+    """The answer of a network, and the opinions of `heads` if there are several, from one pass by running statistics.
+
+    Args:
+        net: what answers.
+        normalise: uint8 images at network resolution and a dtype -> the network's input.
+        autocast: the context of the pass.
+        heads: the classifiers that are asked, among them `answers`, whose logits are the answer.
+        bias: gives the [C] numbers that are taken off the answer; its logits with them then are the opinion `raw`.
+    """
+    dtype = next(net.parameters()).dtype
+
+    def ask(images: Tensor) -> dict[str, Tensor]:
+        with autocast():
+            features = net.encode(normalise(images, dtype), running_stats=True)
+            own = {head: net.classify(features, head) for head in heads}
+            off = None if bias is None else bias()
+        own = {head: z.to(torch.promote_types(z.dtype, torch.float32)) for head, z in own.items()}
+        found = {"": own[answers] if off is None else own[answers] - off}
+        if len(heads) > 1:
+            found |= own
+        return found if off is None else found | {"raw": own[answers]}
+
+    return ask
 
 
 class Tally(NamedTuple):

@@ -284,8 +284,9 @@ def over_unlabeled(parts: Parts, predict: evaluate.Predict) -> Tensor:
 
 
 def evaluated(parts: Parts) -> Net:
-    """The network that answers at test time: the EMA, or the raw one where the learner says so (spec 8.2)."""
-    return parts.nets.student if parts.learner.evaluates_student else parts.nets.teacher
+    """The network that answers at test time."""
+    net: Net = getattr(parts.nets, parts.learner.evaluated)
+    return net
 
 
 def predictor(parts: Parts, net: Net) -> evaluate.Predict:
@@ -309,20 +310,9 @@ def opinions_of(parts: Parts, net: Net, predict: evaluate.Predict) -> evaluate.O
 
 def comparer(parts: Parts, net: Net, heads: tuple[str, ...]) -> evaluate.Opinions:
     """Images -> the answer, and the opinions of `heads` if there are several, from one pass of `net`."""
-    dtype, answers, correction = next(net.parameters()).dtype, parts.method.answers, parts.slots.correction
-
-    def compare(images: Tensor) -> dict[str, Tensor]:
-        with parts.autocast():
-            features = net.encode(parts.views.normalise(images, dtype), running_stats=True)
-            own = {head: net.classify(features, head) for head in heads}
-            off = None if correction is None else correction.posthoc(net, answers)
-        own = {head: z.to(torch.promote_types(z.dtype, torch.float32)) for head, z in own.items()}
-        found = {"": own[answers] if off is None else own[answers] - off}
-        if len(heads) > 1:
-            found |= own
-        return found if off is None else found | {"raw": own[answers]}
-
-    return compare
+    answers, correction = parts.method.answers, parts.slots.correction
+    bias = None if correction is None else partial(correction.posthoc, net, answers)
+    return evaluate.opinions(net, parts.views.normalise, parts.autocast, heads, answers, bias)
 
 
 def _as_executed(parts: Parts, function: Callable[[Tensor], Result]) -> Callable[[Tensor], Result]:

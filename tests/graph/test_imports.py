@@ -20,8 +20,8 @@ COMMON_WORDS = {"supervised", "align", "pseudolabel"}
 HOUSE = (
     ("train.py", "hydra_plugins"),  # the door: the program, and what Hydra finds by itself
     ("__main__",),  # the same program, installed: daso
-    ("command",),  # how the program starts and ends
-    ("sweep", "report"),  # many runs: training them, telling of them
+    ("command", "predict"),  # how the program starts and ends; a trained network's answers, as a command
+    ("sweep", "report", "trained"),  # many runs: training them, telling of them; what a finished one is good for
     ("run",),  # one run, from its configuration to DONE
     ("train", "splits", "store"),  # the loop and its step
     ("settings", "protocol", "runs"),  # what a run can be told; what happens between its phases
@@ -38,6 +38,7 @@ LOOSE = {
     "credentials",
     "errors",
     "types",
+    "predict",
     "runs",
     "splits",
     "store",

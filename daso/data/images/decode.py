@@ -100,6 +100,18 @@ def decode(path: Path, size: int) -> tuple[Image.Image, bool]:
         Broken: as `measure`; or the file is damaged.
     """
     with _opened(path, size) as image:
+        return upright(image)
+
+
+def upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """The same of an image that is open, or was never a file.
+
+    Raises:
+        Broken: its file is damaged; it is not an 8-bit one.
+    """
+    with _told():
+        if _bits(image) > 8:
+            raise Broken("has more than 8 bits a channel")
         turn = _turn(image)
         image.load()
         if image.format == "TIFF":
@@ -111,17 +123,23 @@ def decode(path: Path, size: int) -> tuple[Image.Image, bool]:
 @contextmanager
 def _opened(path: Path, size: int) -> Iterator[Image.Image]:
     """The image in a file; whatever Pillow says about it while the block runs becomes `Broken`."""
+    with _told(), path.open("rb") as file:
+        found = os.fstat(file.fileno()).st_size
+        if found != size:
+            raise Broken(f"has {found} bytes, and had {size} when the index was made")
+        if not size:
+            raise Broken("is empty")
+        with Image.open(file) as image:
+            if _bits(image) > 8:
+                raise Broken("has more than 8 bits a channel")
+            yield image
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What Pillow and the disk say about a file becomes `Broken`."""
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno()).st_size
-            if found != size:
-                raise Broken(f"has {found} bytes, and had {size} when the index was made")
-            if not size:
-                raise Broken("is empty")
-            with Image.open(file) as image:
-                if _bits(image) > 8:
-                    raise Broken("has more than 8 bits a channel")
-                yield image
+        yield
     except UnidentifiedImageError as error:
         raise Broken("is no image") from error
     except FileNotFoundError as error:

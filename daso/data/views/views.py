@@ -7,6 +7,7 @@ from daso.data.views import grouped, static
 from daso.data.views.crop import Form, Ragged, ResizedCrop
 from daso.data.views.draws import Draws
 from daso.data.views.geometry import Geometry
+from daso.data.views.normalise import Normalise
 from daso.data.views.photometric import Photometric
 from daso.data.views.resize import Resize
 from daso.data.views.spec import ViewSpec
@@ -29,9 +30,6 @@ class Views(nn.Module):
         longest: longest side of a box, of a resized crop in static form (`longest_box`).
     """
 
-    scale: Tensor
-    shift: Tensor
-
     def __init__(self, spec: ViewSpec, form: Form = "grouped", longest: int = 0) -> None:
         super().__init__()
         self.spec = spec
@@ -43,9 +41,7 @@ class Views(nn.Module):
         self.final = Geometry(spec.resolution, 0, policy=spec.policy) if resized else self.source
         self.resize = Resize(spec.size, spec.resolution) if resized else nn.Identity()
         self.photometric = Photometric(spec.policy)
-        mean, std = (torch.tensor(v, dtype=torch.float64).view(-1, 1, 1) for v in (spec.mean, spec.std))
-        self.register_buffer("scale", 1 / (255 * std), persistent=False)
-        self.register_buffer("shift", -mean / std, persistent=False)
+        self._normalise = Normalise(spec.mean, spec.std)
 
     def forward(self, images: Tensor | Ragged, view: View, draws: Draws, dtype: torch.dtype) -> Tensor:
         """Augment and normalise: uint8 [B,c,S,S], or images of unequal size, to `dtype` [B,c,r,r]."""
@@ -71,9 +67,9 @@ class Views(nn.Module):
         return self._strong(x, local, self.final) if view is View.STRONG_LAST else x
 
     def normalise(self, images: Tensor, dtype: torch.dtype) -> Tensor:
-        """(x / 255 - mean) / std per channel: uint8 to `dtype`, computed in at least float32."""
-        compute = torch.promote_types(dtype, torch.float32)
-        return images.to(compute).mul_(self.scale.to(compute)).add_(self.shift.to(compute)).to(dtype)
+        """As `Normalise`: uint8 to `dtype`."""
+        normalised: Tensor = self._normalise(images, dtype)
+        return normalised
 
     def _local(self, draws: Draws, device: torch.device) -> Draws:
         return Draws(*(t.to(device, non_blocking=True) for t in draws)) if self.form == "static" else draws

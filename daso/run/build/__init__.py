@@ -54,7 +54,8 @@ def build(
     views = Views(ViewSpec.of(config.dataset), "static" if static else "grouped", longest).to(device)
     keyed = partial(generator, config.seed)
 
-    facts = facts_of(config, pool, split)
+    unlabeled = 0 if pool.unlabeled_y is None else len(pool.unlabeled_y)
+    facts = facts_of(config, pool.counts, unlabeled, split, pool.shared)
     method = build_method(config, facts, device, dtype)
     nets = build_nets(config, method.heads, device, dtype, method.learner.norms)
     optimizer = build_optimizer(nets.student, config.optim)

@@ -23,23 +23,29 @@ def build_nets(
     Raises:
         UserError: `model.weights` names a file of another network.
     """
-    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
-
-    def make() -> Net:
-        model, channels = config.model, config.dataset.channels
-        encoder: WideResNet | ResNet
-        if model.name == "resnet":
-            encoder = ResNet(model.depth, channels)
-        else:
-            details = Details(model.bn_momentum, model.bn_eps, model.last_bn_eps, model.stem_bias, model.raw_branch)
-            encoder = WideResNet(model.depth, model.width, channels, model.stem_stride, details)
-        return Net(encoder, config.dataset.num_classes, heads, norms)
-
-    student, teacher = make(), make().requires_grad_(False)
+    student, teacher = unset_net(config, heads, norms), unset_net(config, heads, norms).requires_grad_(False)
     student.init(generator(config.seed, "init"))
     if config.model.weights:
         weights.load_into(student.encoder, weights.find(config.model.weights, config.model.depth))
     teacher.load_state_dict(student.state_dict())
     for net in (student, teacher):
-        net.to(device=device, dtype=dtype).to(memory_format=layout)
+        place(net, config, device, dtype)
     return Nets(student, teacher)
+
+
+def unset_net(config: Config, heads: Mapping[str, Head], norms: int = 0) -> Net:
+    """A network of the run's kind on the CPU, with weights of no meaning; `heads` and `norms` as of `Net`."""
+    model, channels = config.model, config.dataset.channels
+    encoder: WideResNet | ResNet
+    if model.name == "resnet":
+        encoder = ResNet(model.depth, channels)
+    else:
+        details = Details(model.bn_momentum, model.bn_eps, model.last_bn_eps, model.stem_bias, model.raw_branch)
+        encoder = WideResNet(model.depth, model.width, channels, model.stem_stride, details)
+    return Net(encoder, config.dataset.num_classes, heads, norms)
+
+
+def place(net: Net, config: Config, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a network to where it computes, in the memory format of the run."""
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    net.to(device=device, dtype=dtype).to(memory_format=layout)

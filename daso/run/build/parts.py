@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from daso.data.pool import AnyPool
 from daso.data.split import Split
 from daso.learners.base import Learner, Method
 from daso.nn.part import Part
@@ -21,9 +20,15 @@ from daso.slots.slots import Slots
 from daso.types import Facts, Sizes
 
 
-def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
-    """What parts may know of the run of `config`. What must be read from other runs is read when it is asked for."""
-    rows = 0 if pool.unlabeled_y is None else len(pool.unlabeled_y)
+def facts_of(config: Config, counts: Tensor, rows: int, split: Split | None = None, shared: int = 0) -> Facts:
+    """What parts may know of the run of `config`. What must be read from other runs is read when it is asked for.
+
+    Args:
+        config: of the run itself, see `own`.
+        counts: [C] int64 labeled images per class.
+        rows: images of the unlabeled set, the first `shared` of which are the labeled ones.
+        split: which images the run uses; None where it starts from no other run.
+    """
 
     @cache
     def assumed() -> Tensor:
@@ -35,7 +40,7 @@ def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
         channels=config.dataset.channels,
         resolution=config.dataset.resolution,
         white=tuple((1 - mean) / std for mean, std in zip(config.dataset.mean, config.dataset.std, strict=True)),
-        counts=pool.counts,
+        counts=counts,
         unlabeled=rows,
         sizes=Sizes(config.train.batch_size, config.train.batch_size * config.train.mu),
         threshold=getattr(config.algorithm, "threshold", FixMatchAlgorithm.threshold),
@@ -43,9 +48,9 @@ def facts_of(config: Config, pool: AnyPool, split: Split) -> Facts:
         steps=config.train.steps,
         phase_steps=config.phase_steps,
         assumed=assumed,
-        encoder=partial(encoder_of, config, split),
+        encoder=partial(encoder_of, config, split) if split is not None else dict,
         separate=config.train.passes is Passes.separate,
-        shared=pool.shared,
+        shared=shared,
     )
 
 

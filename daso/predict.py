@@ -1,0 +1,142 @@
+"""`python -m daso.predict`: what the network of a finished run says of images, or the network in a file of its own.
+
+  python -m daso.predict RUN IMAGES... [out=predictions.csv]     files, and folders with all that is below them
+  python -m daso.predict RUN export=net.pt2                      for torch alone, see docs/predict.md
+
+RUN is a run's folder, or its key in out_root=outputs; device=auto, cpu, cuda or cuda:1. A line an image: path, class,
+probability; `out=` makes a table of all classes. Exit code 1: some files were no images, and are named.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from daso.data.images.tree import Walk
+from daso.errors import UserError
+from daso.machine.streams import outlive_readers
+from daso.outputs.files import why
+
+if TYPE_CHECKING:
+    from daso.trained.load import Trained
+
+OPTIONS = ("out", "export", "out_root", "device")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 where files were no images, 2 for a mistake."""
+    outlive_readers()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        return _act(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def images_of(names: Sequence[str]) -> list[Path]:
+    """The files that a person names, and all images in and below the folders.
+
+    Raises:
+        UserError: a name of nothing, or a folder without images.
+    """
+    found: list[Path] = []
+    for path in (Path(name).expanduser() for name in names):
+        if path.is_dir():
+            below = [path / name for name in Walk(path).images(path)]
+            if not below:
+                raise UserError(f"{path} is not possible: this folder holds no image.")
+            found += below
+        elif path.exists():
+            found.append(path)
+        else:
+            raise UserError(f"{path} is not possible: there is no such file or folder.")
+    return found
+
+
+def _act(arguments: Sequence[str]) -> int:
+    options, names = _told(arguments)
+    if not names:
+        raise UserError("A run is missing: python -m daso.predict RUN IMAGES..., or RUN export=net.pt2.")
+    run, *files = names
+    if not files and "export" not in options:
+        raise UserError(f"What shall run {run} look at? Name images, folders of images, or export=net.pt2.")
+    paths = images_of(files)  # before anything slow
+    from daso.trained.load import load_run
+
+    trained = load_run(run, options.get("out_root", "outputs"), options.get("device", "auto"))
+    if "export" in options:
+        print(f"wrote {trained.export(options['export'])}: {trained.name}")
+    return _predict(trained, paths, options.get("out", "")) if paths else 0
+
+
+def _predict(trained: "Trained", paths: list[Path], out: str) -> int:
+    broken = 0
+    with _table(out) as table:
+        writer = csv.writer(table) if table else None
+        if writer:
+            writer.writerow(["path", "class", "probability", *(f"p/{name}" for name in trained.classes)])
+        for start in range(0, len(paths), trained.at_once):
+            some = paths[start : start + trained.at_once]
+            found, bad = trained.predict_files(some)
+            for place, reason in bad.items():
+                print(f"{some[place]} {reason}.", file=sys.stderr)
+            broken += len(bad)
+            good = [path for place, path in enumerate(some) if place not in bad]
+            for path, row in zip(good, found, strict=True):
+                best = int(row.argmax())
+                if writer:
+                    writer.writerow([path, trained.classes[best], *(f"{p:.6g}" for p in (row[best], *row))])
+                else:
+                    print(f"{path}  {trained.classes[best]}  {row[best]:.3f}")
+    if out:
+        print(f"wrote {out}: {len(paths) - broken:,} images by {trained.name}")
+    if broken:
+        print(f"{broken} of {len(paths):,} files could not be used.", file=sys.stderr)
+    return int(broken > 0)
+
+
+def _told(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Options by name, and the other arguments."""
+    options: dict[str, str] = {}
+    names: list[str] = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key.isidentifier() and not Path(argument).exists():
+            if key not in OPTIONS:
+                raise UserError(f"{argument} is not possible: options are {', '.join(f'{name}=' for name in OPTIONS)}.")
+            options[key] = value
+        else:
+            names.append(argument)
+    return options, names
+
+
+@contextmanager
+def _table(out: str) -> Iterator[TextIO | None]:
+    """A file that has its name only once it is whole; None without a name.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if not out:
+        yield None
+        return
+    path = Path(out).expanduser()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"out={out} is not possible: {why(error)}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

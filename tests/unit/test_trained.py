@@ -28,6 +28,7 @@ METHODS = {
     "a corrected answer": ("algorithm=fixmatch_cdmad",),
     "a head of its own": ("algorithm=fixmatch_abc",),
     "another head": ("algorithm=fixmatch_acr",),
+    "the second of three heads": ("algorithm=cpe",),
     "the raw network": ("algorithm=supervised",),
     "a second stage": ("algorithm=supervised_crt",),
     "an estimate that came first": ("algorithm=fixmatch_darp", "darp.goal=estimate"),

@@ -42,8 +42,8 @@ def guard(main: Callable[[], object]) -> int:
         asked = _flags(arguments)
         with _masked() if asked.cfg or asked.info or asked.help else nullcontext():
             main()
-        if asked.cfg == "job":  # what is shown need not be what can run
-            configuration(asked.overrides)
+        if asked.cfg == "job":
+            _judge(asked.overrides)
     except KeyboardInterrupt as error:
         SweepReport.close()
         return 128 + error.signum if isinstance(error, Interrupted) else 130
@@ -57,6 +57,18 @@ def guard(main: Callable[[], object]) -> int:
         print(mask(sentence), file=sys.stderr)
         return code
     return 0
+
+
+def _judge(overrides: list[str]) -> None:
+    """Say of a configuration that was shown whether it can run.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        configuration(overrides)
+    except UserError as error:
+        raise UserError(f"What is shown cannot run: {error}") from error
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """How much a class counts in the losses: one dataclass per option."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from daso.schema.base import require, require_one_of
+from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 ADAPTIVE = "adaptive"
@@ -37,6 +37,11 @@ class Unseen(Enum):
     first = "first"  # class 0, as in the published code
 
 
+def _of_weights(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob of weights that are not all 0."""
+    return read_by(Reader("balance.scale above 0", lambda c: cast(Any, c.balance).scale > 0, lambda c: usual))
+
+
 @option("balance", "saw")
 @dataclass
 class SawBalance(BalanceConfig):
@@ -50,10 +55,11 @@ class SawBalance(BalanceConfig):
     apart: ClassVar[Mapping[str, str]] = {"supervised=cb": WEIGHED_TWICE, "supervised=ldam_drw": WEIGHED_TWICE}
     name: str = "saw"
     every: int = 500  # steps between two changes of the weights of pseudo-labels
-    beta: Any = ADAPTIVE  # base of the effective number: a number, or by the mean number of images of a class
+    # base of the effective number: a number, or by the mean number of images of a class
+    beta: Any = field(default=ADAPTIVE, metadata=_of_weights(ADAPTIVE))
     scale: float = 1.0  # mean of the weights; 0: nothing is weighed
     counted_by: CountedBy = CountedBy.store
-    unseen: Unseen = Unseen.nothing
+    unseen: Unseen = field(default=Unseen.nothing, metadata=_of_weights(Unseen.nothing))
 
     def __post_init__(self) -> None:
         super().__post_init__()

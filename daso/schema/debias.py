@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
@@ -86,7 +86,12 @@ class DebiasPlDebias(DebiasConfig):
     strength: float = 0.5  # t, of both corrections
     momentum: float = 0.999  # of the mean prediction
     cld_weight: float = 0.0  # of cross-level discrimination
-    cld_by: Centroids = Centroids.least
+    cld_by: Centroids = field(
+        default=Centroids.least,
+        metadata=read_by(
+            Reader("debias.cld_weight above 0", lambda c: cast(Any, c.debias).cld_weight > 0, lambda c: Centroids.least)
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,6 +171,11 @@ class EstimateBy(Enum):
     counts = "counts"  # how many confident labels each class has
 
 
+def _of_balanced(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob of ACR's balanced classifier, of whose labels the estimate is made."""
+    return read_by(Reader("debias.weight above 0", lambda c: cast(Any, c.debias).weight > 0, lambda c: usual))
+
+
 @option("debias", "acr")
 @dataclass
 class AcrDebias(DebiasConfig):
@@ -179,16 +189,17 @@ class AcrDebias(DebiasConfig):
     apart: ClassVar[Mapping[str, str]] = {"align": TWO_PRIORS, "darp": TWO_PRIORS}
     name: str = "acr"
     tau: float = 2.0  # the largest strength of the adjustment that trains the standard classifier
-    tau_fixed: float = 2.0  # of the adjustment whose labels train the balanced one
-    tau_labeled: float = 2.0  # of the logit adjustment of the balanced one's labeled loss
+    # of the adjustment whose labels train the balanced one, and of the logit adjustment of that one's labeled loss
+    tau_fixed: float = field(default=2.0, metadata=_of_balanced(2.0))
+    tau_labeled: float = field(default=2.0, metadata=_of_balanced(2.0))
     temperature: float = 1.0  # of pseudo-labels
     every: int = 500  # steps between two changes of the strength
-    momentum: float = 0.99  # of the estimated unlabeled prior
+    momentum: float = field(default=0.99, metadata=_of_balanced(0.99))  # of the estimated unlabeled prior
     start: float = 0.012  # the estimate moves from this fraction of train.steps on
     weight: float = 1.0  # of the balanced classifier's losses; 0: there is none
     anchors: Anchors = Anchors.three
     reversed_by: ReversedBy = ReversedBy.index
-    estimate_by: EstimateBy = EstimateBy.presence
+    estimate_by: EstimateBy = field(default=EstimateBy.presence, metadata=_of_balanced(EstimateBy.presence))
 
     def __post_init__(self) -> None:
         super().__post_init__()

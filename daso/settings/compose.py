@@ -24,8 +24,10 @@ from daso.settings.epochs import timed
 from daso.settings.identity import identified, knobs
 from daso.settings.images import filled
 from daso.settings.mistakes import explain, no_such_key, refuse_no_switch
+from daso.settings.option_files import entries, lacking
 from daso.settings.options import CONF, PACKAGE, own_folders
 
+OF_A_RECIPE = "it follows from the recipe, which recipe= chooses"
 DERIVED = ("run_key", "dataset.splits_checksum", "dataset.files_checksum", "model.weights_checksum", "train.epoch")
 
 Compose = Callable[[tuple[str, ...]], DictConfig]
@@ -147,14 +149,17 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
         value = OmegaConf.select(cfg, key)
         require(not value, key, value, "it follows from the configuration and is never set")
     for argument in arguments:
-        right = "it follows from the recipe, which recipe= chooses"
-        require(not argument.lstrip("+").startswith("recipe.name="), *argument.partition("=")[::2], right)
+        require(not argument.lstrip("+").startswith("recipe.name="), *argument.partition("=")[::2], OF_A_RECIPE)
+    for entry in entries(arguments):
+        right = f"{entry.place}: {OF_A_RECIPE}"
+        require(entry.key != "recipe.name" or entry.group == "recipe", entry.key, entry.value, right)
     try:
         config = OmegaConf.to_object(cfg)
     except OmegaConfBaseException as error:
         if isinstance(error, MissingMandatoryValue):
             missing = sorted(OmegaConf.missing_keys(cfg))[0]
-            raise UserError(f"{missing} has no value: choose one with {missing}=...") from error
+            where = lacking(missing, arguments)
+            raise UserError(f"{missing} has no value: choose one with {missing}=...{where}") from error
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
     config = timed(filled(config))

@@ -14,7 +14,7 @@ from daso.errors import UserError
 from daso.schema import OPTIONS
 from daso.settings import field_names
 from daso.settings.identity import knobs
-from daso.settings.option_files import complaint, line_of
+from daso.settings.option_files import complaint, entries, line_of
 from daso.settings.options import groups, program
 
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
@@ -23,6 +23,7 @@ NAME = re.compile(
 )  # of an option
 SEVERAL = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")  # of a sweep
 NUMBER = r"[-+]?[\d_.]+(e[-+]?\d+)?"
+NO_SWITCH = re.compile(rf"(?![01]$){NUMBER}")
 PLUGINS = ("joblib", "submitit_slurm", "submitit_local")  # launchers that come with an extra
 EXTRA = "-e '.[sweep]'"
 SHOWN = 14  # options that a sentence has room for
@@ -162,14 +163,16 @@ def refuse_no_switch(arguments: Sequence[str]) -> None:
     """Refuse numbers for what is true or false; the configuration library takes any number for true.
 
     Raises:
-        UserError: such a number.
+        UserError: such a number, typed or in a chosen option file.
     """
-    for argument in arguments:
-        found = OVERRIDE.match(argument)
-        knob = knobs().get(found["key"]) if found else None
-        value = found["value"].strip() if found else ""
-        if knob and knob.type is bool and re.fullmatch(NUMBER, value) and value not in ("0", "1"):
-            raise UserError(f"{argument} is not possible: it is {KINDS[bool]}.")
+    given = [(found["key"], found["value"], item) for item in arguments if (found := OVERRIDE.match(item))]
+    known = {key for key, *_ in given}
+    given += [(e.key, e.value, f"{e.key}={e.value} ({e.place})") for e in entries(arguments) if e.key not in known]
+    numbers = [(key, shown) for key, value, shown in given if NO_SWITCH.fullmatch(value.strip())]
+    switches = {key for key, knob in knobs().items() if knob.type is bool} if numbers else set()
+    for key, shown in numbers:
+        if key in switches:
+            raise UserError(f"{shown} is not possible: it is {KINDS[bool]}.")
 
 
 def typed(key: str, arguments: Sequence[str]) -> str | None:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -14,6 +16,7 @@ CHOICE = re.compile(r"[+]{0,2}(?P<group>[\w/-]+)(@[\w.]*)?=(?P<options>[\w,./-]+
 HEADER = re.compile(r"#\s*@package\s+(\S+)\s*$")
 NO_SPACE = re.compile(r"[\w.]+:\S+$")
 TAB = "\t"
+DEEPEST = 8  # nodes that one may stand within
 MEANINGS = (  # of what the parser says
     (r"found character '\\t'", "a tab, where YAML indents by spaces"),
     (r"expected (<block end>|key)|mapping values are not allowed", "its indent fits none of the lines above it"),
@@ -22,6 +25,15 @@ MEANINGS = (  # of what the parser says
     (r"undefined alias", "a value that begins with * belongs into quotes"),
     (r"(single|another) document", "--- begins a second document, where an option file is one"),
 )
+
+
+class Entry(NamedTuple):
+    """A value that an option file sets."""
+
+    key: str  # of a configuration
+    value: str  # as it stands there
+    place: str  # the file and the line
+    group: str  # the file's
 
 
 def complaint(arguments: Sequence[str]) -> str:
@@ -46,9 +58,42 @@ def chosen(arguments: Sequence[str]) -> Iterator[tuple[Path, str]]:
             path = root / group / f"{option}.yaml"
             if path.is_file() and path not in seen:
                 seen.add(path)
-                left += _defaults(path, group)
+                left += _defaults(path, group, path.stat().st_mtime_ns)
                 yield path, group
                 break
+
+
+def entries(arguments: Sequence[str]) -> Iterator[Entry]:
+    """The plain values that the chosen option files set, quoted ones aside."""
+    for path, group in chosen(arguments):
+        for key, value, line in _plain(path, group, path.stat().st_mtime_ns):
+            yield Entry(key, value, f"{path}, line {line}", group)
+
+
+@cache
+def _plain(path: Path, group: str, changed: int) -> list[tuple[str, str, int]]:
+    """Key, value and line of each; files that cannot be read are told of elsewhere. `changed` is when it last did."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=LOADER)
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    package = _package(path) or group.replace("/", ".")
+    left, found = [("" if package == "_global_" else f"{package}.", root)], []
+    while left:
+        prefix, node = left.pop()
+        deep = prefix.count(".") > DEEPEST  # an alias may stand within what it names
+        for key, value in node.value if isinstance(node, yaml.MappingNode) and not deep else []:
+            if isinstance(value, yaml.ScalarNode) and not value.style:
+                found.append((f"{prefix}{key.value}", value.value, key.start_mark.line + 1))
+            left.append((f"{prefix}{key.value}.", value))
+    return found
+
+
+def lacking(key: str, arguments: Sequence[str]) -> str:
+    """The person's own option file that was chosen for the node of a key without value, as a remedy; empty without."""
+    node = key.partition(".")[0]
+    own = (path for path, group in chosen(arguments) if group == node and not path.is_relative_to(CONF))
+    return next((f", or in {path}: set it there, or begin with the defaults of another option." for path in own), "")
 
 
 def line_of(key: str, arguments: Sequence[str]) -> str:
@@ -145,14 +190,17 @@ def _unreadable(error: yaml.YAMLError, text: str) -> str:
     return f", line {line}: it is no YAML ({problem})"
 
 
-def _defaults(path: Path, group: str) -> list[tuple[str, str]]:
-    """What the defaults of a file choose, as (group, option)."""
+@cache
+def _defaults(path: Path, group: str, changed: int) -> list[tuple[str, str]]:
+    """What the defaults of a file choose, as (group, option); `changed` is when it last did."""
     try:
         content = yaml.load(path.read_bytes(), Loader=LOADER)
     except (OSError, ValueError, yaml.YAMLError):
         return []
     entries = content.get("defaults", []) if isinstance(content, dict) else []
-    found = [(group, entry) for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
+    named = [entry for entry in entries if isinstance(entry, str)] if isinstance(entries, list) else []
+    places = [entry[1:] if entry.startswith("/") else f"{group}/{entry}" for entry in named]
+    found = [(place.rpartition("/")[0], place.rpartition("/")[2].partition("@")[0]) for place in places]
     for entry in entries if isinstance(entries, list) else []:
         for key, option in entry.items() if isinstance(entry, dict) else []:
             name = str(key).removeprefix("override ").partition("@")[0]

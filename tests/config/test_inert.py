@@ -14,6 +14,7 @@ from tests.compose import config_of as composed
 from tests.toy import facts
 
 config_of = cache(composed)
+BALANCED = ["debias.tau_fixed=1", "debias.tau_labeled=1", "debias.momentum=0.5", "debias.estimate_by=counts"]
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,17 @@ config_of = cache(composed)
         (["algorithm=mixmatch"], "dataset.cutout=8", "a learner of strong views"),
         (["algorithm=fixmatch_abc"], "abc.blend=false", "a method with semantic labels"),
         (["algorithm=fixmatch_darp"], "train.period=50", "a method that changes something once a period"),
+        (["algorithm=fixmatch_debiaspl"], "debias.cld_by=most", "debias.cld_weight above 0"),
+        *((["algorithm=fixmatch_acr", "debias.weight=0"], knob, "debias.weight above 0") for knob in BALANCED),
+        (["algorithm=fixmatch_saw", "balance.scale=0"], "balance.beta=0.9", "balance.scale above 0"),
+        (["algorithm=fixmatch_saw", "balance.scale=0"], "balance.unseen=first", "balance.scale above 0"),
         (["algorithm=supervised_crt"], "protocol.generations=3", "a protocol, or protocol.first, with generations"),
     ],
 )
 def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices, override, reader):
     sentences = inert(config_of(*choices, override), [*choices, override])
     assert sentences == [f"{override} has no effect in this run: only {reader} reads it."]
+    assert override.startswith("train.period") or config_of(*choices, override).run_key == config_of(*choices).run_key
 
 
 @pytest.mark.parametrize(

@@ -110,3 +110,43 @@ def test_a_broken_file_that_nobody_chose_is_not_blamed(command, mine):
     folder = mine(experiment__broken="", experiment__small=OWN)
     assert command("--config-dir", folder, "experiment=small")[0] == 0
     assert "seed=x" in command("--config-dir", folder, "experiment=small", "seed=x")[2]
+
+
+@pytest.mark.parametrize(
+    ("files", "typed", "says"),
+    [
+        (
+            {"experiment__x": f"{GLOBAL}force: 5\n"},
+            ["experiment=x"],
+            "force=5 (FOLDER/experiment/x.yaml, line 2) is not",
+        ),
+        ({"train__x": "defaults:\n  - default\n\ndeterministic: -1\n"}, ["train=x"], "train.deterministic=-1 (FOLDER/"),
+        (
+            {"experiment__x": f"{GLOBAL}defaults:\n  - /experiment/y\n", "experiment__y": f"{GLOBAL}eval_only: 2\n"},
+            ["experiment=x"],
+            "eval_only=2 (FOLDER/experiment/y.yaml, line 2) is not possible: it is true or false.",
+        ),
+        (
+            {"experiment__x": f"{GLOBAL}recipe:\n  name: usb\n"},
+            ["experiment=x"],
+            "recipe.name=usb is not possible: FOLDER/",
+        ),
+        (
+            {"track__x": "uri: http://h:1\n"},
+            ["track=x"],
+            "track.name has no value: choose one with track.name=..., or in FOLDER/track/x.yaml: set it there, or",
+        ),
+    ],
+)
+def test_values_of_files_are_judged_like_typed_ones(command, mine, files, typed, says):
+    folder = mine(**files)
+    code, out, err, jobs = command("--config-dir", folder, *typed)
+    assert (code, out, jobs, err.count("\n")) == (2, "", [], 1)
+    assert says.replace("FOLDER", folder) in err
+    assert command("--config-dir", folder, "--cfg", "job", *typed)[2] == f"What is shown cannot run: {err}"
+
+
+def test_a_typed_value_stands_for_that_of_a_file(command, mine):
+    folder = mine(experiment__x=f"{GLOBAL}force: 5\n")
+    code, *_, jobs = command("--config-dir", folder, "experiment=x", "force=true")
+    assert (code, len(jobs)) == (0, 1)

@@ -21,6 +21,10 @@ class EmaBn(Enum):
     clean = "clean"  # the EMA encoder normalises with its running statistics, which stay untouched
 
 
+def _has_window(config: "Config") -> bool:
+    return config.align.momentum == 0
+
+
 @option("align", NONE, "da")
 @dataclass
 class AlignConfig(Record):
@@ -32,7 +36,10 @@ class AlignConfig(Record):
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
     name: str = NONE
     temperature: float = 1.0
-    window: int = 128  # batches in the running mean
+    # batches in the running mean
+    window: int = field(default=128, metadata=read_by(Reader("align.momentum=0", _has_window, lambda c: 128)))
+    # of a moving average in place of the window
+    momentum: float = field(default=0.0, metadata={"neutral": 0.0})
     # what to follow: the labeled class frequencies; `images`, the labeled images of each class at the size of the
     # unlabeled set, as in CDMAD's code; or `refine`, the distribution that DARP assumes
     goal: str = field(default="labeled", metadata={"neutral": "labeled"})
@@ -43,6 +50,8 @@ class AlignConfig(Record):
         require_one_of("align.goal", self.goal, ("labeled", "images", "refine"))
         require(1 <= self.window <= 2**16, "align.window", self.window, f"1 batch to {2**16}")
         require(self.restart >= 0, "align.restart", self.restart, "a number of batches, or 0 for never")
+        right = "0 (the mean of the last align.window batches) or more, and below 1"
+        require(0 <= self.momentum < 1, "align.momentum", self.momentum, right)
         require(self.temperature >= 0, "align.temperature", self.temperature, "0 (uniform goal) or more")
 
 

@@ -124,11 +124,15 @@ class Feed:
 
     @property
     def at_once(self) -> int:
-        """Images of the unlabeled set that `plain` can give in one call."""
+        """Images of the unlabeled set that `looked_at` can give in one call."""
         return self.sizes.labeled + self.sizes.unlabeled if self.pool.far else max(self.unlabeled_count, 1)
 
     def plain(self, rows: Tensor) -> Tensor:
-        """Images of the unlabeled set as they are evaluated: rows [B] on the CPU to uint8 [B,c,r,r] on the device.
+        """Images of the unlabeled set as they are evaluated: rows [B] on the CPU to uint8 [B,c,r,r] on the device."""
+        return self.looked_at(rows, View.IDENTITY, Generator())
+
+    def looked_at(self, rows: Tensor, view: View, generator: Generator) -> Tensor:
+        """A view of images of the unlabeled set, drawn from `generator`: rows [B] on the CPU, as `plain`.
 
         Where they are read from the disk, the rows that follow are expected next.
         """
@@ -139,8 +143,9 @@ class Feed:
         device = self.pool.counts.device
         there = {name: values.to(device) for name, values in given.items()}
         images = self.pool.pick(UNLABELED, rows.to(device), there)
-        draws = draw(View.IDENTITY, len(rows), Generator(), self.views.spec, self.pool.sizes(UNLABELED, rows))
-        out: Tensor = self.views.augment(images, View.IDENTITY, draws)
+        sizes = self.pool.sizes(UNLABELED, rows)
+        draws = draw(view, len(rows), generator, self.views.spec, sizes)
+        out: Tensor = self.views.augment(images, view, draws)
         return out
 
     def _view(self, images: Tensor | Ragged, view: View, stream: str, given: Given) -> Tensor:

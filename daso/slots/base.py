@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from daso.nn.part import Part
-from daso.types import Batch, Chosen, Clock, Feats, Flags, Labels, Nets, Noise, Target
+from daso.types import Batch, Chosen, Clock, Feats, Flags, Labels, Nets, Noise, Target, View
 
 if TYPE_CHECKING:
     from daso.nn.net import Net
@@ -63,6 +63,9 @@ class Offset(Part):
 class Census(Part):
     """Place `census`: takes note of a step's pseudo-labels and changes none. Any number of parts may."""
 
+    def note_labeled(self, logits: Tensor) -> None:
+        """The classifier's logits [.,C] of all labeled views, before labels are chosen; in place."""
+
     def note(self, target: Target, idx: Tensor) -> None:
         """The final pseudo-labels of the rows `idx` [Bu] of the unlabeled set; in place, without gradient."""
 
@@ -93,10 +96,12 @@ class PostHoc(Part):
 class Survey(Part):
     """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks. Any number may.
 
-    The pass moves no batch statistics and draws no random number, so that a run with a survey sees the same images.
+    Any number of parts may. The pass moves no batch statistics, and what a view draws comes from a stream of its own,
+    keyed by the step, so that a run with a survey sees the same images.
     """
 
     surveys_teacher: bool = False  # which network looks, by its running statistics
+    surveys_view: View = View.IDENTITY  # what it looks at
 
     @abstractmethod
     def due(self, step: int) -> bool:

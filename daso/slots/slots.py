@@ -99,6 +99,9 @@ class Slots(Together, nn.Module):
 
     def supervised(self, logits: Tensor, y: Tensor, flags: Flags) -> Tensor:
         """The 0-d labeled loss of `logits` [Bl,C] against `y` [Bl]."""
+        for part in self.parts:
+            if isinstance(part, Census):
+                part.note_labeled(logits)
         offset = None if self.offset is None else self.offset.offset_labeled()
         share = None if self.balance is None else self.balance.balance_labeled()
         z = _moved(logits, offset)

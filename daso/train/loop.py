@@ -33,8 +33,9 @@ from daso.train.engine import Engine, explained
 from daso.train.later import Later
 from daso.train.meters import Meters, read_metrics
 from daso.train.schedule import learning_rate
-from daso.types import Nets
+from daso.types import Nets, View
 
+SURVEY = "survey"  # the stream of what a survey's views draw
 Result = TypeVar("Result")
 
 
@@ -250,7 +251,8 @@ def train(
         for surveyor, look in looks:
             if surveyor.due(position + 1):
                 with explained(parts.engine.mode):
-                    surveyor.survey(over_unlabeled(parts, look))
+                    draws = parts.generator(SURVEY, state.step)
+                    surveyor.survey(over_unlabeled(parts, look, surveyor.surveys_view, draws))
         settle(wait=False)
         signum = stopped_by() if state.step < steps else None
         if signum is not None or due(state.step, config.checkpoint_every, steps):  # host read
@@ -270,17 +272,17 @@ def make_stage(parts: Parts, predict: evaluate.Predict | None = None) -> Stage:
         return evaluate.distributions(predict, images), labels
 
     def predict_unlabeled() -> Tensor:
-        return over_unlabeled(parts, predict).softmax(1)
+        return over_unlabeled(parts, predict, View.IDENTITY, Generator()).softmax(1)
 
     return Stage(
         parts.nets, parts.method, parts.optimizer, parts.feed, predict_unlabeled, parts.generator, predict_valid
     )
 
 
-def over_unlabeled(parts: Parts, predict: evaluate.Predict) -> Tensor:
-    """Logits [N,C] of the unlabeled set, in its order."""
+def over_unlabeled(parts: Parts, predict: evaluate.Predict, view: View, draws: Generator) -> Tensor:
+    """Logits [N,C] of a view of the unlabeled set, drawn from `draws`, in its order."""
     rows, at_once = torch.arange(parts.feed.unlabeled_count), min(evaluate.BATCH, parts.feed.at_once)
-    return evaluate.logits(lambda some: predict(parts.feed.plain(some)), rows, at_once)
+    return evaluate.logits(lambda some: predict(parts.feed.looked_at(some, view, draws)), rows, at_once)
 
 
 def evaluated(parts: Parts) -> Net:

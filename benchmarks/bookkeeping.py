@@ -29,31 +29,40 @@ from daso.nn.wrn import WideResNet
 from daso.protocol.crest import select
 from daso.schema import (
     AbcConfig,
+    AdshConfidence,
     CpeAlgorithm,
     DarpConfig,
     DasoConfig,
     DebiasPlDebias,
+    FlexMatchConfidence,
+    FreeMatchConfidence,
     OptimConfig,
     SawBalance,
     Schedule,
     ScSslDebias,
+    SoftMatchConfidence,
 )
 from daso.slots.abc import Abc
+from daso.slots.adsh import Adsh
+from daso.slots.base import Confidence
 from daso.slots.boss import Boss
 from daso.slots.darp import Darp, refine
 from daso.slots.daso import Daso
 from daso.slots.debiaspl import DebiasPl
+from daso.slots.flexmatch import FlexMatch
+from daso.slots.freematch import FreeMatch
 from daso.slots.saw import Saw
 from daso.slots.scssl import ScSsl
 from daso.slots.slots import Slots
+from daso.slots.softmatch import SoftMatch
 from daso.slots.supervised import CrossEntropy
 from daso.train.engine import make_clock
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
 from daso.train.step import TrainStep
-from daso.types import Batch, Clock, Head, Labels, Nets, Outcome, Target
+from daso.types import Batch, Chosen, Clock, Head, Labels, Nets, Outcome, Target
 
-LABELED, UNLABELED, DIM, ROWS = 64, 128, 128, 15_651
+LABELED, UNLABELED, DIM, ROWS, MANY = 64, 128, 128, 15_651, 100_000
 SETS = [(9_922, 10), (100_000, 10), (15_651, 100)]  # unlabeled images and classes: CIFAR-10, STL-10, CIFAR-100
 CLASSES = (10, 100)
 GROWTH = 1.2  # the most that a hundred classes may cost of what ten do
@@ -111,12 +120,16 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     conf, label = p.max(1)
     labels, clock, nets = Labels(label, conf), device_clock(7, 10, device), Nets(*[torch.nn.Module()] * 2)
     target = Target(p, *labels, labels)
-    outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), target)
+    chosen = Chosen(label, conf >= 0.95)
+    outcome = Outcome({"cls": conf.sum()}, torch.randn(LABELED, classes, device=device), target, chosen)
 
     debiaspl, saw = (
         DebiasPl(classes, DebiasPlDebias()).to(device),
-        Saw(counts(classes), 100_000, SawBalance()).to(device),
+        Saw(counts(classes), MANY, SawBalance()).to(device),
     )
+    free, soft = FreeMatch(counts(classes), FreeMatchConfidence()), SoftMatch(classes, SoftMatchConfidence())
+    flex = FlexMatch(counts(classes), MANY, 0.95, FlexMatchConfidence())
+    adsh = Adsh(counts(classes), 0.95, AdshConfidence())
     z = torch.randn(UNLABELED, classes, device=device)
     scssl = ScSsl(counts(classes), 0.95, 1, ScSslDebias()).to(device)
     heads = {"cls": Head(), **scssl.heads}
@@ -125,6 +138,10 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     def mean_prediction() -> None:
         debiaspl.adjust(z, feats, nets)
         debiaspl.offset_strong()
+
+    def choose(part: Confidence) -> Callable[[], object]:
+        part.to(device)
+        return lambda: part.consistency_losses(z, part.confident(target, idx, 0.95, clock).weight)
 
     def last_labels() -> None:
         saw.observe(nets, batch, clock, None)
@@ -142,6 +159,10 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "SAW: last labels": last_labels,
         "SC-SSL: thresholds": lambda: scssl.observe(several, batch, clock, None),
         "BOSS: thresholds": lambda: boss.confident(target, idx, 0.95, clock),
+        "FreeMatch: averages, fairness": choose(free),
+        "FlexMatch: stored labels": choose(flex),
+        "SoftMatch: averages, weights": choose(soft),
+        "Adsh: ratios": choose(adsh),
         "meters (all methods)": lambda: meters.add(outcome, y, label),
     }
 
@@ -174,6 +195,10 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "FixMatch + SAW": step(Saw(counts(classes), ROWS, SawBalance())),
         "FixMatch + SC-SSL": step(ScSsl(counts(classes), 0.95, 1, ScSslDebias())),
         "CPE": step(learner=Cpe(counts(classes), CpeAlgorithm("cpe"))),
+        "FixMatch + FreeMatch": step(FreeMatch(counts(classes), FreeMatchConfidence())),
+        "FixMatch + FlexMatch, N=100,000": step(FlexMatch(counts(classes), MANY, 0.95, FlexMatchConfidence())),
+        "FixMatch + SoftMatch": step(SoftMatch(classes, SoftMatchConfidence())),
+        "FixMatch + Adsh": step(Adsh(counts(classes), 0.95, AdshConfidence())),
         "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
     }
 

@@ -34,7 +34,13 @@ VIEWS = {  # rows of a pool's `unlabeled_views`: identity, weak, strong A, stron
     "cpe": (1, 2),
 }
 LOSSES = {"cls": "loss_cls", "cons": "loss_cons", "align": "loss_assign", "kl": "loss_kl", "rot": "loss_rotation"}
-LOSSES |= {"abc": "loss_abc", "mi": "uc_loss", "bal_cls": "loss_bal_cls", "bal_cons": "loss_bal_cons"}
+LOSSES |= {
+    "fair": "loss_fair",
+    "abc": "loss_abc",
+    "mi": "uc_loss",
+    "bal_cls": "loss_bal_cls",
+    "bal_cons": "loss_bal_cons",
+}
 LOSSES |= {
     f"{head}_{term}": f"loss_{head}_{term}" for head in ("cpe2", "cpe3", "out", "exp") for term in ("cls", "cons")
 }

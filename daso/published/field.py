@@ -29,7 +29,7 @@ RULES = schema.RULES | {"last": "last evaluation", "unstated": "rule not stated"
 
 LONG_TAILED = {printed: name for printed, name in DATASETS.items() if name != "semi_aves"}  # Semi-Aves: by its classes
 COLLAPSED = 5.0  # points of deviation above which some of the runs have
-USB_LABELS = {"adsh": "Adsh", "cossl": "CoSSL", "debiaspl": "DebiasPL", "saw": "SAW"}
+USB_LABELS = {"cossl": "CoSSL"}  # methods that are not of this project
 
 
 class Protocol(NamedTuple):

@@ -12,7 +12,15 @@ how a dataclass is the record of a method.
 
 from daso.schema.balance import BalanceConfig, CountedBy, SawBalance, Unseen
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
-from daso.schema.confidence import BossConfidence, ConfidenceConfig
+from daso.schema.confidence import (
+    AdshConfidence,
+    BossConfidence,
+    ConfidenceConfig,
+    FlexMatchConfidence,
+    FreeMatchConfidence,
+    SoftMatchConfidence,
+    SurveyedBy,
+)
 from daso.schema.data import (
     AUTO,
     LONG_TAILED,
@@ -106,6 +114,7 @@ __all__ = [
     "WORTH_COMPILING",
     "AbcConfig",
     "AcrDebias",
+    "AdshConfidence",
     "AlgorithmConfig",
     "AlignConfig",
     "AllPrior",
@@ -137,6 +146,8 @@ __all__ = [
     "EstimateBy",
     "EstimateProtocol",
     "FixMatchAlgorithm",
+    "FlexMatchConfidence",
+    "FreeMatchConfidence",
     "FrozenBn",
     "ImbalanceConfig",
     "Includes",
@@ -168,8 +179,10 @@ __all__ = [
     "ScSslDebias",
     "Schedule",
     "SimProDebias",
+    "SoftMatchConfidence",
     "SupervisedAlgorithm",
     "SupervisedLossConfig",
+    "SurveyedBy",
     "SweepConfig",
     "TrackConfig",
     "TrainConfig",

@@ -182,6 +182,7 @@ class AcrDebias(DebiasConfig):
     """ACR (Wei & Gan, CVPR 2023): adaptive consistency of two classifiers, of which the balanced one answers."""
 
     part: ClassVar[str] = "daso.slots.acr.Acr"
+    reads_threshold: ClassVar[bool] = True
     printed: ClassVar[str] = "ACR"
     periodic: ClassVar[bool] = True
     places: ClassVar[frozenset[str]] = frozenset({"adjust", "confidence", "predict"})
@@ -231,6 +232,7 @@ class ScSslDebias(DebiasConfig):
     """
 
     part: ClassVar[str] = "daso.slots.scssl.ScSsl"
+    reads_threshold: ClassVar[bool] = True
     printed: ClassVar[str] = "SC-SSL"
     places: ClassVar[frozenset[str]] = frozenset({"posthoc", "predict"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.STRONG})

@@ -4,9 +4,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, cast
 
-from daso.schema.base import require
+from daso.schema.base import Reader, read_by, require
 from daso.schema.protocol import FrozenBn
 from daso.schema.record import OPTIONS, Offer, Record, option
+
+COMPARES = Reader(
+    "a method that compares with it, beside the metric pl/*/coverage,",
+    lambda config: (
+        config.confidence.reads_threshold
+        or any(node.reads_threshold for node in config.records.values() if node.name != node.absent)
+    ),
+)
 
 
 @dataclass
@@ -59,7 +67,7 @@ class RampedAlgorithm(AlgorithmConfig):
 class PseudoLabelAlgorithm(RampedAlgorithm):
     """Pseudo-Label: confident pseudo-labels of a weak view train that view."""
 
-    threshold: float = 0.95
+    threshold: float = field(default=0.95, metadata=read_by(COMPARES))
     part: ClassVar[str] = "daso.learners.pseudolabel.PseudoLabel"
     strong_views_seen: ClassVar[bool] = False
     printed: ClassVar[str] = "PseudoLabel"
@@ -167,7 +175,7 @@ class PseudoLabels(Enum):
 class FixMatchAlgorithm(AlgorithmConfig):
     """FixMatch: confident pseudo-labels of a weak view train a strong one."""
 
-    threshold: float = 0.95
+    threshold: float = field(default=0.95, metadata=read_by(COMPARES))
     # what later methods changed of the base that they build on
     strong_views: int = field(default=1, metadata={"neutral": 1})  # of an unlabeled image, with one pseudo-label
     labels: PseudoLabels = field(default=PseudoLabels.hard, metadata={"neutral": PseudoLabels.hard})

@@ -32,6 +32,7 @@ class Record:
     printed: ClassVar[str] = ""  # what tables call it; empty: they do not
     places: ClassVar[frozenset[str]] = frozenset()  # of the step, that it alone fills
     needs: ClassVar[frozenset[Offer]] = frozenset()  # what the learner must offer
+    reads_threshold: ClassVar[bool] = False  # compares confidences with the learner's threshold
     periodic: ClassVar[bool] = False  # its option file takes `every`, its period, from train.period
     apart: ClassVar[Mapping[str, str]] = {}  # "node=option", or a whole "node", that it cannot stand beside -> why
 

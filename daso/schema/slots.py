@@ -112,6 +112,7 @@ class AbcConfig(Record):
     """ABC (Lee et al. 2021; paper App. C.3), an auxiliary balanced classifier: `none` or `abc`."""
 
     part: ClassVar[str] = "daso.slots.abc.Abc"
+    reads_threshold: ClassVar[bool] = True
     printed: ClassVar[str] = "ABC"
     periodic: ClassVar[bool] = True
     places: ClassVar[frozenset[str]] = frozenset({"predict"})

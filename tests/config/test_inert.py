@@ -7,6 +7,7 @@ import torch
 
 from daso.run.build.parts import build_method
 from daso.schema import ALGORITHMS
+from daso.schema.learners import COMPARES
 from daso.schema.record import OPTIONS
 from daso.settings.unread import inert
 from daso.types import View
@@ -32,6 +33,11 @@ BALANCED = ["debias.tau_fixed=1", "debias.tau_labeled=1", "debias.momentum=0.5",
         (["algorithm=supervised"], "imb.unlabeled_shape=middle", "a learner of unlabeled images"),
         (["algorithm=mixmatch"], "dataset.cutout=8", "a learner of strong views"),
         (["algorithm=fixmatch_abc"], "abc.blend=false", "a method with semantic labels"),
+        (["algorithm=fixmatch", "align=ema"], "align.window=3", "align.momentum=0"),
+        *(
+            ([f"algorithm=fixmatch_{name}"], "algorithm.threshold=0.9", COMPARES.said)
+            for name in ("freematch", "softmatch")
+        ),
         (["algorithm=fixmatch_darp"], "train.period=50", "a method that changes something once a period"),
         (["algorithm=fixmatch_debiaspl"], "debias.cld_by=most", "debias.cld_weight above 0"),
         *((["algorithm=fixmatch_acr", "debias.weight=0"], knob, "debias.weight above 0") for knob in BALANCED),
@@ -56,6 +62,9 @@ def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices,
         ["algorithm=fixmatch", "optim.schedule=cosine", "optim.cosine_ratio=2"],
         ["algorithm=fixmatch_crest_plus", "protocol.t_min=0.3", "protocol.generations=3"],
         ["algorithm=fixmatch_acr", "train.period=50"],
+        ["algorithm=fixmatch_flexmatch", "algorithm.threshold=0.9"],
+        ["algorithm=fixmatch_freematch", "abc=paper", "algorithm.threshold=0.9"],
+        ["algorithm=fixmatch_scssl", "confidence=softmatch", "algorithm.threshold=0.9"],
     ],
 )
 def test_what_is_read_is_not_spoken_of(overrides):

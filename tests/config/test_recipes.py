@@ -108,6 +108,10 @@ def test_what_a_recipe_says_may_depend_on_data_set_and_learner(overrides, node, 
         ("fixmatch", "cosine"),
         ("remixmatch", "cosine"),
         ("supervised", "cosine"),
+        ("fixmatch_freematch", "cosine"),
+        ("fixmatch_flexmatch", "cosine"),
+        ("fixmatch_softmatch", "cosine"),
+        ("fixmatch_adsh", "constant"),
         ("fixmatch_daso", "constant"),
         ("fixmatch_la", "constant"),
         ("fixmatch_crest", "constant"),
@@ -118,6 +122,11 @@ def test_what_a_recipe_says_may_depend_on_data_set_and_learner(overrides, node, 
 )
 def test_usb_s_rate_is_a_cosine_for_plain_learners_and_constant_beside_an_imbalance_method(algorithm, schedule):
     assert config_of("recipe=usb", f"algorithm={algorithm}").optim.schedule.name == schedule
+
+
+@pytest.mark.parametrize(("recipe", "weight"), [("daso", 0.01), ("usb", 0.001)])
+def test_the_fairness_loss_of_freematch_weighs_as_in_its_code_base(recipe, weight):
+    assert config_of(f"recipe={recipe}", "algorithm=fixmatch_freematch").confidence.fair_weight == weight
 
 
 @pytest.mark.parametrize("recipe", FOREIGN)

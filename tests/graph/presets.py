@@ -12,7 +12,7 @@ from daso.settings.mistakes import groups
 from tests.compose import CONF, NOWHERE, config_of, readable
 
 PRESETS = groups()["algorithm"]
-LATE = ["debias.every=4", "debias.start=0.3", "balance.every=4"]
+LATE = ["debias.every=4", "debias.start=0.3", "balance.every=4", "confidence.every=4"]
 
 
 def fillings(preset: str) -> dict[str, str]:

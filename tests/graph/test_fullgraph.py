@@ -18,24 +18,32 @@ from daso.learners.supervised import Supervised
 from daso.learners.usadtm import Usadtm
 from daso.schema import (
     AbcConfig,
+    AdshConfidence,
     CpeAlgorithm,
     DarpConfig,
     DasoConfig,
+    FlexMatchConfidence,
+    FreeMatchConfidence,
     MeanTeacherAlgorithm,
     MixMatchAlgorithm,
     PseudoLabelAlgorithm,
     ReMixMatchAlgorithm,
     ScSslDebias,
+    SoftMatchConfidence,
     UsadtmAlgorithm,
 )
 from daso.slots.abc import Abc
+from daso.slots.adsh import Adsh
 from daso.slots.align import DistributionAlignment
 from daso.slots.boss import Boss
 from daso.slots.darp import Darp
 from daso.slots.daso import Daso
+from daso.slots.flexmatch import FlexMatch
+from daso.slots.freematch import FreeMatch
 from daso.slots.reweighting import ClassBalanced, MarginBalanced
 from daso.slots.scssl import ScSsl
 from daso.slots.slots import Slots
+from daso.slots.softmatch import SoftMatch
 from daso.slots.supervised import CrossEntropy, LogitAdjusted
 from tests import toy
 
@@ -56,7 +64,11 @@ LABELED = {
     "cb": lambda: ClassBalanced(toy.COUNTS, 0.999, start=2),
     "ldam_drw": lambda: MarginBalanced(toy.COUNTS, 0.999, 2, 0.5, 30, margins_at_once=False),
 }
-ALIGN = {"none": lambda: None, "da": lambda: DistributionAlignment(toy.COUNTS, window=3)}
+ALIGN = {
+    "none": lambda: None,
+    "da": lambda: DistributionAlignment(toy.COUNTS, window=3),
+    "ema": lambda: DistributionAlignment(toy.COUNTS, momentum=0.9),
+}
 DASO = {"name": "daso", "queue_size": 3, "warmup_steps": 2, "update_every": 2}
 SEMANTIC = {
     "none": lambda: None,
@@ -67,17 +79,25 @@ REFINE = {
     "none": lambda: None,
     "darp": lambda: Darp(8.0 * toy.COUNTS / toy.COUNTS.sum(), 12, 5, DarpConfig("darp", warmup=0.4, every=4)),
 }
-CONFIDENCE = {"none": lambda: None, "boss": lambda: Boss(toy.CLASSES, 0.25)}
+CONFIDENCE = {
+    "none": lambda: None,
+    "boss": lambda: Boss(toy.CLASSES, 0.25),
+    "freematch": lambda: FreeMatch(toy.COUNTS, FreeMatchConfidence(clip="global", quantile=0.8)),
+    "flexmatch": lambda: FlexMatch(toy.COUNTS, 12, 0.3, FlexMatchConfidence()),
+    "softmatch": lambda: SoftMatch(toy.CLASSES, SoftMatchConfidence(goal="labeled_ema", per_class=True)),
+    "adsh": lambda: Adsh(toy.COUNTS, 0.3, AdshConfidence()),
+}
 AUX = {"none": lambda: None, "abc": lambda: Abc(toy.COUNTS, 0.3, AbcConfig("abc", every=2))}
 AUX["scssl"] = lambda: ScSsl(toy.COUNTS, 0.3, 1, ScSslDebias(bias_above=0))
 PLAIN = ["none"]
 CASES = [
     *itertools.product(["supervised"], LABELED, PLAIN, PLAIN, PLAIN, PLAIN, PLAIN),
-    *itertools.product(["fixmatch"], ["ce", "la"], ALIGN, PLAIN, ["none", "daso"], PLAIN, PLAIN),
+    *itertools.product(["fixmatch"], ["ce", "la"], ["none", "da"], PLAIN, ["none", "daso"], PLAIN, PLAIN),
     *itertools.product(["fixmatch"], ["la"], ["da"], ["darp"], ["none", "daso"], PLAIN, ["none", "abc"]),
     *itertools.product(["fixmatch"], ["ce"], PLAIN, PLAIN, ["none", "daso"], ["boss"], ["none", "abc"]),
     ("fixmatch", "ce", *PLAIN * 4, "scssl"),
     ("cpe", "ce", *PLAIN * 3, "boss", "none"),
+    *itertools.product(["fixmatch"], ["ce"], ["ema"], *[PLAIN] * 2, list(CONFIDENCE)[2:], PLAIN),
     *itertools.product(["pseudolabel", "meanteacher", "mixmatch", "remixmatch", "usadtm"], ["ce"], *[PLAIN] * 5),
     ("retrain", "ce", *PLAIN * 5),
     ("usadtm", "cb", *PLAIN * 5),

@@ -13,9 +13,20 @@ from tests.trajectory import record
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CIFAR10 = "dataset.mean=[0.4914,0.4822,0.4465]", "dataset.std=[0.2471,0.2435,0.2616]"  # of the pool's recordings
-KEYS = ("loss_cls", "loss_cons", "model_norm", "model_samples", "ema_norm", "ema_samples", "eval_logits")
+KEYS = ("loss", "loss_cls", "loss_cons", "model_norm", "model_samples", "ema_norm", "ema_samples", "eval_logits")
 RENAMED = {"label": "pl_per_step", "weight": "mask_per_step", "momentum_norm": "mom_norm", "buffer_samples": "model_buffer_samples"}  # fmt: skip
-METHODS = {"fixmatch": ("algorithm=fixmatch",)}
+MOVING = "confidence.momentum=0.9"
+METHODS = {
+    "fixmatch": ("algorithm=fixmatch",),
+    "freematch": ("algorithm=fixmatch_freematch", MOVING, "confidence.fair_weight=0.01"),
+    "flexmatch": ("algorithm=fixmatch_flexmatch",),
+    "softmatch": ("algorithm=fixmatch_softmatch", MOVING),
+}
+STATES = {  # what a recording holds at its end -> the slot's
+    "freematch": {"state_tau": "level", "state_p_model": "predicted", "state_label_hist": "given"},
+    "flexmatch": {"state_selected": "store"},
+    "softmatch": {"state_mu": "mean", "state_var": "variance", "state_p_model": "predicted"},
+}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,10 +49,17 @@ def test_whole_trajectory(name, tmp_path):
     def filler(net, seed, gain):
         fill_usb(net, seed, names, gain)
 
-    mine = record(
-        config, pool, *rows, {}, seed, gain, tmp_path, filler=filler, order=partial(usb_parameters, names=names)
-    )
-    for key, ours in {**{key: key for key in KEYS}, **RENAMED}.items():
+    kept = STATES.get(name, {})
+
+    def watch(slots, outcome):
+        return {key: getattr(slots.confidence, ours).clone() for key, ours in kept.items()}
+
+    order = partial(usb_parameters, names=names)
+    mine = record(config, pool, *rows, {}, seed, gain, tmp_path, watch=watch, filler=filler, order=order)
+    mine |= {key: mine[key][-1] for key in kept}
+    terms = (mine[f"loss_{name}"] for name in ("cls", "cons", "fair"))
+    mine["loss"] = sum(term for term in terms if np.isfinite(term).all())
+    for key, ours in {**{key: key for key in (*KEYS, *kept)}, **RENAMED}.items():
         found, expected = np.asarray(mine[ours], dtype=np.float64), theirs[key]
         np.testing.assert_allclose(
             found, expected, rtol=1e-8, atol=1e-8 * max(1.0, np.abs(expected).max()), err_msg=key

@@ -40,7 +40,9 @@ def short(preset: str, out_root: object, recipe: str = "daso") -> Config:
         "daso.update_every=2",
         "daso.queue_size=8",
         "align.window=3",
-        *readable([f"algorithm={preset}"], ["debias.every=4", "debias.start=0.2", "balance.every=4"]),
+        *readable(
+            [f"algorithm={preset}"], ["debias.every=4", "debias.start=0.2", "balance.every=4", "confidence.every=4"]
+        ),
     )
 
 

@@ -65,10 +65,14 @@ def hurried(config: Config) -> Config:
         for name, value in {"every": 2, "start": 0.2, "labeled_weight": 1.0}.items()
         if hasattr(config.debias, name)
     }
-    balance = replace(config.balance, every=2) if hasattr(config.balance, "every") else config.balance
+    balance, confidence = (
+        replace(node, every=2) if hasattr(node, "every") else node for node in (config.balance, config.confidence)
+    )
     late = {"defer": 0.4} if hasattr(config.supervised, "defer") else {}
     supervised, debias = replace(config.supervised, **late), replace(config.debias, **soon)
-    return replace(config, daso=daso, darp=darp, supervised=supervised, debias=debias, balance=balance)
+    return replace(
+        config, daso=daso, darp=darp, supervised=supervised, debias=debias, balance=balance, confidence=confidence
+    )
 
 
 def place(learner: str, group: str, name: str) -> bool:

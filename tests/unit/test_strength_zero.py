@@ -8,6 +8,7 @@ from tests.training import composed, trained
 
 LOW = "algorithm.threshold=0.2"  # so that pseudo-labels count from the first steps on
 FIXMATCH, PSEUDOLABEL = ("algorithm=fixmatch", LOW), ("algorithm=pseudolabel", LOW)
+ALL = ("algorithm=fixmatch", "algorithm.threshold=0")  # every label counts
 LA, ABC = ("supervised=la", "supervised.tau=0"), ("abc=paper", "abc.weight=0")
 DASO = ("daso=paper", "daso.blend=0", "daso.align_weight=0", "daso.warmup_steps=3", "daso.update_every=2")
 CLEAN = (*DASO, "daso.ema_bn=clean")
@@ -31,6 +32,9 @@ CASES = {
     "fixmatch, scssl": (FIXMATCH, ("debias=scssl", "debias.weight=0"), EVENTS),
     "fixmatch, saw": (FIXMATCH, ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
     "remixmatch, saw": (("algorithm=remixmatch",), ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
+    "fixmatch, freematch": (ALL, ("confidence=freematch", "confidence.momentum=1", "confidence.fair_weight=0"), EVENTS),
+    "fixmatch, flexmatch": (ALL, ("confidence=flexmatch",), EVENTS),
+    "fixmatch, adsh": (FIXMATCH, ("confidence=adsh", "confidence.every=7"), EVENTS),
     "fixmatch, crest": (FIXMATCH, CREST, EVENTS),
     "fixmatch, all": (FIXMATCH, (*LA, *ABC, *DARP, *CLEAN, *CREST), EVENTS),
     "fixmatch_da, crest_plus": (("algorithm=fixmatch_da", LOW), CREST_PLUS, EVENTS),

@@ -29,6 +29,7 @@ class Adsh(ClassThresholds, Survey):
         config: period, and who looks at what.
     """
 
+    surveys_head = "cls"  # whose pseudo-labels the thresholds are of
     theta: Tensor
     share: Tensor
     found: Tensor

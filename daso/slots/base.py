@@ -102,6 +102,7 @@ class Survey(Part):
 
     surveys_teacher: bool = False  # which network looks, by its running statistics
     surveys_view: View = View.IDENTITY  # what it looks at
+    surveys_head: str = ""  # which classifier's logits; empty: those of the one that answers
 
     @abstractmethod
     def due(self, step: int) -> bool:

@@ -180,7 +180,7 @@ def train(
     predict = predictor(parts, evaluated(parts))
     stage = make_stage(parts, predict)
     looks = [
-        (part, predictor(parts, parts.nets.teacher if part.surveys_teacher else parts.nets.student))
+        (part, predictor(parts, parts.nets.teacher if part.surveys_teacher else parts.nets.student, part.surveys_head))
         for part in parts.slots.surveyors
     ]
     opinions = opinions_of(parts, evaluated(parts), predict)
@@ -291,11 +291,12 @@ def evaluated(parts: Parts) -> Net:
     return net
 
 
-def predictor(parts: Parts, net: Net) -> evaluate.Predict:
-    """uint8 images at network resolution -> logits in at least float32, by the running statistics of `net`, and less
-    what a slot takes off them.
+def predictor(parts: Parts, net: Net, head: str = "") -> evaluate.Predict:
+    """uint8 images at network resolution -> logits in at least float32, by the running statistics of `net`, of the
+    classifier that answers, less what a slot takes off them; or of the classifier `head`.
     """
-    compare = comparer(parts, net, (parts.method.answers,))
+    head = head or parts.method.answers
+    compare = comparer(parts, net, (head,), head)
     return _as_executed(parts, lambda images: compare(images)[""])
 
 
@@ -307,12 +308,12 @@ def opinions_of(parts: Parts, net: Net, predict: evaluate.Predict) -> evaluate.O
     heads = tuple(name for name, head in parts.method.heads.items() if head.outputs is None)
     if len(heads) == 1 and parts.slots.correction is None:
         return lambda images: {"": predict(images)}
-    return _as_executed(parts, comparer(parts, net, heads))
+    return _as_executed(parts, comparer(parts, net, heads, parts.method.answers))
 
 
-def comparer(parts: Parts, net: Net, heads: tuple[str, ...]) -> evaluate.Opinions:
+def comparer(parts: Parts, net: Net, heads: tuple[str, ...], answers: str) -> evaluate.Opinions:
     """Images -> the answer, and the opinions of `heads` if there are several, from one pass of `net`."""
-    answers, correction = parts.method.answers, parts.slots.correction
+    correction = parts.slots.correction if answers == parts.method.answers else None
     bias = None if correction is None else partial(correction.posthoc, net, answers)
     return evaluate.opinions(net, parts.views.normalise, parts.autocast, heads, answers, bias)
 

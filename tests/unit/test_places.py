@@ -9,7 +9,7 @@ from daso.slots.base import Adjust, Balance, Confidence, Observe, Offset, PostHo
 from daso.slots.slots import Slots
 from daso.slots.supervised import CrossEntropy
 from daso.train.loop import State, predictor, train
-from daso.types import Chosen, Guess
+from daso.types import Chosen, Guess, View
 from tests import toy
 from tests.training import CPU, Rows, composed
 
@@ -130,16 +130,27 @@ def test_a_slot_corrects_every_prediction_that_is_used(tmp_path):
     assert torch.equal(predictor(parts, parts.nets.teacher)(parts.splits["test"][0]), raw - torch.arange(10.0))
 
 
+def test_a_prediction_may_be_asked_of_another_classifier_than_the_one_that_answers():
+    from daso.run.build import build, data_of
+
+    config = composed("algorithm=fixmatch_abc")
+    parts = build(config, CPU, *data_of(config))
+    net, images = parts.nets.student, parts.splits["test"][0]
+    features = net.encode(parts.views.normalise(images, torch.float32), running_stats=True)
+    for head, wanted in (("", "abc"), ("abc", "abc"), ("cls", "cls")):
+        assert torch.equal(predictor(parts, net, head)(images), net.classify(features, wanted))
+
+
 @pytest.mark.parametrize("teacher", [False, True])
-def test_a_survey_sees_the_whole_unlabeled_set_and_changes_nothing_else(tmp_path, teacher):
+def test_surveys_see_the_whole_unlabeled_set_and_change_nothing_else(tmp_path, teacher):
     from daso.run.build import build, data_of
 
     class Look(Survey):
         surveys_teacher = teacher
 
-        def __init__(self):
+        def __init__(self, view=View.IDENTITY):
             super().__init__()
-            self.seen = []
+            self.seen, self.surveys_view = [], view
 
         def due(self, step):
             return step % 5 == 0
@@ -147,10 +158,15 @@ def test_a_survey_sees_the_whole_unlabeled_set_and_changes_nothing_else(tmp_path
         def survey(self, logits):
             self.seen.append(logits)
 
-    config, look, rows = composed("algorithm=fixmatch", "train.eval_every=100"), Look(), [Rows(), Rows()]
-    for report, surveyor in zip(rows, (None, look)):
+    config, rows = composed("algorithm=fixmatch", "train.eval_every=100"), [Rows(), Rows()]
+    plain, weak, again = looks = Look(), Look(View.WEAK), Look(View.WEAK)
+    for report, surveyors in zip(rows, ((), looks)):
         parts = build(config, CPU, *data_of(config))
-        parts.slots.surveyors = () if surveyor is None else (surveyor,)
+        parts.slots.surveyors = surveyors
         train(parts, State(), report, tmp_path / "checkpoint.pt", {})
-    assert [tuple(z.shape) for z in look.seen] == [(len(parts.feed.pool.unlabeled_y), 10)] * 2
+    for look in looks:
+        assert [tuple(z.shape) for z in look.seen] == [(len(parts.feed.pool.unlabeled_y), 10)] * 2
+    for at in range(2):  # what a random view draws is decided by the step
+        assert torch.equal(weak.seen[at], again.seen[at])
+        assert not torch.equal(weak.seen[at], plain.seen[at])
     assert rows[0].kept == rows[1].kept

@@ -1,4 +1,4 @@
-"""`python -m daso.runs`: list, show and prune the runs of an output folder, and rebuild their mirror in MLflow.
+"""`python -m daso.runs`: list, watch, show and prune the runs of an output folder, and rebuild their mirror in MLflow.
 
 Reads small files and the end of the journals only; imports no torch.
 """
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from daso.credentials import mask_url
@@ -21,6 +20,7 @@ from daso.machine.streams import outlive_readers
 from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.track.jsonl import tail
+from daso.track.terminal import print_table
 
 RESULTS = ("test/top1_median20", "test/bacc")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -121,7 +121,7 @@ def _list(args: argparse.Namespace) -> int:
             row["method"] += f" recipe={row['recipe']}"
         names = [str(row[name] or "?") for name in ("key", "state", "dataset", "method", "imbalance")]
         table.add_row(*names, str(row["seed"]), step, *results, _age(row["age_seconds"]))
-    _wide(table)
+    print_table(table)
     return 0
 
 
@@ -139,7 +139,7 @@ def _show(args: argparse.Namespace) -> int:
         for name, value in results.items():
             if name not in about and not re.search(r"/class(_la)?/|^journal_", name):
                 table.add_row(name, _number(value) if isinstance(value, float) else str(value))
-        _wide(table)
+        print_table(table)
     return 0
 
 
@@ -180,6 +180,14 @@ def _mirror(args: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
+def _watch(args: argparse.Namespace) -> int:
+    from daso.sweep.watch import watch
+
+    if not args.root.is_dir():
+        raise UserError(f"--root {args.root} is not a folder: name the out_root of your runs.")
+    return watch(args.root, args.every, args.once)
+
+
 def _matches(about: Mapping[str, Any], states: Sequence[str], older_than: float | None) -> bool:
     return (not states or about["state"] in states) and about["age_seconds"] >= (older_than or 0)
 
@@ -216,22 +224,15 @@ def _duration(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def _wide(table: Table) -> None:
-    """Print a table, unbroken where the output is not a terminal."""
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(width=max(200, console.measure(table).maximum), markup=False, emoji=False)
-    console.print(table)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m daso.runs", description=__doc__)
     parser.set_defaults(action=_list)
     _common(parser, default=Path("outputs"))
     parser.add_argument("--json", action="store_true", help="the list as JSON")
-    commands = parser.add_subparsers(metavar="list | show | prune | mirror")
+    commands = parser.add_subparsers(metavar="list | watch | show | prune | mirror")
     for name, action, text in (
         ("list", _list, "a table of all runs (the default)"),
+        ("watch", _watch, "the jobs of the sweeps under way, planned ones included, as they go on"),
         ("show", _show, "everything about a run"),
         ("prune", _prune, "remove runs; says what it would do unless --yes"),
         ("mirror", _mirror, "rebuild MLflow from the run folders"),
@@ -241,6 +242,9 @@ def _parser() -> argparse.ArgumentParser:
         _common(command, default=argparse.SUPPRESS)
         if action is _list:
             command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+        if action is _watch:
+            command.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks")
+            command.add_argument("--once", action="store_true", help="look once, at all jobs")
         if action is _show:
             command.add_argument("keys", nargs="+", metavar="KEY", help="a run key or its beginning")
         if action is _prune:

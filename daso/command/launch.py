@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from daso.errors import RunFailed, UserError
 from daso.outputs.naming import run_name
-from daso.outputs.rundir import RunState
+from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, Provenance, require
 from daso.settings.checks import check
 from daso.settings.compose import resolve
@@ -22,8 +22,10 @@ from daso.settings.unread import inert, refuse_unread
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, needed, reached, standing, with_stages
 from daso.sweep.jobs import run_job
+from daso.sweep.planned import print_plan
 from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
-from daso.sweep.tables import print_plan
+from daso.track.hints import after_run
+from daso.track.terminal import complain, print_line
 
 Run = Callable[[Config, Provenance], float]
 
@@ -105,9 +107,13 @@ def _single(cfg: DictConfig, run: Run) -> float:
         config = resolve(cfg)
         if not config.plan:
             _refuse_foreign_data(config)
-            return run(config, provenance(config))
+            result = run(config, provenance(config))
+            for line in after_run(RunDir(config.out_root, config.run_key), config.track):
+                print_line(line)
+            return result
         overrides = [str(item) for item in HydraConfig.get().overrides.task]
-        print_plan(with_stages([Job(overrides, config, label=run_name(plain(config)), needs=needed(config))]))
+        job = Job(overrides, config, label=run_name(plain(config)), needs=needed(config))
+        print_plan(with_stages([job]), config.plan)
         return nan
     except (UserError, RunFailed) as error:
         print(error, file=sys.stderr)
@@ -136,9 +142,9 @@ def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
         def go() -> float:
             return run(config, provenance(config, session, config is asked))
 
-        result = run_job(config, go, session, job.num, prepare)
+        result = run_job(config, go, session, job.num, prepare, SweepReport.tick)
     if result.state in (FAILED, REFUSED):
-        print(result.reason, file=sys.stderr)
+        complain(result.reason)
         if session and cfg.fail_fast:
             session.ask_to_stop(FAIL_FAST)
     return result

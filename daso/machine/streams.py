@@ -4,7 +4,8 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 
 class Lasting(io.FileIO):
@@ -16,6 +17,16 @@ class Lasting(io.FileIO):
             return super().write(data)
         except OSError:
             return memoryview(data).nbytes
+
+
+def log_of(path: Path) -> IO[str]:
+    """A text file that is appended to line by line; what a full disk does not take is dropped.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    raw: Any = Lasting(path, "a")
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def outlive_readers() -> None:

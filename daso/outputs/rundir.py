@@ -44,19 +44,21 @@ class RunDir:
         self.key = run_key
         self.path = self.root / run_key
         self.resolved = self.path / "resolved.yaml"  # the resolved configuration
-        self.card = self.path / "run.json"  # {"name", "tags", "steps", "forced", "device", "compile"}: for others
+        self.card = self.path / "run.json"  # {"name", "tags", "steps", "forced", "device", ...}: for others
         self.splits = self.path / "splits.npz"
         self.classes = self.path / "classes.csv"  # names and sizes of the classes, of a data set of image files
         self.metrics = self.path / "metrics.jsonl"
         self.summary = self.path / "summary.json"
         self.checkpoint = self.path / "checkpoint.pt"
         self.previous = before(self.checkpoint)  # while the run trains
+        self.log = self.path / "console.log"  # what a person was told, start after start
         self.figures = self.path / "figures"
         self.mirror = self.path / "mlflow.json"  # which MLflow run mirrors this one, and up to where
         self.done = self.path / "DONE"
         self._failed = self.path / "FAILED"
         self._lock = self.path / "lock"
         self._holder = self.path / "lock.json"
+        self._made_root = False  # by `lock`
 
     @classmethod
     def named(cls, out_root: str | Path, name: str) -> "RunDir":
@@ -141,7 +143,16 @@ class RunDir:
         Raises:
             UserError: a folder, or a link that leads nowhere, is in a file's place, or a file in that of a folder.
         """
-        files = (self.resolved, self.card, self.splits, self.metrics, self.summary, self.checkpoint, self.previous)
+        files = (
+            self.resolved,
+            self.card,
+            self.splits,
+            self.metrics,
+            self.summary,
+            self.checkpoint,
+            self.previous,
+            self.log,
+        )
         for path in (*files, self.done, self._failed):
             if path.is_dir():
                 raise UserError(f"{path} is a folder where a file belongs: move it away and start the same line again.")
@@ -206,9 +217,9 @@ class RunDir:
     def reset(self) -> None:
         """Remove everything that the run made, for a fresh start.
 
-        The lock stays, and so does the note of the MLflow run, which is then replaced and not doubled.
+        The lock stays, and so do the log and the note of the MLflow run, which is then replaced and not doubled.
         """
-        keep = {self._lock, marker(self._lock), self._holder, self.mirror}
+        keep = {self._lock, marker(self._lock), self._holder, self.mirror, self.log}
         first = [self.done, self.checkpoint, self.previous]  # a kill in between leaves a run that starts afresh
         for path in first + [p for p in sorted(self.path.glob("*")) if p not in keep]:
             if path.is_dir():
@@ -226,6 +237,19 @@ class RunDir:
             self.reset()
             shutil.rmtree(self.path)  # with its lock: a waiter finds it gone, and makes a new one
 
+    def give_up(self) -> None:
+        """Remove the folder of a run that was refused before it began, while its lock is held, and an out_root that was
+        made for it; what else lies in them stays, and they with it.
+        """
+        if self.begun() or any(path.exists() for path in (self.metrics, self.resolved, self.done, self._failed)):
+            return
+        for path in (self.log, self.classes, self._holder, marker(self._lock), self._lock):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+            if self._made_root:
+                self.root.rmdir()
+
     def _split_stands(self) -> bool:
         if not self.splits.exists():  # it is in nobody's way
             return True
@@ -239,6 +263,7 @@ class RunDir:
     def _acquire(self, patience: float) -> BaseFileLock:
         for _ in range(100):
             try:
+                self._made_root = self._made_root or not self.root.exists()
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock = lock_on(self._lock)
                 lock.acquire(timeout=patience, poll_interval=0.1)

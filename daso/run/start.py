@@ -1,6 +1,10 @@
 """One run, from its configuration to DONE: whether to start, resume or skip it, and on which device."""
 
 import math
+import os
+import signal
+import socket
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,11 +13,12 @@ from typing import Any
 
 import torch
 
-from daso.errors import AFRESH, CannotCompile, Damaged, RunFailed
+from daso.errors import AFRESH, CannotCompile, Damaged, Interrupted, RunFailed, UserError
 from daso.machine import devices
 from daso.machine.execution import configure_torch, resolve_device, short_of_disk, short_of_memory
 from daso.machine.memory import address_limit, require_room
 from daso.machine.signals import StopRequest
+from daso.machine.streams import log_of
 from daso.outputs.files import why
 from daso.outputs.naming import objective
 from daso.outputs.rundir import RunDir, RunState
@@ -60,21 +65,39 @@ def _run(config: Config, provenance: Provenance, patience: float, device: torch.
         return objective(folder.numbers() or {})
     if afresh(config, provenance, folder) or not folder.begun():
         run_prerequisites(config, provenance, console)
-    with folder.lock(patience), _place(config, device, console) as device, StopRequest() as stop:
+    with folder.lock(patience), _logged(folder, provenance, console), _place(config, device, console) as device:
         if finished(config, provenance, folder, console):  # by the process that held the lock until now
             return objective(folder.numbers() or {})
         if afresh(config, provenance, folder):
             folder.reset()
         folder.require_files()
         folder.clear()
+        with StopRequest() as stop, sentences(device):
+            attempt = partial(
+                train_run, provenance=provenance, folder=folder, device=device, console=console, stop=stop
+            )
+            return _compiled_or_not(attempt, config, device, folder, console)
+
+
+@contextmanager
+def _logged(folder: RunDir, provenance: Provenance, console: Console) -> Iterator[None]:
+    """Keep what a person is told in the run's folder, and there how the block ended; a refusal leaves no folder."""
+    with log_of(folder.log) as log, console.kept_in(log):
+        where = f"{socket.gethostname()}, process {os.getpid()}"
+        console.remember(f"[{time.strftime('%Y-%m-%d %H:%M:%S%z')}] {where}: {' '.join(provenance.overrides)}")
         try:
-            with sentences(device):
-                attempt = partial(
-                    train_run, provenance=provenance, folder=folder, device=device, console=console, stop=stop
-                )
-                return _compiled_or_not(attempt, config, device, folder, console)
+            yield
         except RunFailed as failure:
+            console.remember(f"Failed: {failure}")
             folder.mark_failed(str(failure))
+            raise
+        except UserError as refusal:
+            console.remember(f"Refused: {refusal}")
+            folder.give_up()
+            raise
+        except Interrupted as stop:
+            then = "goes on from the last checkpoint" if folder.begun() else "starts it again"
+            console.note(f"Stopped by {signal.Signals(stop.signum).name}: the same line again {then}.")
             raise
 
 

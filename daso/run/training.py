@@ -62,7 +62,8 @@ def train_run(
         folder.metrics.unlink(missing_ok=True)  # rows of steps that are made again
     folder.done.unlink(missing_ok=True)  # of a run that goes on to write its summary again
     splits.save(split, folder.splits)
-    replace_file(folder.resolved, to_yaml(config).encode())
+    came_to = {"device": hardware(device)} | {f"train.{name}": environment[name] for name in ("precision", "compile")}
+    replace_file(folder.resolved, to_yaml(config, came_to).encode())
     environment = {"code": str(code_version())} | environment
     name, steps = provenance.name or run_name(plain(config)), parts.config.train.steps
     card = {
@@ -71,6 +72,7 @@ def train_run(
         "steps": steps,
         "forced": provenance.start if config.force else forced_by(folder),
         "device": hardware(device),
+        "precision": environment["precision"],
         "compile": environment["compile"],
         "splits": splits.checksum(split),
     }

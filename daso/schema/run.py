@@ -1,6 +1,7 @@
 """One run: all nodes together."""
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from daso.schema.balance import BalanceConfig
 from daso.schema.base import NOT_SCIENCE, require, require_place
@@ -15,6 +16,8 @@ from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import ModelConfig, OptimConfig, RecipeConfig, TrackConfig, TrainConfig
 from daso.schema.tuning import TuneConfig
+
+PLANS = (False, True, "full", "probe")  # none, by row, also run by run, by row after timing each kind of run here
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Config:
     out_root: str = field(default="outputs", metadata=NOT_SCIENCE)
     force: bool = field(default=False, metadata=NOT_SCIENCE)
     eval_only: bool = field(default=False, metadata=NOT_SCIENCE)
-    plan: bool = field(default=False, metadata=NOT_SCIENCE)  # say what would be trained; train nothing
+    plan: Any = field(default=False, metadata=NOT_SCIENCE)  # say what would be trained, and train nothing; see PLANS
     fail_fast: bool = field(default=False, metadata=NOT_SCIENCE)  # the first failure ends a sweep
     # allow a resume on another device type, precision, thread count or torch version
     resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
@@ -92,4 +95,7 @@ class Config:
         ok = self.device in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdecimal() and len(index) <= 3)
         require(ok, "device", self.device, "auto, cpu, cuda or, for the second GPU, cuda:1")
         require(self.jobs_per_device >= 0, "jobs_per_device", self.jobs_per_device, "0 or more")
+        require(
+            self.plan in PLANS, "plan", self.plan, "true, full (each run), probe (times some steps first), or false"
+        )
         self.out_root = require_place("out_root", self.out_root)

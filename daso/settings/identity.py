@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple, get_type_hints
@@ -119,9 +120,21 @@ def _content(out_root: str, from_run: str) -> str:
     return run.content()
 
 
-def to_yaml(config: Config) -> str:
-    """The text of `resolved.yaml`: every knob with the value that the run used, credentials masked, and a checksum."""
-    return sealed(yaml.safe_dump(mask_all(plain(config)), sort_keys=False))
+def to_yaml(config: Config, came_to: Mapping[str, str] | None = None) -> str:
+    """The text of `resolved.yaml`: every knob with the value that the run used, credentials masked, and a checksum.
+
+    Args:
+        config: the configuration.
+        came_to: by key, what a value came to on the machine of the run, such as `auto`; a comment beside it.
+    """
+    lines, node = [], ""
+    for line in yaml.safe_dump(mask_all(plain(config)), sort_keys=False).splitlines():
+        name, _, value = line.partition(":")
+        node = node if line.startswith((" ", "-")) else name
+        key = f"{node}.{name.strip()}" if line.startswith("  ") else name
+        found = (came_to or {}).get(key, value.strip())
+        lines.append(line if found == value.strip() else f"{line} # {found}")
+    return sealed("".join(f"{line}\n" for line in lines))
 
 
 class Knob(NamedTuple):

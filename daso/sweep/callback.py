@@ -23,12 +23,15 @@ from daso.outputs.naming import objective
 from daso.schema import TuneConfig
 from daso.settings.identity import KEY_DIGITS
 from daso.settings.unread import refuse_unread
-from daso.sweep.graph import Job, ancestors, summary_of
+from daso.sweep.graph import Job, ancestors, steps_of, summary_of
+from daso.sweep.line import SweepLine
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, unwritable
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
-from daso.sweep.tables import print_ends
+from daso.sweep.tables import print_ends, print_means
 from daso.track import sweeps
 from daso.track.follower import Status
+from daso.track.hints import after_sweep
+from daso.track.terminal import print_line
 
 STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
 OWN = ("grid", "study")  # sweepers of this project: they plan, read `sweep` and `tune`, and say what the jobs are
@@ -50,7 +53,8 @@ class SweepReport(Callback):
         self._jobs: Sequence[Job] = ()
         self._known: dict[str, End] = {}  # by run key: ends that no job of this start writes down
         self._sweep: sweeps.Sweep | None = None
-        self._out_root = ""
+        self._line: SweepLine | None = None
+        self._out_root = self._table = ""
         self._unwritable: UserError | None = None  # why no job can write to the sweep's folder
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,6 +84,7 @@ class SweepReport(Callback):
     def _start(self, config: DictConfig) -> None:
         sweeper = config.hydra.runtime.choices["hydra/sweeper"]
         self._own = sweeper in OWN
+        self._table = str(OmegaConf.select(config, "sweep.table") or "")
         typed = cast(list[str], OmegaConf.to_container(config.hydra.overrides.task))
         refuse_unread(sweeper, typed + _told(config, sweeper))
         if OmegaConf.select(config, "plan"):
@@ -97,14 +102,17 @@ class SweepReport(Callback):
         if not self._own and OmegaConf.select(config, "track.name") == "mlflow":
             sweeps.start(sweeps.Sweep(str(config.track.uri), str(config.track.experiment)))
 
-    def expect(self, jobs: Sequence[Job], before: Mapping[str, End], name: str, key: str = "") -> None:
-        """Learn what the sweep consists of, and show it in MLflow; a study says it again whenever it grows.
+    def expect(
+        self, jobs: Sequence[Job], before: Mapping[str, End], name: str, key: str = "", more: bool = False
+    ) -> None:
+        """Learn what the sweep consists of, and show it, in MLflow as well; a study says it again whenever it grows.
 
         Args:
             jobs: all of it, with the stages.
             before: how those ended that will not be started, by run key.
             name: what people call it.
             key: its identity in MLflow; empty: that of the runs that were asked for, whatever stages they still need.
+            more: whether it will grow.
         """
         self._jobs = jobs
         self._known |= before
@@ -114,17 +122,31 @@ class SweepReport(Callback):
         if self._session is None or config is None:
             return
         tags: dict[str, str] = {}
+        self._out_root = config.out_root
         if config.track.name == "mlflow":
             key = key or hashlib.sha256(" ".join(sorted(runs)).encode()).hexdigest()[:KEY_DIGITS]
             command = shlex.join(["python", *map(mask, sys.argv)])
             grown = self._sweep is not None
             self._sweep = sweeps.Sweep(config.track.uri, config.track.experiment, key, name, command, labels)
-            self._out_root = config.out_root
             tags = self._sweep.tags
             if not grown:
                 sweeps.start(self._sweep)
         left = [job for job in jobs if job.key and job.key not in self._known]
-        self._session.share({"labels": labels, "tags": tags, "needs": ancestors(left)})
+        shown = {"name": name, "steps": steps_of(jobs), "before": sorted(before)}
+        self._session.share({"labels": labels, "tags": tags, "needs": ancestors(left), **shown})
+        self._line = self._line or SweepLine(self._session)
+        self._line.expect(jobs, before, more)
+
+    def show(self) -> None:
+        """Say how the sweep goes, as far as there is news; of the process that started it."""
+        if self._line is not None:
+            self._line.tick()
+
+    @classmethod
+    def tick(cls) -> None:
+        """As `show`, of the sweep that this process started; nothing happens in all others."""
+        if cls._open is not None:
+            cls._open.show()
 
     def refuse_unwritable(self, jobs: Sequence[Job]) -> None:
         """Refuse to launch jobs whose folder cannot be written.
@@ -183,6 +205,9 @@ class SweepReport(Callback):
             end = End(overrides, result.state, result.key, float(result), result.reason)
             with suppress(OSError):  # no room for it; the launcher hears it all the same
                 self._session.end(config.hydra.job.num, end)
+            SweepReport.tick()
+            if SweepReport._open is not None and SweepReport._open._line is not None:
+                SweepReport._open._line.clear()  # for what the launcher says of the next job
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close; exit with an error if a job did not finish."""
@@ -200,6 +225,9 @@ class SweepReport(Callback):
         session = None if report is None else report._session
         if report is None or session is None:
             return 0
+        report.show()
+        if report._line is not None:
+            report._line.clear()
         ends, stop = report.ends(), session.stopping()
         session.close()
         cls.session = None
@@ -220,6 +248,12 @@ class SweepReport(Callback):
         if self._sweep is not None:
             statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
             sweeps.finish(self._sweep, self._out_root, statuses)
+        asked = [job for job in self._jobs if job.asked and job.config is not None]
+        if asked and any(end.state == FINISHED for end in ends):
+            print_means(asked, ends)
+            assert asked[0].config is not None, "as chosen"
+            for line in after_sweep(self._out_root, asked[0].config.track, self._table):
+                print_line(line)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         assert self._session is not None

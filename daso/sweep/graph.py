@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daso.outputs.rundir import RunDir, RunState
-from daso.run.stages import prerequisites
+from daso.run.stages import own, prerequisites
 from daso.schema import Config
 
 NAMED = "hydra.job.name="  # Hydra's name of a job: the run that it makes
@@ -86,11 +86,21 @@ def with_stages(jobs: Sequence[Job]) -> list[Job]:
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
-    """Jobs as they are to be started, each run once: what others wait for, what waits for nobody, what waits."""
+    """Jobs as they are to be started, each run once: one seed of everything, then the next one, so that a table has all
+    of its rows early. Of a seed what others wait for, what waits for nobody, what waits.
+    """
     by_key = {job.key: job for job in jobs}
     before = ancestors(by_key.values())
     wave, awaited = waves(before), {key for keys in before.values() for key in keys}
-    return sorted(by_key.values(), key=lambda job: (wave[job.key], job.key not in awaited))
+    seeds = {job.key: job.config.seed for job in by_key.values() if job.config is not None}
+    turn = {seed: place for place, seed in enumerate(dict.fromkeys(seeds.values()))}
+    round_ = {key: max(turn[seeds[other]] for other in [key, *before[key]]) for key in by_key}
+    return sorted(by_key.values(), key=lambda job: (round_[job.key], wave[job.key], job.key not in awaited))
+
+
+def steps_of(jobs: Iterable[Job]) -> dict[str, int]:
+    """The steps that the run of each job takes, by run key."""
+    return {job.key: own(job.config).train.steps for job in jobs if job.config is not None}
 
 
 def ancestors(jobs: Iterable[Job]) -> dict[str, list[str]]:

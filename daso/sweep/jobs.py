@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from math import nan
 
 from daso.credentials import mask
@@ -23,7 +23,12 @@ BECAME = {FAILED: "failed", REFUSED: "was refused", STOPPED: "was stopped"}
 
 
 def run_job(
-    config: Config, go: Go, session: Session | None, number: int, prepare: Callable[[], None] = lambda: None
+    config: Config,
+    go: Go,
+    session: Session | None,
+    number: int,
+    prepare: Callable[[], None] = lambda: None,
+    tick: Callable[[], None] = lambda: None,
 ) -> JobResult:
     """Run one job and say how it ended.
 
@@ -33,6 +38,7 @@ def run_job(
         session: the sweep; without one the job knows of no others.
         number: the job's number in it.
         prepare: called in a process that forks one for each of its jobs: imports what all of them need.
+        tick: called now and then while a job has the word: shows how the sweep goes.
 
     Raises:
         KeyboardInterrupt: a signal asked the process to stop that works for nobody else.
@@ -55,7 +61,7 @@ def run_job(
     if not shares:
         return _direct(config, go, session)
     prepare()
-    return _forked(config, go, session)
+    return _forked(config, go, session, tick)
 
 
 def spoiled_stage(session: Session, run_key: str) -> End | None:
@@ -80,19 +86,19 @@ def spoiled_stage(session: Session, run_key: str) -> End | None:
     return None
 
 
-def _forked(config: Config, go: Go, session: Session) -> JobResult:
+def _forked(config: Config, go: Go, session: Session, tick: Callable[[], None]) -> JobResult:
     """A job in a process of its own: neither a crash nor the kernel's memory killer carries over to others."""
 
-    alone = session.owned()  # asked before the fork
+    name = session.label(config.run_key)
 
     def attempt() -> JobResult:
-        if alone:
+        if not name:
             return _attempt(config, go, session)
-        with redirect_stdout(Named(sys.stdout, session.label(config.run_key))):  # others are under way as well
+        with redirect_stdout(Named(sys.stdout, name)), redirect_stderr(Named(sys.stderr, name)):
             return _attempt(config, go, session)
 
     try:
-        result = isolated(attempt, lambda: session.stopping() is not None)
+        result = isolated(attempt, lambda: session.stopping() is not None, tick)
     except Killed as death:
         state = FAILED if session.stopping() is None else STOPPED
         result = JobResult(nan, state, config.run_key, str(death))

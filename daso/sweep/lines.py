@@ -1,11 +1,14 @@
-"""Which job said what: lines of jobs that run at the same time bear its name."""
+"""Which job said what: lines of the jobs of a sweep bear its name."""
 
 import io
 from typing import TextIO
 
+from daso.track.terminal import CLEAR
+
 
 class Named(io.TextIOBase):
-    """Writes whole lines to another stream, each after a name; no terminal, whatever the other stream is.
+    """Writes whole lines to another stream, each after a name, and on a terminal in the place of the sweep's live line;
+    no terminal itself, whatever the other stream is.
 
     Args:
         stream: where to.
@@ -16,15 +19,21 @@ class Named(io.TextIOBase):
         self._stream = stream
         self._name = name
         self._line = ""
+        self.followed = stream.isatty()  # there the sweep's line tells how far the job is
+        self._clear = CLEAR if self.followed else ""
 
     def write(self, text: str) -> int:
         """Keep `text` until its line is complete."""
         *lines, self._line = (self._line + text).split("\n")
         if lines:
-            self._stream.write("".join(f"{self._name} | {line.rstrip()}\n" for line in lines))
+            self._stream.write("".join(f"{self._clear}{self._name} | {line.rstrip()}\n" for line in lines))
             self._stream.flush()
         return len(text)
 
     def writable(self) -> bool:
         """Always."""
         return True
+
+    def fileno(self) -> int:
+        """The other stream's, for processes that write to it by themselves."""
+        return self._stream.fileno()

@@ -20,6 +20,8 @@ from daso.track.jsonl import tail
 if TYPE_CHECKING:
     from daso.run.work import Work
 
+PROBES = ".probes"  # folder in out_root: short runs that were made for their speed
+SETTLED = 3  # rows of a short run's log from which on they tell its speed
 SAMPLES = 5  # runs of a kind that tell its speed
 LOOKED_AT = 100  # of the newest runs
 CONVOLUTION = 3 * 3
@@ -38,6 +40,8 @@ class Item(NamedTuple):
     state: RunState
     step: int  # steps that are done
     steps: int
+    kind: "Kind"
+    asked: bool = True  # False: only others are built on it
 
     @property
     def left(self) -> int:
@@ -71,7 +75,7 @@ def survey(jobs: Iterable[Job]) -> list[Item]:
 
 def speeds(items: Sequence[Item]) -> dict[Kind, list[Speed]]:
     """The speed of each kind of run that is left to train, by device, from the finished and partial runs beside it."""
-    wanted = {kind_of(item.config): item.config.device.partition(":")[0] for item in items if item.left}
+    wanted = {item.kind: item.config.device.partition(":")[0] for item in items if item.left}
     found: dict[Kind, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in _newest(items) if wanted else []:
         sample, device, seconds = _sample(run)
@@ -102,7 +106,7 @@ def estimates(items: Sequence[Item], known: Mapping[Kind, Sequence[Speed]]) -> d
     is known where a GPU is asked for and there is none. What was timed (`known`) is not estimated; what was timed on
     another GPU is scaled.
     """
-    samples = {kind_of(item.config): item.config for item in items if item.left and item.config.device != "cpu"}
+    samples = {item.kind: item.config for item in items if item.left and item.config.device != "cpu"}
     asked = any(config.device != "auto" for config in samples.values())
     devices = (cards_here() or [card.name for card in CARDS] * asked) if samples else []
     found: dict[Kind, list[Estimate]] = {}
@@ -163,12 +167,13 @@ def _item(config: Config, job: Job) -> Item:
     if state not in (RunState.done, RunState.new):
         rows = tail(RunDir(config.out_root, config.run_key).metrics)
         step = max((int(row["step"] or 0) for row in rows), default=0)
-    return Item(config, job.label, job.overrides, state, step, own(config).train.steps)
+    return Item(config, job.label, job.overrides, state, step, own(config).train.steps, kind_of(config), job.asked)
 
 
 def _newest(items: Sequence[Item]) -> list[RunDir]:
-    """The runs in the folders that the items go to, the newest first."""
-    roots = {RunDir(item.config.out_root, "").root for item in items}
+    """The runs in the folders that the items go to, and their probes, the newest first."""
+    places = {RunDir(item.config.out_root, "").root for item in items}
+    roots = [root for place in places for root in (place, place / PROBES)]
     cards = [card for root in roots if root.is_dir() for card in root.glob("*/run.json")]
     cards.sort(key=lambda card: -card.stat().st_mtime)
     return [RunDir(card.parents[1], card.parent.name) for card in cards[:LOOKED_AT]]
@@ -182,10 +187,25 @@ def _sample(run: RunDir) -> tuple[Kind | None, str, float]:
         return None, "", math.nan
     device = str(run.about().get("device", "unknown"))
     summary = run.numbers()
+    settled = settled_speed(run)
     if summary is not None and summary.get("steps") and summary.get("seconds"):
-        return kind, device, summary["seconds"] / summary["steps"]
-    rates = [row["time/steps_per_second"] for row in tail(run.metrics) if row.get("time/steps_per_second")]
+        short = summary["steps"] < WORTH_COMPILING and settled is not None
+        return kind, device, settled if short and settled else summary["seconds"] / summary["steps"]
+    rates = _rates(run)
     return kind, device, 1 / statistics.median(rates) if rates else math.nan
+
+
+def settled_speed(run: RunDir) -> float | None:
+    """Seconds of a step once a run has settled: its first steps are those that kernels are chosen and compiled in. None
+    where its log is too short to tell.
+    """
+    rates = _rates(run)
+    return 1 / statistics.median(rates[1:]) if len(rates) >= SETTLED else None
+
+
+def _rates(run: RunDir) -> list[float]:
+    """The newest steps a second of a run's log."""
+    return [row["time/steps_per_second"] for row in tail(run.metrics) if row.get("time/steps_per_second")]
 
 
 def _kind(config: dict[str, object]) -> Kind:

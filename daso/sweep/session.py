@@ -106,6 +106,19 @@ class Session:
         if self._alive is not None:
             self._alive.release(force=True)
 
+    @classmethod
+    def under(cls, root: Path) -> list["Session"]:
+        """Those whose folders lie in `root`, to look at: under way, or killed."""
+        return [cls(folder, ("", 0)) for folder in sorted(root.glob(f"{PREFIX}*")) if folder.is_dir()]
+
+    def alive(self) -> bool:
+        """Whether the process that started the sweep lives, as far as its lock tells."""
+        try:
+            with FileLock(self.folder / "alive", timeout=0):
+                return False
+        except (Timeout, OSError, NotImplementedError):
+            return True
+
     @property
     def token(self) -> str:
         """A name that no other start of a sweep has."""
@@ -134,6 +147,13 @@ class Session:
         """How jobs ended, by their number; that of a job which was started again counts last."""
         return [End(**value) for path in sorted(self.folder.glob("*.end")) if (value := read_json(path))]
 
+    def ended_since(self, seen: set[str]) -> list[End]:
+        """How those jobs ended that `seen`, names of files, does not hold yet; it then does."""
+        new = [path for path in sorted(self.folder.glob("*.end")) if path.name not in seen]
+        found = {path.name: value for path in new if (value := read_json(path))}
+        seen.update(found)
+        return [End(**value) for value in found.values()]
+
     def busy(self) -> set[str]:
         """The run keys of the jobs that are under way, in processes that live."""
         begun = [found for path in self.folder.glob("*.start") if (found := read_json(path)) is not None]
@@ -160,8 +180,8 @@ class Session:
         return read_json(self.folder / "shared") or {}
 
     def label(self, run_key: str) -> str:
-        """What the sweep calls a run; its key if nothing."""
-        return str(self.shared().get("labels", {}).get(run_key, run_key))
+        """What the sweep calls a run; empty where no sweeper says what its jobs are."""
+        return str(self.shared().get("labels", {}).get(run_key, ""))
 
     def needs(self, run_key: str) -> list[str]:
         """The run keys of the jobs of this sweep that a run is built on."""

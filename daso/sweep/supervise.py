@@ -53,7 +53,9 @@ def follow_parent() -> None:
     threading.Thread(target=_follow, name="follow", daemon=True).start()
 
 
-def isolated(task: Callable[[], Result], stopping: Callable[[], bool] = lambda: False) -> Result:
+def isolated(
+    task: Callable[[], Result], stopping: Callable[[], bool] = lambda: False, tick: Callable[[], None] = lambda: None
+) -> Result:
     """Run `task` in a forked process, so that no way to die of it reaches this one.
 
     The process stays in the group that a terminal stops (Ctrl-Z) and continues (`fg`, `bg`) as one program. What a
@@ -62,6 +64,7 @@ def isolated(task: Callable[[], Result], stopping: Callable[[], bool] = lambda: 
     Args:
         task: what to do; its result is pickled. It raises nothing.
         stopping: whether it is to end; asked from the task's process.
+        tick: called now and then while it is waited for.
 
     Raises:
         Killed: the process ended without a result.
@@ -76,6 +79,8 @@ def isolated(task: Callable[[], Result], stopping: Callable[[], bool] = lambda: 
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     send.close()
     try:
+        while not receive.poll(POLL):
+            tick()
         result: Result = receive.recv()
     except EOFError:
         process.join()

@@ -1,6 +1,7 @@
 """What a person sees of a run: its setting, one line of progress, a table at the end."""
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from daso.credentials import mask
 from daso.schema import RULES
+from daso.track.terminal import print_table, terminal
 
 REFRESH = 0.5  # seconds between two looks of the progress line
 SHOWN_CLASSES = 20  # more classes than that are summed up
@@ -34,22 +36,38 @@ TABLE = (
 
 
 class Console:
-    """Writes a run's story: a live line on a terminal, plain lines elsewhere.
+    """Writes a run's story: a live line on a terminal, plain lines elsewhere, which nothing breaks; a log has them too.
+
+    Where the stream says that it is `followed`, somebody else shows how far the run is: no evaluation is a line.
 
     Args:
         file: where to; standard output by default.
         width: columns; the terminal's by default.
-        terminal: whether to draw a live line; found out by default.
+        live: whether to draw a live line; found out by default.
     """
 
-    def __init__(self, file: IO[str] | None = None, width: int | None = None, terminal: bool | None = None) -> None:
-        self._out = Terminal(
-            file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False
-        )
+    def __init__(self, file: IO[str] | None = None, width: int | None = None, live: bool | None = None) -> None:
+        self._out = terminal(file, width, live)
+        self._followed = getattr(file or sys.stdout, "followed", False)
+        self._log: Terminal | None = None
         self._bar: Progress | None = None
         self._start = self._step = self._total = 0
         self._began = self._drawn = 0.0
         self._latest: dict[str, float] = {}
+
+    @contextmanager
+    def kept_in(self, file: IO[str]) -> Iterator[None]:
+        """Write to `file` as well while the block runs, evaluations in any case."""
+        self._log = terminal(file, live=False)
+        try:
+            yield
+        finally:
+            self._log = None
+
+    def remember(self, text: str) -> None:
+        """A line for the log alone."""
+        if self._log is not None:
+            self._log.print(Text(mask(text)), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A plain sentence."""
@@ -81,7 +99,7 @@ class Console:
         steps, start = take("steps"), take("start")
         grid.add_row("steps", f"{steps:,}" + (f", going on from {start:,}" if start else ""))
         grid.add_row("on", ", ".join(f"{name} {value}" for name, value in rest.items()))
-        self._out.print(grid)
+        self._print(grid)
 
     @contextmanager
     def progress(self, start: int, total: int) -> Iterator[None]:
@@ -113,8 +131,11 @@ class Console:
         self._latest |= values
         if self._bar is not None:
             self._draw()
-        elif event == "eval":
-            self._print(Text(self._line()))
+        if event == "eval":
+            line = Text(self._line())
+            for out in (None if self._bar or self._followed else self._out, self._log):
+                if out is not None:
+                    out.print(line, soft_wrap=True)
 
     def summary(self, summary: Mapping[str, Any], names: Sequence[str] = ()) -> None:
         """The table of a run's final numbers; metrics that it has not are left out.
@@ -136,7 +157,7 @@ class Console:
             if any(value is not None for value in values):
                 style = "bold" if name == reported else ""
                 table.add_row(name, *map(_number, values), Text(meaning, style="dim"), style=style)
-        self._out.print(table)
+        self._print(table)
         for split in splits:
             self.note(_recall_line(split, _per_class(summary, f"{split}/class/"), names))
         labels = [f"{name} {_number(summary.get(f'pl/final/{name}'))}" for name in ("recall", "precision", "coverage")]
@@ -146,8 +167,12 @@ class Console:
             self.warn(sentence)
         self.note(f"run {summary['run_key']}: {summary['steps']:,} steps in {duration(summary['seconds'])}")
 
-    def _print(self, text: Text) -> None:
-        self._out.print(text, soft_wrap=True)
+    def _print(self, what: Text | Table) -> None:
+        for out in filter(None, (self._out, self._log)):
+            if isinstance(what, Table):
+                print_table(what, out)
+            else:
+                out.print(what, soft_wrap=True)
 
     def _draw(self) -> None:
         assert self._bar is not None
@@ -177,6 +202,11 @@ def sizes(counts: Sequence[int] | int) -> str:
     if len(counts) <= SHOWN_CLASSES:
         return f"{total} = {' + '.join(map(str, counts))}"
     return f"{total} in {len(counts)} classes, from {counts[0]:,} (class 0) to {counts[-1]:,} (class {len(counts) - 1})"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 run`, `2 runs`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:

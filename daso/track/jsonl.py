@@ -211,6 +211,13 @@ def tail(path: Path, size: int = 1 << 18) -> list[Row]:
     return rows[::-1]
 
 
+def pace(path: Path) -> tuple[int, float]:
+    """The newest step of a journal, and the steps a second that it tells; zeros where it tells nothing."""
+    rows = tail(path, size=1 << 12)
+    rates = [row["time/steps_per_second"] for row in rows if row.get("time/steps_per_second")]
+    return max((row["step"] for row in rows), default=0), rates[-1] if rates else 0.0
+
+
 def _backwards(path: Path) -> Iterator[tuple[bytes, Row]]:
     """The whole rows, newest first, read from the end in ever larger blocks."""
     try:

@@ -104,6 +104,10 @@ class Search:
         right += f"for example, {key}={4 * self.base.dataset.num_classes}"
         require(held_out > 0 and key not in self.space, key, held_out, right)
         require("seed" not in self.space, "seed", "(several)", "each trial runs the seeds of tune.seeds")
+        probes = self.base.plan == "probe"
+        require(
+            not probes, "plan", self.base.plan, "true; a study's plan counts its trials, a single run's can be timed"
+        )
         right = "name what to search, such as 'daso.t_dist=interval(0.1,2)', here or on the command line"
         require(bool(self.space), "hydra.sweeper.params", "(nothing)", right)
         wrong = malformed(self.storage)
@@ -218,7 +222,7 @@ class Search:
         left = [job for job in [*stages, *new] if job.config and job.key not in finished]
         report.refuse_unwritable(left)
         self.jobs += [*stages, *new]
-        report.expect(self.jobs, finished, f"study {self.tune.study}", self.key)
+        report.expect(self.jobs, finished, f"study {self.tune.study}", self.key, more=True)
         self.sweeper.launch(left, report)
         ends = {end.key: end for end in report.ends() if end.key}
         for trial, values, jobs in asked:

@@ -32,14 +32,17 @@ from daso.settings.identity import plain
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, in_order, needed, summary_of, with_stages
 from daso.sweep.grid import labels, table_runs, varying
+from daso.sweep.planned import print_plan
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
-from daso.sweep.tables import print_plan
+from daso.track.console import counted
+from daso.track.terminal import announce
 from hydra_plugins.daso_sweeper._options import Options
 from hydra_plugins.daso_sweeper._values import single_values
 
 POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come to rest
 SEED = re.compile(r"seed=\d+")
 READS_SEED = re.compile(r"\$\\?\{[^}]*\bseed\b")  # Hydra escapes the brace in overrides
+MANY = 20  # jobs that take a while to look at
 TRIES = 3  # starts of workers in a row in which no job ends
 
 
@@ -84,14 +87,19 @@ class GridSweeper(Sweeper):
                 sweep cannot be written.
         """
         combinations = self._combinations(arguments)
+        if len(combinations) > MANY and not self.config.plan:
+            announce(f"Starting; {len(combinations)} jobs are looked at first.")
         gc.disable()  # nothing of what follows is garbage
         jobs = with_stages(self._jobs(combinations))
         gc.enable()
         if all(job.config is None for job in jobs):
             raise UserError(jobs[0].reason)
         if self.config.plan:
-            print_plan(jobs, max(int(OmegaConf.select(self.config, "hydra.launcher.n_jobs") or 1), 1))
+            at_once = max(int(OmegaConf.select(self.config, "hydra.launcher.n_jobs") or 1), 1)
+            print_plan(jobs, next(job.config.plan for job in jobs if job.config is not None), at_once)
             sys.exit(int(any(job.config is None for job in jobs)))
+        if len(combinations) <= MANY:
+            announce(f"Starting a sweep of {counted(len(jobs), 'job')}.")
         for job in jobs:
             if job.config is None:
                 print(job.reason, file=sys.stderr)
@@ -195,7 +203,7 @@ class GridSweeper(Sweeper):
         """Launch jobs, numbered from `number`; what each returned, by run key, or None if a worker was killed."""
         parallel = None if isinstance(self.launcher, BasicLauncher) else report.session
         try:
-            with interrupted_at_rest(parallel):
+            with interrupted_at_rest(parallel), shown(report, parallel is not None):
                 returns = self.launcher.launch([job.launched for job in jobs], initial_job_idx=number)
         except BrokenExecutor:
             return None
@@ -229,6 +237,28 @@ def interrupted_at_rest(session: Session | None) -> Iterator[None]:
         yield
     finally:
         over.set()
+
+
+@contextmanager
+def shown(report: SweepReport, parallel: bool) -> Iterator[None]:
+    """Show how the sweep goes while a launcher has the word; one that runs the jobs in this process lets it be shown by
+    them, for it forks, which no second thread should be amid.
+    """
+    over = threading.Event()
+
+    def show() -> None:
+        while not over.wait(POLL):
+            report.show()
+
+    thread = threading.Thread(target=show, name="shown", daemon=True)
+    if parallel:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if parallel:
+            thread.join()
 
 
 def _asked(name: str, asked: Mapping[str, list[str]], config: DictConfig) -> list[str]:

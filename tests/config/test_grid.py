@@ -1,6 +1,7 @@
 """Sweeps over the paper's tables, and what `plan=true` says of any sweep."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
     runs[0].mark_done()
     runs[1].metrics.write_text('{"event": "train", "step": 400, "time/unix": 0, "time/steps_per_second": 8.0}\n')
     runs[2].mark_failed("The loss is not finite.")
-    _, out, _, jobs = sweep("experiment=quickstart", "seed=0,1,2,3", "plan=true")
+    _, out, _, jobs = sweep("experiment=quickstart", "seed=0,1,2,3", "plan=full")
     assert jobs == []
     assert "4: 1 done, 1 partial, 1 failed, 1 new" in out
     assert "400 of 1,000" in out
@@ -167,9 +168,9 @@ def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
     assert "2m24s on cpu for 1 run, one after another" in out
     _, out, _, _ = sweep("experiment=quickstart", "seed=1", "train.batch_size=8", "plan=true")
     assert "unknown for fixmatch" in out
-    (command,) = re.findall(r"this does: python (train.py .*)", out)
-    assert "train.steps=200" in command
-    assert "plan=" not in command
+    (command,) = re.findall(r"200 steps a kind of run: (.*)", out)
+    assert command.startswith("python train.py -m ")
+    assert command.endswith("experiment=quickstart seed=1 train.batch_size=8 plan=probe")
 
 
 def test_a_short_run_on_a_gpu_does_not_tell_how_fast_a_compiled_one_is(sweep, tmp_path, monkeypatch):
@@ -188,8 +189,7 @@ def test_a_short_run_on_a_gpu_does_not_tell_how_fast_a_compiled_one_is(sweep, tm
     plan = ("experiment=quickstart", "train.steps=36000", "seed=1", "plan=true")
     finished(10, "train.steps=200")
     _, out, _, _ = sweep(*plan)
-    (command,) = re.findall(r"this does: python (train.py .*)", out)
-    assert "train.compile=graph" in command
+    assert "unknown for fixmatch" in out
     finished(100, "train.steps=200", "train.compile=graph")
     _, out, _, _ = sweep(*plan)
     assert "6m00s on NVIDIA H200 for 1 run" in out
@@ -261,6 +261,61 @@ def test_a_plan_counts_the_runs_that_others_are_built_on(sweep):
     _, out, _, _ = sweep("experiment=quickstart", "algorithm=supervised_crt", "daso=none", "seed=0", "plan=true")
     assert "2: 2 new" in out
     assert "1,400 to train" in out  # the classifier's stage takes 40 % more
+
+
+def cells_of(line):
+    return [cell.strip() for cell in re.split("[│┃]", line)[1:-1]]
+
+
+def test_a_plan_says_by_row_what_is_done_and_new_and_the_runs_only_when_asked(sweep, tmp_path):
+    done = config_of("experiment=quickstart", "algorithm=fixmatch", "track=none", "seed=0")
+    run = RunDir(tmp_path / "out", done.run_key)
+    run.path.mkdir(parents=True)
+    run.mark_done()
+    grid = ("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "imb.gamma_l=10,5", "seed=0,1,2")
+    _, out, _, _ = sweep(*grid, "plan=true")
+    rows = {cells[0]: cells[1:] for cells in map(cells_of, out.splitlines()) if len(cells) > 4}
+    assert rows["row"] == ["runs", "done", "partial", "new", "steps left"]
+    assert rows["fixmatch"] == ["6", "1", "", "5", "5,000"]
+    assert rows["fixmatch_daso"] == ["6", "", "", "6", "6,000"]
+    assert done.run_key not in out
+    assert "plan=full" in out
+    _, out, _, _ = sweep(*grid, "plan=full")
+    assert done.run_key in out
+    assert len(re.findall(r"[0-9a-f]{12} ", out)) == 12
+
+
+def test_the_commands_of_a_plan_can_be_pasted_with_what_was_typed(command, tmp_path):
+    mine = tmp_path / "my options"
+    mine.mkdir()
+    arguments = ("--config-dir", str(mine), "-m", "experiment=quickstart", "seed=0,1", "plan=true", "track=none")
+    _, out, _, _ = command(*arguments, f"out_root={tmp_path / 'out'}")
+    for plan in ("full", "probe"):
+        (line,) = [line for line in out.splitlines() if line.endswith(f"plan={plan}")]
+        typed = shlex.split(line.partition(": ")[2])
+        assert typed[:6] == ["python", "train.py", "--config-dir", str(mine), "-m", "experiment=quickstart"]
+        assert "plan=true" not in typed
+
+
+def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_path):
+    tiny = ("experiment=quickstart", "algorithm=supervised", "seed=0,1", "train.batch_size=4", "train.eval_every=100")
+    code, out, _, jobs = sweep(*tiny, "plan=probe")
+    assert (code, jobs) == (0, [])
+    assert out.count("Timing 200 steps of supervised on wrn10_1") == 1
+    assert "beside them" in out, out
+    (step,) = re.findall(r"(\S+) s a step on cpu; \S+ beside them", out)
+    (folder,) = (tmp_path / "out" / ".probes").iterdir()
+    assert not list(folder.glob("*.pt"))
+    _, out, _, _ = sweep(*tiny, "plan=true")
+    assert f"took {step} s a step" in out
+    assert "unknown" not in out
+
+
+@pytest.mark.parametrize("value", ["maybe", "7"])
+def test_a_plan_of_no_kind_is_a_sentence(sweep, value):
+    code, _, err, jobs = sweep("experiment=quickstart", "seed=0,1", f"plan={value}")
+    assert (code, jobs) == (2, [])
+    assert f"plan={value} is not possible: it is true, full" in err or f"plan={value} is not possible" in err
 
 
 def test_a_single_run_has_a_plan_as_well(command, tmp_path):

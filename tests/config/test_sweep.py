@@ -28,8 +28,8 @@ def test_the_quickstart_comparison_is_every_learner_with_every_seed(sweep):
     code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1")
     assert code == 0
     assert [(config.daso.name, config.seed) for config, _ in jobs] == [
-        (d, s) for d in ("none", "daso") for s in range(2)
-    ]
+        (d, s) for s in range(2) for d in ("none", "daso")
+    ]  # one seed of everything comes first
     assert len({config.run_key for config, _ in jobs}) == 4
     assert all(provenance.in_sweep for _, provenance in jobs)
     assert "4 of 4 jobs finished" in out
@@ -47,6 +47,60 @@ def test_a_failing_job_is_reported_and_the_others_run(sweep, error):
     assert len(jobs) == 2
     assert "1 of 2 jobs finished" in out
     assert str(error) in " ".join(out.split())
+
+
+def finished_run(config, provenance):
+    """Leaves what a finished run of accuracy 90 + seed has."""
+    run = RunDir(config.out_root, config.run_key)
+    run.path.mkdir(parents=True, exist_ok=True)
+    numbers = {"run_key": run.key, "steps": 1000, "seconds": 50.0, "code": "another"}
+    write_json(run.summary, {**numbers, "test/top1_median20": 90.0 + config.seed, "test/bacc": 80.0})
+    run.mark_done()
+    return 90.0 + config.seed
+
+
+def test_a_sweep_says_after_each_job_how_it_stands(sweep):
+    grid = ("experiment=quickstart", "algorithm=fixmatch", "seed=0,1,2")
+    sweep(*grid[:2], "seed=0", run=finished_run)
+    _, out, _, _ = sweep(*grid, run=finished_run)
+    said = [line.split(" | ")[1:] for line in out.splitlines() if line.startswith("sweep | ")]
+    assert said == [
+        ["seed=1 finished 91.00", "done 2 (1 before), running 0, failed 0, left 1; 50s left"],
+        ["seed=2 finished 92.00", "done 3 (1 before), running 0, failed 0, left 0"],
+    ]
+
+
+def test_a_failed_and_an_impossible_job_are_counted_as_such(sweep):
+    def run(config, provenance):
+        if config.seed == 1:
+            raise RunFailed("The loss is nan.")
+        return finished_run(config, provenance)
+
+    _, out, _, _ = sweep("experiment=quickstart", "algorithm=fixmatch,nothing", "seed=0,1", run=run)
+    said = [line for line in out.splitlines() if line.startswith("sweep | ")]
+    assert said[-1] == "sweep | fixmatch seed=1 failed | done 1, running 0, failed 3, left 0"
+
+
+def test_a_sweep_ends_with_means_over_seeds_its_folder_and_what_to_do_next(sweep, tmp_path):
+    grid = ("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1,2", "track=mlflow")
+    _, out, _, _ = sweep(*grid, f"track.uri=sqlite:///{tmp_path}/m.db", run=finished_run)
+    (row,) = [line for line in out.splitlines() if line.startswith("│ fixmatch_daso ")]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["fixmatch_daso", "3", "91.00 ± 1.00", "80.00 ± 0.00"]
+    place = os.path.relpath(tmp_path / "out")
+    place = str(tmp_path / "out") if place.startswith("..") else place
+    assert out.splitlines()[-3:] == [
+        f"folder  {place}",
+        f"next    python -m daso.report table=mine runs={place}",
+        f"        mlflow ui --backend-store-uri sqlite:///{tmp_path}/m.db",
+    ]
+
+
+def test_a_table_has_all_rows_of_a_seed_before_the_next_one_and_stages_first(sweep):
+    rows = "sweep.rows=supervised,fixmatch,fixmatch_darp"
+    settings = ["dataset=digits", "imbalance=digits_default", "model=wrn10_1", "train.steps=20"]
+    _, _, _, jobs = sweep("experiment=table1_cifar10", rows, *settings, "seed=1,0", run=finished_run)
+    assert [config.seed for config, _ in jobs] == sorted((config.seed for config, _ in jobs), reverse=True)
+    assert len(jobs) >= 6
 
 
 def test_jobs_that_cannot_be_composed_are_refused_and_the_others_run(sweep):
@@ -295,7 +349,7 @@ def test_the_jobs_of_a_sweep_are_the_single_runs_of_their_overrides(sweep):
 
 def test_jobs_are_named_by_what_varies(sweep):
     _, _, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1")
-    assert [provenance.name for _, provenance in jobs][1:3] == ["fixmatch seed=1", "fixmatch_daso seed=0"]
+    assert [provenance.name for _, provenance in jobs][1:3] == ["fixmatch_daso seed=0", "fixmatch seed=1"]
 
 
 def test_the_jobs_of_one_start_know_it_and_tell_it_from_another_one(sweep):
@@ -375,7 +429,7 @@ def test_jobs_in_other_processes_report_as_well_and_wait_for_their_stages(tmp_pa
     )
     assert done.returncode == 1, done.stderr
     assert "2 of 4 jobs finished" in done.stdout
-    assert done.stdout.count("1.00") == 2  # both ran outside this process
+    assert done.stdout.count("│ 1.00") == 2  # both ran outside this process
     assert done.stdout.count("The loss is nan.") == 2  # of the stage, and of the run that is built on it
     story = (tmp_path / "story").read_text().splitlines()
     assert sorted(story) == ["begin crt 1", "begin none 0", "begin none 1", "end crt 1", "end none 1"]

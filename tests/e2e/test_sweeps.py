@@ -227,7 +227,7 @@ def test_jobs_are_planned_and_skipped_fast(tmp_path, several):
     number = 20 * len(algorithms)
     arguments = [f"algorithm={','.join(algorithms)}", "optim=ssl,supervised", "seed=range(10)", "track=none"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *arguments, f"out_root={tmp_path / 'out'}"]
-    spent, done = cpu_seconds([*command, "plan=true"], tmp_path)
+    spent, done = cpu_seconds([*command, "plan=full"], tmp_path)
     assert done.returncode == 0, done.stderr
     keys = [line.split()[1] for line in done.stdout.splitlines() if " new " in line and "seed=" in line]
     assert "runs  " in done.stdout

@@ -20,11 +20,11 @@ COMMON_WORDS = {"supervised", "align", "pseudolabel"}
 HOUSE = (
     ("train.py", "hydra_plugins"),  # the door: the program, and what Hydra finds by itself
     ("__main__",),  # the same program, installed: daso
-    ("command", "predict"),  # how the program starts and ends; a trained network's answers, as a command
+    ("command", "predict", "runs"),  # how the program starts and ends; a network's answers, runs: as commands
     ("sweep", "report", "trained"),  # many runs: training them, telling of them; what a finished one is good for
     ("run",),  # one run, from its configuration to DONE
     ("train", "splits", "store"),  # the loop and its step
-    ("settings", "protocol", "runs"),  # what a run can be told; what happens between its phases
+    ("settings", "protocol"),  # what a run can be told; what happens between its phases
     ("learners",),  # a method's own losses
     ("slots", "data", "machine", "track"),  # the places of a step; images; torch and devices; journal and its mirrors
     ("nn", "outputs", "published"),  # networks; a run's folder; what papers printed

@@ -160,9 +160,10 @@ def refuse(path, read_bytes):
 
 
 def held(config):
-    """What the files hold, those about the process that works on them aside."""
+    """What the files hold, those about the process that works on them and what it said aside."""
+    others = ("lock", "lock.json", "FAILED", "console.log")
     files = [path for path in folder_of(config).path.iterdir() if path.is_file()]
-    return {path.name: open(path, "rb").read() for path in files if path.name not in ("lock", "lock.json", "FAILED")}
+    return {path.name: open(path, "rb").read() for path in files if path.name not in others}
 
 
 def started_again(config, name, monkeypatch):
@@ -373,7 +374,7 @@ def test_a_finished_run_keeps_one_checkpoint_and_no_files_that_were_never_finish
         (folder.path / name).write_text("x")
     run(config, NOWHERE)
     left = {path.name for path in folder.path.iterdir()}
-    assert left == {"lock", *FINISHED}
+    assert left == {"lock", "console.log", *FINISHED}
 
 
 def test_numbers_that_no_checkpoint_holds_any_more_are_not_trained_again_unasked(finished, copied, monkeypatch):

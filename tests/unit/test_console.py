@@ -74,8 +74,49 @@ def test_without_a_terminal_each_evaluation_is_one_plain_line(out):
     assert "\x1b" not in out.getvalue()
 
 
+def test_without_a_terminal_no_line_is_broken_and_none_ends_in_blanks(out):
+    console = Console(out)
+    console.header(FACTS | {"torch": "2.8.0" * 40})
+    console.summary(SUMMARY)
+    console.warn("word " * 60)
+    assert any(line.startswith("on ") and "2.8.0" * 40 in line for line in out.getvalue().splitlines())
+    assert any(line.count("word") == 60 for line in out.getvalue().splitlines())
+    assert [line for line in lines(out) if line.startswith("labeled")] == ["labeled    27 = 20 + 5 + 2"]
+    assert not any(line != line.rstrip() for line in out.getvalue().splitlines() if "word" not in line)
+
+
+def test_a_log_has_all_lines_and_every_evaluation_without_colours(out):
+    kept = io.StringIO()
+    console = Console(out, width=120, live=True)
+    with console.kept_in(kept):
+        console.header(FACTS)
+        with console.progress(0, 10):
+            console.row("eval", 5, {"test/top1": 61.25, "test/bacc": 60.0})
+            console.warn("Step 5: something.")
+        console.remember("for the log alone")
+    console.note("after it")
+    log = kept.getvalue()
+    assert "step 5/10" in log
+    assert "Warning: Step 5: something." in log
+    assert "27 = 20 + 5 + 2" in log
+    assert "\x1b" not in log
+    assert "after it" not in log
+    assert "for the log alone" in log
+    assert "for the log alone" not in out.getvalue()
+
+
+def test_where_a_sweep_shows_how_far_a_run_is_its_evaluations_are_no_lines():
+    followed = io.StringIO()
+    followed.followed = True
+    console = Console(followed)
+    with console.progress(0, 10):
+        console.row("eval", 5, {"test/top1": 61.25, "test/bacc": 60.0})
+        console.warn("Step 5: something.")
+    assert followed.getvalue() == "Warning: Step 5: something.\n"
+
+
 def test_on_a_terminal_evaluations_move_the_live_line_and_warnings_stay(out):
-    console = Console(out, width=120, terminal=True)
+    console = Console(out, width=120, live=True)
     with console.progress(0, 10):
         console.row("eval", 5, {"test/top1": 61.25, "test/bacc": 60.0})
         console.warn("Step 5: something [odd].")
@@ -84,7 +125,7 @@ def test_on_a_terminal_evaluations_move_the_live_line_and_warnings_stay(out):
 
 
 def test_the_live_line_fits_a_narrow_terminal(out):
-    console = Console(out, width=60, terminal=True)
+    console = Console(out, width=60, live=True)
     with console.progress(0, 250000):
         console.row("train", 100, {"train/loss_total": 1.5, "time/steps_per_second": 12.5})
         console.row("eval", 100, {"test/top1": 61.25, "test/bacc": 60.0})
@@ -92,7 +133,7 @@ def test_the_live_line_fits_a_narrow_terminal(out):
 
 
 def test_a_line_is_drawn_also_when_the_run_breaks_off(out):
-    console = Console(out, width=100, terminal=True)
+    console = Console(out, width=100, live=True)
 
     def broken_off():
         with console.progress(0, 10):

@@ -1,0 +1,60 @@
+"""What a person may do next, as commands that can be copied."""
+
+import os
+import shlex
+from pathlib import Path
+
+from daso.credentials import mask_url
+from daso.outputs.rundir import RunDir
+from daso.schema import TrackConfig
+from daso.track.mlflow import DEFAULT_URI, resolve_uri
+
+ROOT = "outputs"  # where runs are by default
+
+
+def after_run(run: RunDir, track: TrackConfig) -> list[str]:
+    """Lines for the end of a single run: its folder, and what to do next."""
+    root = _option("--root ", _short(run.root))
+    return told(run.path, [f"python -m daso.runs show {run.key}{root}", viewer(track)])
+
+
+def after_sweep(out_root: str, track: TrackConfig, table: str = "") -> list[str]:
+    """Lines for the end of a sweep: the folder of its runs, and what to do next.
+
+    Args:
+        out_root: where they are.
+        track: their tracker.
+        table: the number of the paper's table that they are of.
+    """
+    root = _option("runs=", _short(Path(out_root)))
+    return told(Path(out_root), [f"python -m daso.report table={table or 'mine'}{root}", viewer(track)])
+
+
+def told(folder: Path, commands: list[str]) -> list[str]:
+    """A folder and commands, one a line; none of those that are empty."""
+    heads = ["next", *[""] * len(commands)]
+    return [f"folder  {_short(folder)}", *(f"{head:6}  {line}" for head, line in zip(heads, filter(None, commands)))]
+
+
+def viewer(track: TrackConfig) -> str:
+    """The command that shows tracked runs; empty where nothing tracks them."""
+    if track.name != "mlflow":
+        return ""
+    try:
+        uri = resolve_uri(track.uri)
+    except Exception:  # whoever tracks has said so
+        return ""
+    if uri.startswith("http"):
+        return f"open {mask_url(uri)}"
+    here = uri == f"sqlite:///{Path.cwd()}/{DEFAULT_URI.rpartition('/')[2]}"
+    return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(mask_url(uri))}"
+
+
+def _option(name: str, root: str) -> str:
+    return "" if root == ROOT else f" {name}{shlex.quote(root)}"
+
+
+def _short(folder: Path) -> str:
+    """A folder as one would type it here."""
+    place = os.path.relpath(folder)
+    return str(folder.absolute()) if place.startswith("..") else place

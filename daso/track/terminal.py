@@ -1,0 +1,53 @@
+"""Text as it is read: fitted to a terminal, unbroken in a file or a pipe, where nobody knows a width."""
+
+import sys
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+
+WIDE = 10_000  # columns, for whoever reads a file
+CLEAR = "\r\x1b[K"  # what a live line leaves on a terminal
+
+
+def terminal(file: IO[str] | None = None, width: int | None = None, live: bool | None = None) -> Console:
+    """A console that takes what a person typed for no markup.
+
+    Args:
+        file: where to; standard output by default.
+        width: columns; the terminal's by default, and as many as a line needs where there is none.
+        live: whether it is a terminal; found out by default.
+    """
+    console = Console(file=file, width=width, force_terminal=live, highlight=False, markup=False, emoji=False)
+    if width is None and not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Print a table; where there is no terminal, as wide as its content and without blanks at the ends of lines."""
+    console = console or terminal()
+    if console.is_terminal:
+        console.print(table)
+        return
+    width = min(console.width, Console(width=WIDE, markup=False, emoji=False).measure(table).maximum)
+    with console.capture() as captured:
+        console.print(table, width=max(width, 1))
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    console.file.flush()
+
+
+def print_line(text: str) -> None:
+    """Print a line as one, however long: a command can be copied from it."""
+    terminal().print(text, soft_wrap=True)
+
+
+def announce(text: str) -> None:
+    """A first line for whoever reads a file or a pipe; a terminal has had one."""
+    if not sys.stdout.isatty():
+        print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Print a sentence to standard error, where a live line may stand."""
+    print(f"{CLEAR if sys.stderr.isatty() else ''}{text}", file=sys.stderr)

@@ -1,0 +1,100 @@
+"""`python -m daso.runs watch`: a sweep as its files tell of it, to whoever looks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daso import runs
+from daso.outputs.files import write_json
+from daso.outputs.rundir import RunDir
+from daso.sweep.session import FAILED, FINISHED, End, Session
+from daso.sweep.watch import look
+from daso.track.jsonl import Journal
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def journal(run, step, speed):
+    run.path.mkdir(parents=True, exist_ok=True)
+    rows = Journal(run.metrics)
+    rows.append("train", step, {"time/steps_per_second": speed})
+    rows.append("eval", step, {"test/top1_median20": 60.5, "test/bacc": 61.0, "test/top1": 1.0})
+    rows.close()
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A sweep of five jobs: finished before, finished, failed, under way, planned."""
+    labels = {key: f"method seed={number}" for number, key in enumerate(("aa", "bb", "cc", "dd", "ee"))}
+    session = Session.start(tmp_path)
+    session.share({"labels": labels, "steps": dict.fromkeys(labels, 1000), "before": ["aa"], "name": "table1: seed"})
+    for key in ("aa", "bb"):
+        run = RunDir(tmp_path, key)
+        run.path.mkdir()
+        write_json(run.summary, {"run_key": key, "test/top1_median20": 70.25, "test/bacc": 71.0})
+        run.mark_done()
+    session.end(1, End([], FINISHED, "bb", 70.25))
+    session.end(2, End([], FAILED, "cc", None, "The loss is not finite."))
+    journal(RunDir(tmp_path, "dd"), 400, 20.0)
+    session.begin(3, "dd")
+    yield session
+    session.close()
+
+
+def test_every_job_is_seen_with_state_step_speed_result_and_time_left(session, tmp_path):
+    (sweep,) = look(tmp_path)
+    assert (sweep.name, sweep.alive) == ("table1: seed", True)
+    assert [job.state for job in sweep.jobs] == ["finished before", FINISHED, FAILED, "running", "planned"]
+    running = sweep.jobs[3]
+    assert (running.step, running.steps, running.speed, running.left) == (400, 1000, 20.0, 30.0)
+    assert running.results == (60.5, 61.0)
+    assert sweep.jobs[1].results == (70.25, 71.0)
+    assert sweep.jobs[2].reason == "The loss is not finite."
+
+
+def test_a_look_shows_all_of_it_what_runs_first(session, tmp_path, capsys):
+    assert runs.main(["watch", "--root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "table1: seed: 1 running, 1 failed, 1 planned, 1 finished, 1 finished before" in out
+    rows = [line for line in out.splitlines() if "method seed=" in line]
+    assert "method seed=3" in rows[0]
+    assert "400 of 1,000" in rows[0]
+    assert "30s" in rows[0]
+    assert len(rows) == 5
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_a_sweep_that_was_killed_is_called_so(session, tmp_path, capsys):
+    session._alive.release(force=True)
+    runs.main(["watch", "--root", str(tmp_path)])
+    assert "the process that started it is gone: its command again goes on" in capsys.readouterr().out
+
+
+def test_a_run_of_no_sweep_is_seen_as_well(tmp_path, capsys):
+    run = RunDir(tmp_path, "ff")
+    with run.lock():
+        journal(run, 30, 2.0)
+        write_json(run.card, {"name": "digits fixmatch", "tags": {}, "steps": 90})
+        runs.main(["watch", "--root", str(tmp_path), "--once"])
+    out = capsys.readouterr().out
+    assert "runs of no sweep: 1 running" in out
+    assert "30 of 90" in out
+
+
+def test_where_nothing_is_under_way_the_list_is_named(tmp_path, capsys):
+    assert runs.main(["watch", "--root", str(tmp_path)]) == 0
+    assert "No sweep and no run is under way" in capsys.readouterr().out
+    assert runs.main(["watch", "--root", str(tmp_path / "none")]) == 2
+
+
+def test_to_watch_needs_nothing_heavy(session, tmp_path):
+    code = f"import sys; from daso import runs; runs.main(['watch', '--root', {str(tmp_path)!r}]); "
+    code += "sys.exit(bool({'torch', 'mlflow', 'hydra', 'omegaconf', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_sweep_writes_what_is_watched(session):
+    assert json.loads((session.folder / "shared").read_text())["steps"]["aa"] == 1000

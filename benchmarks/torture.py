@@ -57,7 +57,7 @@ LINE = [
 ]  # fmt: skip
 MOOD = (TIME, "time/", "memory/", "seconds", "finished", "journal_", "code")  # what depends on the machine's
 PARTS = {"kills": 0.3, "damage": 0.5, "overrides": 0.2}  # shares of the time
-PATIENCE = 60  # seconds that a trial may take
+PATIENCE = 60  # seconds of CPU that a trial may take, and tenth of what it may take on a clock, on a busy machine
 MEMORY = 8 << 30  # bytes of address space beyond what is in use, for lines with random values
 
 # What a random value may not touch: places, other programs, and how long the trial takes
@@ -107,14 +107,20 @@ def child(folder: Path, work: Callable[[], int], disturb: Callable[[int], None] 
             sys.stderr.flush()
             os._exit(code)
     disturb(pid)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + 10 * PATIENCE
     while not (found := os.waitpid(pid, os.WNOHANG))[0]:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or cpu_seconds(pid) > PATIENCE:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             return Ended(None, out.read_text(errors="replace"), err.read_text(errors="replace"))
         time.sleep(0.005)
     return Ended(os.waitstatus_to_exitcode(found[1]), out.read_text(errors="replace"), err.read_text(errors="replace"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed, and its children that ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def line(arguments: list[str]) -> int:

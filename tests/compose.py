@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-
 from daso.schema import Config, Provenance
-from daso.settings.compose import register, resolve
+from daso.settings.compose import configuration
 from daso.settings.identity import plain
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
@@ -14,10 +12,8 @@ NOWHERE = Provenance(overrides=[], choices={}, in_sweep=False, warnings=[])
 
 
 def config_of(*overrides: str) -> Config:
-    """What `python train.py <overrides>` would run."""
-    register()
-    with initialize_config_dir(CONF, version_base="1.3"):
-        return resolve(compose("config", list(overrides)))
+    """What `python train.py <overrides>` would run; composed once for all values of a set of choices."""
+    return configuration(overrides)
 
 
 def readable(choices: Sequence[str], knobs: Sequence[str]) -> list[str]:

@@ -17,6 +17,14 @@ settings.load_profile("suite")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_figures():
+    """Runs draw none, which would take longer than they do; `tests/unit/test_figures.py` has one that does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("daso.run.training.draw_figures", lambda *given: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_held(monkeypatch):
     """No credentials of another test, and none left for the next one."""

@@ -71,10 +71,10 @@ def noise(learner, slots, step, unlabeled=UNLABELED):
     return {name: draw(generator(0, f"noise/{name}", step)) for name, draw in draws.items()}
 
 
-def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabeled=UNLABELED):
+def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabeled=UNLABELED, encoder=None):
     """The outcome of every one of a run's steps, on networks and slots of `dtype`, and the networks."""
     method = Method(learner, slots)
-    trained = nets(dtype, method.heads, classes, norms=learner.norms)
+    trained = nets(dtype, method.heads, classes, encoder, norms=learner.norms)
     learner.to(dtype), slots.to(dtype)
     optim = OptimConfig(name="sgd", lr=0.03, schedule=Schedule.constant)
     step = TrainStep(trained, learner, slots, build_optimizer(trained.student, optim), optim)

@@ -15,6 +15,7 @@ COMMON = (
     "model.width=1",
     "optim.lr=0.01",
     "train.compile=none",
+    "train.channels_last=false",  # in which kernels of float64 are twice as fast; test_first_step.py compares layouts
     "train.log_every=1",
     "train.eval_every=5000",
     "train.checkpoint_every=5000",

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
 from daso.schema import UNKNOWN
-from daso.settings.compose import check
+from daso.settings.compose import check, resolve
 from daso.settings.identity import plain, to_yaml
 from daso.settings.mistakes import groups
 from tests.compose import CONF, config_of
@@ -33,6 +34,22 @@ TABLE_SIZES = {  # paper App. C.1 and Table 2: (N1, M1, gamma_l, gamma_u)
     "stl10_n450_g10": (450, UNKNOWN, 10, UNKNOWN),
     "stl10_n450_g20": (450, UNKNOWN, 20, UNKNOWN),
 }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "experiment=quickstart algorithm=fixmatch_daso daso.t_dist=0.7 seed=3 out_root=o",
+        "imbalance=cifar10_n500_m4000_g100_reversed algorithm=fixmatch_la_daso",
+        "dataset=cifar100 algorithm=remixmatch imb.gamma_l=20 imb.gamma_u=1/10 optim.lr=0.1",
+        "dataset=stl10 recipe=usb algorithm=fixmatch_abc train.steps=100 track=none",
+    ],
+)
+def test_a_configuration_that_is_composed_once_for_all_its_values_is_the_one_that_runs(line):
+    overrides = line.split()
+    found = config_of(*overrides)
+    with initialize_config_dir(CONF, version_base="1.3"):
+        assert found == resolve(compose("config", overrides), overrides)
 
 
 @pytest.mark.parametrize("name", TABLE_SIZES)

@@ -12,7 +12,7 @@ from daso.settings.mistakes import groups
 from tests.compose import CONF, NOWHERE, config_of, readable
 
 PRESETS = groups()["algorithm"]
-LATE = ["debias.every=4", "debias.start=0.3", "balance.every=4", "confidence.every=4"]
+LATE = ["debias.every=3", "debias.start=0.3", "balance.every=3", "confidence.every=3"]
 
 
 def fillings(preset: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ EVERY = [preset if preset in CORE else pytest.param(preset, marks=pytest.mark.sl
 
 
 def brief(preset: str, out_root: object, *overrides: str) -> Config:
-    """A run of 20 steps on digits, in which everything that a preset ever does happens; `preset` may bring overrides.
+    """A run of 12 steps on digits, in which everything that a preset ever does happens; `preset` may bring overrides.
 
     What it is built on is made first.
     """
@@ -61,13 +61,13 @@ def brief(preset: str, out_root: object, *overrides: str) -> Config:
         "track=none",
         f"out_root={out_root}",
         "imb.gamma_u=10",
-        "train.steps=20",
+        "train.steps=12",
         "train.batch_size=4",
-        "train.eval_every=10",
-        "train.log_every=5",
+        "train.eval_every=6",
+        "train.log_every=3",
         "train.checkpoint_every=100",
-        "daso.warmup_steps=8",
-        "daso.update_every=4",
+        "daso.warmup_steps=4",
+        "daso.update_every=2",
         "darp.every=2",
         "darp.goal=labeled",
         *readable(choices, ["protocol.generations=2", "protocol.retrain=1", "supervised.defer=0.5", *LATE]),

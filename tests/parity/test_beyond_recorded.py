@@ -64,33 +64,49 @@ METHODS = {
     "simpro": (simpro, watch_simpro, nothing),
     "acr": (acr, watch_acr, every_fifth),
 }
-RECORDED = {"daso": "base", "own": "preset"}
 OWN = {"cdmad": lambda setting: (f"optim.weight_decay={setting['wd']}",)}
 LOSSES = {"Lx": "loss_cls", "Lu": "loss_cons", "Lx_b": "loss_bal_cls", "Lu_b": "loss_bal_cons"}
 FINAL = ("norm", "samples", "buffer_norm", "buffer_samples")
 
 
-@pytest.mark.parametrize("recipe", ["daso", "own"])
-@pytest.mark.parametrize("name", METHODS)
-def test_whole_trajectory(name, recipe, tmp_path):
-    """In the paper's recipe, and in that of the method's own code."""
-    with np.load(GOLDEN / f"{name}_e2e_{RECORDED[recipe]}.npz") as file:
+@pytest.mark.parametrize(
+    ("name", "steps"), [("simpro", 4), *(pytest.param(name, None, marks=pytest.mark.slow) for name in METHODS)]
+)
+def test_trajectory_in_the_recipe_of_the_paper(name, steps, tmp_path):
+    compare(name, "base", tmp_path, steps)
+
+
+@pytest.mark.parametrize("name", ["acr", "cdmad", pytest.param("simpro", marks=pytest.mark.slow)])
+def test_trajectory_in_the_recipe_of_its_own_code(name, tmp_path):
+    compare(name, "preset", tmp_path, None, f"recipe={name}", OWN.get(name, lambda setting: ()))
+
+
+def test_every_method_is_compared_in_both_recipes():
+    assert {*METHODS} == {path.stem.partition("_e2e_")[0] for path in GOLDEN.glob("*_e2e_*.npz")}
+
+
+def compare(name, recording, folder, steps=None, recipe="recipe=daso", more=lambda setting: ()):
+    """Hold a method to its recording, or to the first `steps` of it."""
+    with np.load(GOLDEN / f"{name}_e2e_{recording}.npz") as file:
         theirs = dict(file)
     setting = json.loads(str(theirs["meta_json"]))
     overrides, watch, prepare = METHODS[name]
-    settings = *CIFAR10, f"recipe={name if recipe == 'own' else 'daso'}", *overrides(theirs, setting)
+    settings = *CIFAR10, recipe, *overrides(theirs, setting)
     settings += f"train.mu={setting['mu']}", f"optim.lr={setting['lr']}", f"optim.ema_decay={setting['ema']}"
-    if recipe == "own":
-        settings += OWN.get(name, lambda setting: ())(setting)
     rows, fill = (theirs["labeled_idx"], theirs["unlabeled_idx"]), (setting["fill_seed"], setting["gain"])
-    sizes = len(rows[0]), rows[0].shape[1]
-    mine = ours(settings, *sizes, arrays("pool_c10"), *rows, {}, *fill, tmp_path, watch=watch, prepare=prepare)
+    sizes, taken = (len(rows[0]), rows[0].shape[1]), [each[:steps] for each in rows]
+    told = {"watch": watch, "prepare": prepare}
+    mine = ours((*settings, *more(setting)), *sizes, arrays("pool_c10"), *taken, {}, *fill, folder, **told)
     for key, loss in ((key, loss) for key, loss in LOSSES.items() if key in theirs):
         same(mine[loss][0], theirs[key][0], key, 1e-9)
-        same(mine[loss], theirs[key], key)
+        same(mine[loss], theirs[key][:steps], key)
     for key in watch_keys(mine, theirs):
-        known = np.isfinite(theirs[key])  # before the first period there is no tau
-        same(mine[key][known], theirs[key][known], key)
+        if steps is not None and len(mine[key]) != steps:  # of the run's end
+            continue
+        known = np.isfinite(theirs[key][:steps])  # before the first period there is no tau
+        same(mine[key][known], theirs[key][:steps][known], key)
+    if steps is not None:
+        return
     for key in (f"{tag}_{what}" for tag in ("model", "ema") for what in FINAL):
         same(mine[key], theirs[key], key)
     corrected = theirs["eval_logits"] - theirs.get("eval_blank", 0)

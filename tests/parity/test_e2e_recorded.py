@@ -21,6 +21,7 @@ OURS = {
     "remixmatch": ("algorithm=remixmatch", RAMP),
     "remixmatch_daso": ("algorithm=remixmatch_daso", *DASO),
 }
+CONTAINED = {"fixmatch", "remixmatch"}  # in the warm-ups of those with DASO
 DRAWS = ("draw_beta", "draw_perm", "draw_rot")
 UNSEEN = {"n_params", "params_first", "param_names", "config_json", *DRAWS}  # what the runs start from
 UNSEEN |= {"losses_f32", "eval_logits_f32", "max_abs_f32_f64_loss_gap"}
@@ -33,7 +34,7 @@ def arrays(name):
         return dict(file)
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in CONTAINED else ()) for n in OURS])
 def test_whole_trajectory(name, tmp_path):
     theirs = arrays(name)
     setting = json.loads(str(theirs["config_json"]))

@@ -77,7 +77,12 @@ OURS = {
     "usadtm_c100": ("algorithm=usadtm", "algorithm.warmup=0.5"),
 }
 COMBINED = {  # of what other cases cover one by one
+    "fixmatch_la_da",
     "fixmatch_la_darp",
+    "fixmatch_da_darp",
+    "fixmatch_la_crest_plus",
+    "remixmatch_daso_da",
+    "remixmatch_crest",
     "fixmatch_la_abc",
     "fixmatch_la_abc_daso",
     "fixmatch_crest_stl",

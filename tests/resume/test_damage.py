@@ -98,13 +98,6 @@ def kill_at(config, step):
             run(config, NOWHERE)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_figures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.run.training.draw_figures", lambda *given: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")

@@ -15,6 +15,7 @@ from daso.schema import Config
 from daso.settings.mistakes import groups
 from daso.track.jsonl import TIME, read
 from tests.compose import NOWHERE, config_of, readable
+from tests.graph.presets import EVERY
 
 STEPS = 20
 # Steps after which a run stops, counted over its stages: in the first generation and every warm-up, at a border between
@@ -70,7 +71,7 @@ def same(one: object, other: object) -> bool:
     return one == other or (one != one and other != other)  # a metric without data is nan in both
 
 
-@pytest.mark.parametrize("preset", groups()["algorithm"])
+@pytest.mark.parametrize("preset", EVERY)
 def test_a_preset_resumes_exactly(preset, tmp_path, monkeypatch):
     resumes_exactly(short(preset, tmp_path / "whole"), tmp_path, monkeypatch)
 
@@ -83,7 +84,6 @@ def test_a_preset_resumes_exactly_in_a_foreign_recipe(recipe, tmp_path, monkeypa
 def resumes_exactly(whole, tmp_path, monkeypatch):
     """A run of `whole` that is stopped again and again has the rows and the state of one that never was."""
     stopped = replace(whole, out_root=str(tmp_path / "stopped"))
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     run(whole, NOWHERE)
 
     finished = itertools.count(1)  # the loop asks once after each step but the last of a stage

@@ -132,7 +132,6 @@ def test_a_network_that_is_not_finite_fails_the_run_before_it_is_written(tmp_pat
 def test_a_way_to_collapse_is_told_once_and_recorded_as_it_was_last(tmp_path, monkeypatch, capsys):
     found = itertools.count(1)
     monkeypatch.setattr(alarms, "collapse", lambda *args: [f"{alarms.SILENT} class {next(found)} on the test set."])
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     monkeypatch.setattr("daso.track.console.Console.summary", lambda *given: None)
     config = replace(composed(), out_root=str(tmp_path))
     run(config, NOWHERE)

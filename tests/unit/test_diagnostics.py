@@ -41,10 +41,7 @@ def logged(config):
         ("meanteacher_daso", ("daso.warmup_steps=2", "daso.update_every=2"), diagnostics(["final", "linear", "semantic"])),
     ],
 )  # fmt: skip
-def test_pseudo_labels_are_measured_by_the_same_names_whoever_makes_them(
-    learner, beside, expected, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
+def test_pseudo_labels_are_measured_by_the_same_names_whoever_makes_them(learner, beside, expected, tmp_path):
     config = replace(composed(f"algorithm={learner}", *beside), out_root=str(tmp_path))
     run(config, NOWHERE)
     assert logged(config) == [expected] * 4

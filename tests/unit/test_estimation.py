@@ -127,9 +127,7 @@ def test_at_most_half_a_class_is_held_out_without_a_validation_set():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     config = config_of(*SHORT, "algorithm=fixmatch_darp", f"out_root={tmp_path_factory.mktemp('darp')}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.run.training.draw_figures", lambda *given: None)
-        run(config, NOWHERE)
+    run(config, NOWHERE)
     return config
 
 

@@ -40,6 +40,7 @@ REFUSED = {  # learner -> slots that it has no place for
 }
 EMPTY = {"ce", "none"}
 COUNTS, UNLABELED = torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 2 * toy.LABELED
+STEPS = 7
 
 SIZES = Sizes(toy.LABELED, UNLABELED)
 
@@ -52,8 +53,8 @@ def option(group: str, name: str) -> object:
 
 @cache
 def base(learner: str) -> Config:
-    """A run of ten steps in which everything happens."""
-    short = ["experiment=quickstart", "imb.gamma_u=${imb.gamma_l}", "train.steps=10", "train.eval_every=10"]
+    """A short run in which everything happens."""
+    short = ["experiment=quickstart", "imb.gamma_u=${imb.gamma_l}", f"train.steps={STEPS}", f"train.eval_every={STEPS}"]
     return config_of(*short, f"algorithm={learner}", "align=none")
 
 
@@ -97,7 +98,9 @@ def test_a_learner_with_a_slot_runs_or_is_refused(learner, pair):
     check(config)
     facts = toy.facts(config, COUNTS, UNLABELED + 10)._replace(threshold=0.1, channels=3, sizes=SIZES)
     method = build_method(config, facts, CPU, torch.float32)
-    outcomes, nets = toy.train(method.learner, method.slots, 10, classes=10, unlabeled=UNLABELED)
+    outcomes, nets = toy.train(
+        method.learner, method.slots, STEPS, classes=10, unlabeled=UNLABELED, encoder=toy.OneBlock()
+    )
     losses = torch.stack([torch.stack(list(o.losses.values())).sum() for o in outcomes])
     assert losses.isfinite().all()
     assert all(p.isfinite().all() for p in nets.student.parameters())

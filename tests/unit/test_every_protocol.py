@@ -20,7 +20,7 @@ WITHOUT_PSEUDO_LABELS = {"supervised", "usadtm", "cpe"}  # open to a protocol th
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("learner", ALGORITHMS)
-def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option, tmp_path, monkeypatch):
+def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option, tmp_path):
     overrides = f"algorithm={learner}", option, *BESIDE.get(option, ())
     if "crest" in option and learner in WITHOUT_PSEUDO_LABELS:
         with pytest.raises(UserError, match=f"algorithm={learner} makes no pseudo-labels"):
@@ -32,7 +32,6 @@ def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option
         ):
             composed(*overrides)
         return
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
     config = replace(composed(*overrides), out_root=str(tmp_path))
     run(config, NOWHERE)
     rows = [row for row in read(RunDir(tmp_path, config.run_key).metrics) if row["event"] == "train"]

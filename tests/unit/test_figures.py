@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from daso.outputs.rundir import RunDir
+from daso.run.start import run
+from daso.run.summary import draw_figures
 from daso.track.figures import confusion_figure, pseudo_label_figure
+from tests.compose import NOWHERE, config_of
 
 BLUE, ORANGE = (31, 119, 180), (217, 95, 2)
 
@@ -108,3 +112,16 @@ def test_few_classes_stand_under_their_names_and_many_under_numbers(tmp_path, cl
         named, plain, wrong = (pixels(tmp_path / f"{name}.png") for name in ("named", "plain", "wrong"))
         assert (named == plain).all() == (classes > 20)
         assert (wrong == plain).all()
+
+
+def test_a_run_ends_with_its_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr("daso.run.training.draw_figures", draw_figures)
+    config = config_of(
+        "experiment=quickstart", "track=none", "train.steps=2", "train.eval_every=2", f"out_root={tmp_path}"
+    )
+    run(config, NOWHERE)
+    drawn = RunDir(tmp_path, config.run_key).figures.iterdir()
+    assert {path.name: Image.open(path).format for path in drawn} == {
+        "confusion.png": "PNG",
+        "pseudo_labels.png": "PNG",
+    }

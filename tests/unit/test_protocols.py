@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hydra.errors import ConfigCompositionException
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -225,7 +224,7 @@ def test_a_warm_up_longer_than_a_generation_is_remarked_upon():
     ],
 )
 def test_a_protocol_has_its_own_knobs_alone(algorithm, foreign, own):
-    with pytest.raises(ConfigCompositionException):
+    with pytest.raises(UserError, match=f"the chosen protocol has no {foreign.partition('=')[0].partition('.')[2]}"):
         composed(f"algorithm={algorithm}", foreign)
     assert composed(f"algorithm={algorithm}", own).run_key != composed(f"algorithm={algorithm}").run_key
 

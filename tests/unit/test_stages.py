@@ -19,11 +19,6 @@ from tests.compose import NOWHERE
 from tests.training import composed
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr("daso.run.training.draw_figures", lambda *given: None)
-
-
 def weights(config):
     return torch.load(RunDir(config.out_root, config.run_key).checkpoint, weights_only=True)["student"]
 
@@ -45,9 +40,7 @@ def keyed(config, **protocol):
 def finished(tmp_path_factory):
     """A run with two stages, and its first one."""
     config = crt(tmp_path_factory.mktemp("crt"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.run.training.draw_figures", lambda *given: None)
-        run(config, NOWHERE)
+    run(config, NOWHERE)
     return config, replace(composed("algorithm=supervised"), out_root=config.out_root)
 
 

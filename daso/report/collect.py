@@ -106,6 +106,25 @@ def passed_over(runs: Iterable[Run]) -> list[str]:
     return [f"Passed over: {counted(len(others), 'run')} that this version does not know, {named}."]
 
 
+def of_keys(runs: Sequence[Run], wanted: Sequence[str]) -> list[Run]:
+    """The runs of these keys, each of which may be shortened while it stays unique.
+
+    Raises:
+        UserError: a key fits no run, or more than one.
+    """
+    found: dict[str, Run] = {}
+    for key in wanted:
+        fits = [run for run in runs if run.key.startswith(key)]
+        exact = [run for run in fits if run.key == key] or fits
+        if not key or len(exact) != 1:
+            names = ", ".join(run.key for run in fits[:5]) or "none"
+            raise UserError(
+                f"keys={key} is not possible: it must fit one of {counted(len(runs), 'run')}; it fits {names}."
+            )
+        found[exact[0].key] = exact[0]
+    return list(found.values())
+
+
 def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
     """Every run below the folders, each run once: a finished copy comes before an unfinished one.
 

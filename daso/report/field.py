@@ -2,21 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
 from daso.errors import UserError
-from daso.outputs.naming import PAPER_RECIPE, counts_name, method_name, ratio, recipe_name
+from daso.outputs.naming import PAPER_RECIPE, method_name, recipe_name
 from daso.published.cells import TITLES, Overrides, Setting
 from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, datasets, reported
 from daso.report.collect import Run, decisive, known, passed_over
+from daso.report.external import External
+from daso.report.finish import finish
 from daso.report.match import Configure, match
 from daso.report.mine import SETTINGS, group
 from daso.report.paper import remark_on_runs, setting_label
 from daso.report.sample import sample_of
-from daso.report.stats import SELECTIONS, listed, metric_name
+from daso.report.stats import SELECTIONS, counted, listed, metric_name
 from daso.report.table import (
     AS_REPORTED,
     Column,
@@ -24,40 +25,17 @@ from daso.report.table import (
     Number,
     Options,
     Table,
-    baseline_row,
     with_baseline,
 )
+from daso.report.where import Place, Where, setting_of_run
 from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
 from daso.settings.options import CONF
 
 FACTS = ("venue", "rule", "source")
 OWN = "own runs"  # the source of a row that nobody has published
+UNVERIFIED = "unverified"  # the protocol of a result that says none
 UNPUBLISHED = Protocol("nobody has published in it", "median20", 1)
 FREE = ("seed", "train.steps")  # what runs of one recipe may differ in: fewer steps are marked
-
-
-class Where(NamedTuple):
-    """Which settings are asked for; empty for all of them."""
-
-    dataset: str
-    n1: str = ""
-    m1: str = ""
-    gamma_l: str = ""
-    gamma_u: str = ""
-    shape: str = ""
-    recipe: str = ""  # a protocol of `PROTOCOLS`
-
-    def has(self, dataset: str, setting: Setting, protocol: str) -> bool:
-        """Whether something of this setting and protocol is asked for."""
-        have = {**setting._asdict(), "dataset": dataset, "recipe": protocol}
-        return all(value in ("", have[key]) for key, value in self._asdict().items())
-
-    def has_run(self, run: Run) -> bool:
-        """Whether a run is asked for; one of labels alone is whatever its unlabeled set would be."""
-        setting, wanted = setting_of_run(run), self
-        if not run.settings.reads_unlabeled:
-            wanted = self._replace(m1="", gamma_u="", shape="")
-        return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
 
 
 @dataclass
@@ -107,8 +85,7 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
         UserError: nobody has published a number of such a setting and no run of it is finished, or no table has the
             baseline.
     """
-    with suppress(UserError):  # a word such as `natural`
-        where = where._replace(gamma_u=ratio(parse_gamma_u(where.gamma_u)))
+    where = where.plain
     numbers = [n for n in reported() if where.has(n.dataset, n.setting, n.protocol)]
     others, runs = passed_over(runs), known(runs)
     ours = [run for run in runs if where.has_run(run)]
@@ -118,6 +95,12 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
         run for run in ours if run.done and where.has(where.dataset, setting_of_run(run), recipe_name(run.config))
     ]
     found = {recipe_name(run.config) for run in inside} | {number.protocol for number in numbers}
+    external: dict[str, list[External]] = {}
+    for one in options.external:
+        protocol = one.protocol or UNVERIFIED
+        if where.has(one.place.dataset, one.place.setting, protocol):
+            external.setdefault(protocol, []).append(one)
+    found |= external.keys()
     if not found:
         raise UserError(_nothing(where))
     makers = []
@@ -125,19 +108,12 @@ def field_tables(where: Where, runs: Sequence[Run], options: Options, configure:
         if name in found:
             theirs = [number for number in numbers if number.protocol == name]
             of_name = [run for run in ours if recipe_name(run.config) == name]
-            makers.append(partial(_table, name, where, theirs, of_name, configure))
+            makers.append(partial(_table, name, where, theirs, of_name, configure, external.get(name, [])))
     tables = with_baseline(makers, options)
     tables[0].notes += others
+    left = len(options.external) - sum(map(len, external.values()))
+    tables[0].notes += [f"Not shown: {counted(left, 'external result')}, of other settings."] * bool(left)
     return tables
-
-
-def setting_of_run(run: Run) -> Setting:
-    """The setting of a run, in the words of the published ones."""
-    imb = run.config["imb"]
-    shape = imb.get("unlabeled_shape", LONG_TAILED)  # an older version has none
-    if imb.get("unlabeled_counts"):
-        shape = counts_name(imb["unlabeled_counts"])
-    return Setting(str(imb["n1"]), str(imb["m1"]), ratio(imb["gamma_l"]), ratio(imb["gamma_u"]), shape)
 
 
 def field_label(setting: Setting, stated: bool = True) -> str:
@@ -161,8 +137,10 @@ def _table(
     numbers: Sequence[Reported],
     runs: Sequence[Run],
     configure: Configure,
+    external: Sequence[External],
     options: Options,
 ) -> Table:
+    options = options._replace(external=tuple(external))
     about = PROTOCOLS.get(protocol, UNPUBLISHED)
     dataset, group = where.dataset, TITLES.get(where.dataset, where.dataset)
     done = [run for run in runs if run.done and where.has(dataset, setting_of_run(run), protocol)]
@@ -179,9 +157,9 @@ def _table(
         rule="what each row's rule says",
     )
     found = match(_likely(numbers, runs), runs, options.overrides, configure)
-    counted = {run.key for members in found.runs.values() for run in members}
+    of_cells = {run.key for members in found.runs.values() for run in members}
     found.left_out.clear()  # what no published number describes has rows of its own
-    rest = [run for run in done if run.key not in counted and not run.config["dataset"].get("files_checksum")]
+    rest = [run for run in done if run.key not in of_cells and not run.config["dataset"].get("files_checksum")]
     own, differing = _unpublished(rest, protocol, options, configure)
     found.left_out.update(differing)
     shorter: list[Run] = []
@@ -209,9 +187,10 @@ def _table(
             entry.sample, left = sample_of(members, entry.metric, goal)
             shorter += left
             table.place(key, columns[setting], entry)
-    table.number_footnotes(footnotes)
     trained = sorted(names, key=lambda key: not any(e.sample for (row, _), e in table.entries.items() if row == key))
-    table.judge(baseline_row(options.baseline, {key: names[key] for key in trained}))
+    heads = {column: Place(dataset, setting) for setting, column in columns.items()}
+    called = {key: (*others, table.label(key).partition(", ")[0]) for key, others in names.items()}
+    finish(table, heads, called, {key: names[key] for key in trained}, footnotes, head=field_label)
     remark_on_runs(table, found, shorter, whose=f"the recipe {protocol}")
     return table
 
@@ -334,5 +313,4 @@ def _nothing(where: Where) -> str:
             words: list[str] = sorted(sorted(have), key=len)
             known = f"{where.dataset} is published with {key} {listed(words)}"
             return f"{key}={value} is not possible: no run has it, and {known}."
-    said = " ".join(f"{key}={value}" for key, value in where._asdict().items() if value)
-    return f"{said} is not possible: no run of this setting is finished, and nobody has published a number of it."
+    return f"{where} is not possible: no run of this setting is finished, and nobody has published a number of it."

@@ -11,10 +11,11 @@ from daso.errors import UserError
 from daso.published.cells import DATASETS, TITLES, Overrides, Setting, column_label, overrides_of, row_label
 from daso.published.numbers import Published, points
 from daso.report import draw as pictures
+from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
 from daso.report.collect import Run, known, passed_over
-from daso.report.draw import Series
 from daso.report.match import Configure, match
 from daso.report.mine import group, ordered
+from daso.report.names import paper_name, paper_setting
 from daso.report.sample import choose
 from daso.report.stats import spans
 from daso.report.table import Options
@@ -77,12 +78,13 @@ class _Wanted(NamedTuple):
 
 
 def draw(
-    name: str, runs: Sequence[Run], options: Options, configure: Configure, folder: Path, own: bool = False
+    name: str, runs: Sequence[Run], options: Options, configure: Configure, form: Form, own: bool = False
 ) -> list[Path]:
-    """Draw a figure as PNG and SVG and say where.
+    """Draw a figure and say where.
 
     Args:
         name: the paper's number.
+        form: which files it becomes.
         own: draw the same picture of all finished runs, one figure a setting, instead of the paper's setting.
 
     Raises:
@@ -91,15 +93,16 @@ def draw(
     if name not in SPECS:
         raise UserError(f"figure={name} is not possible: one of {', '.join(SPECS)}.")
     made: list[Path] = []
-    for spec in SPECS[name]:
-        if not own:
-            made += _paper_figure(name, spec, runs, options, configure, folder)
-            continue
-        for (dataset, setting), series in own_series(runs, options.min_seeds).items():
-            title = f"Figure {name} of own runs: {dataset} {_greek(setting)}"
-            stem = re.sub(r"[^\w]+", "_", f"figure{name}_{dataset}_{setting}")
-            made += _draw(spec, series, _classes(series), title, folder / stem)
-        break
+    if own:
+        groups = own_series(runs, options.min_seeds)
+        for (dataset, setting), series in groups.items():
+            title = f"Figure {name} of own runs: {dataset} {paper_setting(setting)}"
+            part = re.sub(r"[^\w]+", "_", f"{dataset}_{setting}")
+            path = form.path(f"figure{name}_{part}", part if len(groups) > 1 else "")
+            made += _draw(SPECS[name][0], series, _classes(series), [title], form, path)
+    else:
+        for spec in SPECS[name]:
+            made += _paper_figure(name, spec, runs, options, configure, form)
     if not made:
         raise UserError(f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=.")
     for line in (*(f"wrote {path}" for path in made), *passed_over(runs)):
@@ -120,7 +123,7 @@ def own_series(runs: Sequence[Run], min_seeds: int = 1) -> dict[tuple[str, str],
 
 
 def _paper_figure(
-    name: str, spec: Spec, runs: Sequence[Run], options: Options, configure: Configure, folder: Path
+    name: str, spec: Spec, runs: Sequence[Run], options: Options, configure: Configure, form: Form
 ) -> list[Path]:
     numbers = [
         Published(f"fig{name}", "", *spec.setting, learner, rebalancer, "", 0.0, None, "")
@@ -135,9 +138,9 @@ def _paper_figure(
         chosen = choose(found.runs.get(place.overrides, []), found.goals.get(place.overrides))
         label = row_label(number.learner, number.rebalancer)
         series.append(Series(label, chosen.runs, known, chosen.goal, options.min_seeds))
-    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {_greek(column_label(setting))}"
-    title += f"\n({spec.remark})" if spec.remark else ""
-    return _draw(spec, series, CLASSES[spec.setting[0]], title, folder / f"figure{name}{spec.panel}")
+    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {paper_setting(column_label(setting))}"
+    told = [title, *[f"({spec.remark})"] * bool(spec.remark)]
+    return _draw(spec, series, CLASSES[spec.setting[0]], told, form, form.path(f"figure{name}{spec.panel}", spec.panel))
 
 
 def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -151,28 +154,41 @@ def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tupl
     return found
 
 
-def _draw(spec: Spec, series: Sequence[Series], classes: int, title: str, path: Path) -> list[Path]:
-    if spec.kind == "bars":
-        figure = pictures.bars(series, pictures.groups(classes), title)
-    elif spec.kind == "curves":
-        figure = pictures.curves(series, classes, title, spec.shown)
-    elif spec.kind == "scatter":
-        figure = pictures.scatter(series, classes, title)
-    elif spec.kind == "matrices":
-        rows = _confusions(series, classes)
-        if not rows:
-            return []
-        figure = pictures.matrices(rows, f"{title}, {_seeds(series)}" if "own" in rows else title)
-    else:
-        from daso.report.features import embed
+def _draw(
+    spec: Spec, series: Sequence[Series], classes: int, told: Sequence[str], form: Form, path: Path
+) -> list[Path]:
+    """Draw one picture; `told` are its title and what there is to say against it."""
+    canvas = Canvas(form.paper)
+    if form.printed:
+        series = [one._replace(label=paper_name(one.label)) for one in series]
+    title, notes = "\n".join(told), [one.told for one in series]
+    with canvas.style():
+        if spec.kind == "bars":
+            figure = pictures.bars(series, pictures.groups(classes), title, canvas)
+        elif spec.kind == "curves":
+            figure = pictures.curves(series, classes, title, spec.shown, canvas)
+        elif spec.kind == "scatter":
+            figure = pictures.scatter(series, classes, title, canvas)
+        elif spec.kind == "matrices":
+            rows = _confusions(series, classes)
+            if not rows:
+                return []
+            title = f"{title}, {_seeds(series)}" if "own" in rows else title
+            figure = pictures.matrices(rows, title, canvas)
+            notes = [pictures.MATRICES]
+        else:
+            from daso.report.features import embed
 
-        chosen = {one.label: _first(one.runs) for one in series if one.runs}
-        embedded = {label: points for label, run in chosen.items() if (points := embed(run)) is not None}
-        if not embedded:
-            return []
-        title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
-        figure = pictures.clouds(embedded, title)
-    return pictures.save(figure, path)
+            chosen = {one.label: _first(one.runs) for one in series if one.runs}
+            embedded = {label: points for label, run in chosen.items() if (points := embed(run)) is not None}
+            if not embedded:
+                return []
+            title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
+            figure = pictures.clouds(embedded, title, canvas)
+            notes = []
+    if spec.kind in ("bars", "curves") and has_spread(series):
+        notes.append(SPREAD)
+    return canvas.save(figure, path, [pictures.titled(title, series), *notes, *signs(series)])
 
 
 def _confusions(series: Sequence[Series], classes: int) -> dict[str, dict[str, np.ndarray]]:
@@ -200,11 +216,6 @@ def _seeds(series: Sequence[Series]) -> str:
 
 def _first(runs: Sequence[Run]) -> Run:
     return min(runs, key=lambda run: run.seed)
-
-
-def _greek(setting: str) -> str:
-    """A setting with γ as tables print it."""
-    return setting.replace("gl=", "γl=").replace("gu=", "γu=")
 
 
 def _classes(series: Sequence[Series]) -> int:

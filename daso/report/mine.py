@@ -6,11 +6,13 @@ from typing import Any
 
 from daso.errors import UserError
 from daso.outputs.naming import imbalance_name, method_name, recipe_name
-from daso.published.cells import LEARNERS
+from daso.published.cells import LEARNERS, Setting
 from daso.report.collect import Run, decisive, known, passed_over
+from daso.report.finish import finish
 from daso.report.sample import sample_of
 from daso.report.stats import counted
-from daso.report.table import Column, Entry, Options, Table, baseline_row, own_metric
+from daso.report.table import Column, Entry, Options, Table, own_metric
+from daso.report.where import ANYWHERE, Place, Where, setting_of_run
 from daso.schema import LONG_TAILED
 from daso.settings.identity import plain
 from daso.settings.restored import flat
@@ -22,9 +24,17 @@ OF_RECIPE = ("dataset.", "model.", "optim.", "train.")  # where a learner or a r
 RECIPE = "recipe"
 
 
-def own_table(runs: Sequence[Run], options: Options) -> Table:
-    """The finished runs, grouped by everything that varies except the seed."""
+def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -> Table:
+    """The finished runs of some settings, grouped by everything that varies except the seed.
+
+    Raises:
+        UserError: there are runs, but none of the settings.
+    """
     others, runs = passed_over(runs), known(runs)
+    fitting = [run for run in runs if where.plain.has_run(run)]
+    if runs and not fitting:
+        raise UserError(f"{where} is not possible: no run is of this setting.")
+    runs = fitting
     finished = [run for run in runs if run.done]
     cells = group(finished)
     rows, columns = ordered(cells)
@@ -40,11 +50,22 @@ def own_table(runs: Sequence[Run], options: Options) -> Table:
         for column in columns:
             sample, _ = sample_of(cells.get((row, column), []), metric)
             table.place(row, column, Entry(metric=metric, configuration=row, sample=sample))
-    table.judge(baseline_row(options.baseline, dict.fromkeys(table.rows, ())))
+    places = {
+        column: Place(column.group, setting_of_run(members[0])) for (_, column), members in reversed(cells.items())
+    }
+    methods = {row: (row, row.partition(",")[0]) for row in rows}
+    finish(table, places, methods, dict.fromkeys(rows, ()), {}, head=_head)
     table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
     return table
+
+
+def _head(setting: Setting) -> str:
+    """A setting that no run has, as the column's head would be."""
+    ratios = f"gl={setting.gamma_l} gu={setting.gamma_u or setting.gamma_l}"
+    shape = setting.shape if setting.shape != LONG_TAILED else ""
+    return " ".join(word for word in (f"N1={setting.n1}" * bool(setting.n1), ratios, shape) if word)
 
 
 def group(runs: Iterable[Run]) -> dict[tuple[str, Column], list[Run]]:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +13,8 @@ from daso.outputs.naming import run_name
 from daso.published.cells import TABLES
 from daso.report import draw as pictures
 from daso.report import render
+from daso.report.canvas import Series
 from daso.report.collect import Run, known, passed_over
-from daso.report.draw import Series
 from daso.report.figures import own_series
 from daso.report.match import Configure
 from daso.report.mine import own_table
@@ -80,7 +80,10 @@ def _fill(**content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    helpers = (render.own_text, render.number_text, render.difference_text, render.count_text)
+    helpers: tuple[Callable[..., str], ...] = (
+        *(render.own_text, render.number_text, render.difference_text, render.count_text),
+        *(render.external_text, render.external_place),
+    )
     environment.globals.update({helper.__name__: helper for helper in helpers})
     return environment.get_template("report.html.j2").render(content)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
+from daso.errors import UserError
 from daso.published.cells import (
     AVES,
     METRIC,
@@ -20,10 +21,12 @@ from daso.published.cells import (
 )
 from daso.published.numbers import numbers
 from daso.report.collect import Run, passed_over
+from daso.report.finish import finish
 from daso.report.match import Configure, Matched, match
 from daso.report.sample import sample_of
 from daso.report.stats import counted, listed
-from daso.report.table import Column, Entry, Number, Options, Table, baseline_row, own_metric
+from daso.report.table import PUBLISHED, Column, Entry, Number, Options, Table, own_metric
+from daso.report.where import ANYWHERE, Place, Where
 
 CAPTIONS = {
     "1": "labeled and unlabeled data equally imbalanced",
@@ -53,13 +56,18 @@ ABLATION = (
 )
 
 
-def paper_table(name: str | int, runs: Sequence[Run], options: Options, configure: Configure) -> Table:
-    """A table of the paper; cells without a finished run hold the published number alone.
+def paper_table(
+    name: str | int, runs: Sequence[Run], options: Options, configure: Configure, where: Where = ANYWHERE
+) -> Table:
+    """A table of the paper, or its part of some settings; cells without a finished run hold the published number alone.
 
     Raises:
-        UserError: there is no such table, or no such baseline in it.
+        UserError: there is no such table, no such setting in it, or no such baseline.
     """
-    content = cells(name)
+    content = [cell for cell in cells(name) if where.plain.has(cell.dataset, cell.setting, "")]
+    if not content:
+        has = listed(list(dict.fromkeys(f"{cell.dataset} {cell.column}" for cell in cells(name))))
+        raise UserError(f"{where} is not possible: Table {name} has {has}.")
     found = match(content, runs, options.overrides, configure)
     table = Table(
         title=f"Table {name}: {CAPTIONS[str(name)]}",
@@ -76,9 +84,11 @@ def paper_table(name: str | int, runs: Sequence[Run], options: Options, configur
         entry.sample, left = sample_of(runs_of_cell, entry.metric, found.goals.get(cell.overrides))
         shorter += left
         table.place(cell.row, column, entry)
-    table.number_footnotes({(cell.row, _column(cell)): cell.footnotes for cell in content})
-    rows = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
-    table.judge(baseline_row(options.baseline, {row: rows[row] for row in table.rows}))
+    footnotes = {(cell.row, _column(cell)): cell.footnotes for cell in content}
+    places = {_column(cell): Place(cell.dataset, cell.setting) for cell in content}
+    options_of = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
+    names = {row: options_of[row] for row in table.rows}
+    finish(table, places, names, names, footnotes)
     _remark(table, found, shorter, runs)
     if str(name) == "4":
         table.notes += _seval()
@@ -139,7 +149,7 @@ def _seval_row(learner: str, rebalancer: str) -> str:
 
 def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence[Run]) -> None:
     options = table.options
-    if options.la:
+    if options.la and options.columns != PUBLISHED:
         table.notes.append("Own numbers are after logit adjustment at test time, so they have no published counterpart "
                            "except in the rows with LA (inf).")  # fmt: skip
     if table.decimals == 2:
@@ -149,12 +159,14 @@ def _remark(table: Table, found: Matched, shorter: Sequence[Run], runs: Sequence
             "USB: independent runs of USB (classic_cv_imb), with its own protocol; not the paper's numbers."
         )
     remark_on_runs(table, found, shorter)
-    table.notes += passed_over(runs)
+    table.notes += passed_over(runs) if options.columns != PUBLISHED else []
 
 
 def remark_on_runs(table: Table, found: Matched, shorter: Sequence[Run], whose: str = "the paper's settings") -> None:
     """Say in what the own runs differ by design from `whose`, and which runs are not counted, and why."""
     options = table.options
+    if options.columns == PUBLISHED:
+        return
     if options.overrides:
         table.notes.append(f"Own runs differ from {whose} by design: {' '.join(options.overrides)}.")
     if found.unfinished:

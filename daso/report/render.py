@@ -3,11 +3,12 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from daso.report.stats import Sample
-from daso.report.table import Column, Entry, Number, Table
+from daso.report.table import DIFFERENCE, EXTERNAL, OWN, PUBLISHED, USB, Column, Entry, Number, Table
 
 MISSING = "—"
 FIELDS = (
@@ -15,6 +16,7 @@ FIELDS = (
     *("mean", "std", "n", "seeds", "steps", "goal_steps", "marks", "rank", "p", "pairs"),
     *("published_mean", "published_std", "difference", "usb_mean", "usb_std", "source", "remarks"),
     *("protocol", "venue", "rule"),
+    *("external", "external_n"),
 )
 TEX = {
     "\\": r"\textbackslash{}",
@@ -36,13 +38,22 @@ TEX = {
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
     "§": r"\S{}",
+    "¶": r"\P{}",
+    "–": "--",
+    "×": r"$\times$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\to$",
     "—": "---",
     "−": "$-$",
     "<": "$<$",
     ">": "$>$",
     "|": r"\textbar{}",
 }
-SPECIAL = re.compile("|".join(re.escape(sign) for sign in sorted(TEX, key=len, reverse=True)))
+SPECIAL = re.compile("|".join(re.escape(sign) for sign in sorted(TEX, key=len, reverse=True)) + r"|[^\x00-\x7f]")
+CAPITALS = ["gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"]
+GREEK = [*CAPITALS, *["alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi"]]
+HEADS = {OWN: "own", PUBLISHED: "paper", USB: "USB", DIFFERENCE: r"$\Delta$"}
 
 
 def markdown(table: Table, width: int | None = None) -> str:
@@ -55,11 +66,11 @@ def markdown(table: Table, width: int | None = None) -> str:
     parts = [f"## {table.title}"]
     for heading, columns in table.pieces:
         parts += [f"### {heading}"] * bool(heading and len(table.pieces) > 1)
-        filled = [[_head(c, heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
+        filled = [[table.head(c, not heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
         parts += map(_grid, _fitting(_leading(table), filled, width))
-    if any(entry.published for entry in table.entries.values()):
-        usb = " / USB" if table.options.usb else ""
-        parts.append(f"Cells: own / published{usb} / own minus published.")
+    shown = table.shown(table.columns)
+    if len(shown) > 1:
+        parts.append(f"Cells: {' / '.join(shown).replace(DIFFERENCE, 'own minus published')}.")
     lists = (("Warnings", table.warnings), ("Notes", table.notes))
     parts += [f"{name}\n" + "\n".join(_filled(f"- {text}", width) for text in texts) for name, texts in lists if texts]
     footnotes = [_filled(f"[{number}] {text}", width) for number, text in enumerate(table.footnotes, 1)]
@@ -71,19 +82,19 @@ def latex(table: Table) -> str:
     """The table for a paper, at most as wide as its text; needs booktabs and graphicx."""
     out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}"]
     for heading, columns in table.pieces:
-        printed = any(e.published for row in table.rows for c in columns if (e := table.entries.get((row, c))))
-        names = ["own", "paper", *["USB"] * table.options.usb, r"$\Delta$"] if printed else [""]
-        width = len(names)
+        shown = table.shown(columns)
+        names = [HEADS[name] for name in shown]
+        width = len(shown)
         out.append(r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")
         facts = table.fact_names
         out.append(f"\\begin{{tabular}}{{l{'l' * len(facts)}{'c' * (width * len(columns))}}}\n\\toprule")
-        heads = [f"\\multicolumn{{{width}}}{{c}}{{{_tex(_head(c, heading))}}}" for c in columns]
+        heads = [f"\\multicolumn{{{width}}}{{c}}{{{_tex(table.head(c, not heading))}}}" for c in columns]
         out.append(" & ".join([_tex(heading or "method"), *facts, *heads]) + r" \\")
-        if printed:
+        if width > 1:
             out.append(" & ".join(["", *[""] * len(facts), *names * len(columns)]) + r" \\")
         out.append(r"\midrule")
         for row in table.rows:
-            cells = [part for c in columns for part in _latex_cell(table, row, c, names)]
+            cells = [part for c in columns for part in _latex_cell(table, row, c, shown)]
             lead = [table.label(row), *table.facts.get(row, ())]
             out.append(" & ".join([*map(_tex, lead), *cells]) + r" \\")
         out.append("\\bottomrule\n\\end{tabular}}\n\n\\medskip")
@@ -141,6 +152,12 @@ def count_text(table: Table, entry: Entry) -> str:
     return f"({', '.join(facts)}){entry.marks(table.options.min_seeds)}"
 
 
+def external_text(entry: Entry, decimals: int) -> str:
+    """The result of other code, with its number of seeds and the sign that it is one."""
+    seeds = f" ({entry.external_n})" if entry.external_n else ""
+    return f"{number_text(entry.external, decimals)}{seeds}{EXTERNAL}"
+
+
 def _markdown_cell(table: Table, row: str, column: Column) -> str:
     entry = table.entries.get((row, column))
     if entry is None:
@@ -150,17 +167,25 @@ def _markdown_cell(table: Table, row: str, column: Column) -> str:
         value = own_text(entry.sample, table.decimals)
         value = {1: f"**{value}**", 2: f"<u>{value}</u>"}.get(entry.rank, value)
         own = f"{value} {count_text(table, entry)}"
-    if entry.published is None:
+    notes = "".join(f" [{number}]" for number in entry.footnotes)
+    shown = table.shown([column])
+    if entry.external is not None:
+        return external_text(entry, table.decimals) + notes
+    if entry.published is None and PUBLISHED in shown and OWN in shown:
         return own
-    published = number_text(entry.published, table.decimals) + "".join(f" [{number}]" for number in entry.footnotes)
-    usb = [number_text(entry.usb, table.decimals)] * table.options.usb
-    return " / ".join([own, published, *usb, difference_text(entry, table.decimals)])
+    texts = {
+        OWN: own,
+        PUBLISHED: number_text(entry.published, table.decimals) + notes,
+        USB: number_text(entry.usb, table.decimals),
+        DIFFERENCE: difference_text(entry, table.decimals),
+    }
+    return " / ".join(texts[name] for name in shown)
 
 
-def _latex_cell(table: Table, row: str, column: Column, names: Sequence[str]) -> list[str]:
+def _latex_cell(table: Table, row: str, column: Column, shown: Sequence[str]) -> list[str]:
     entry = table.entries.get((row, column))
     if entry is None:
-        return [""] * len(names)
+        return [""] * len(shown)
     own = _tex(MISSING)
     if entry.sample is not None:
         value = _tex(own_text(entry.sample, table.decimals))
@@ -169,11 +194,21 @@ def _latex_cell(table: Table, row: str, column: Column, names: Sequence[str]) ->
         own = f"{value} {_tex(count_text(table, entry).removesuffix(marks))}{_raised(marks)}"
     notes = ",".join(map(str, entry.footnotes))
     cells = {
-        "paper": _tex(number_text(entry.published, table.decimals)) + _raised(notes),
-        "USB": _tex(number_text(entry.usb, table.decimals)),
-        r"$\Delta$": _tex(difference_text(entry, table.decimals).replace("-", "−")),
+        OWN: own,
+        PUBLISHED: _tex(number_text(entry.published, table.decimals)) + _raised(notes),
+        USB: _tex(number_text(entry.usb, table.decimals)),
+        DIFFERENCE: _tex(difference_text(entry, table.decimals).replace("-", "−")),
     }
-    return [own, *(cells[name] for name in names[1:])]
+    if entry.external is not None:
+        cells[external_place(shown)] = _tex(external_text(entry, table.decimals).removesuffix(EXTERNAL)) + _raised(
+            f"{EXTERNAL}{notes}"
+        )
+    return [cells[name] for name in shown]
+
+
+def external_place(shown: Sequence[str]) -> str:
+    """Where the result of other code stands: among the published numbers, or among the only ones that there are."""
+    return PUBLISHED if PUBLISHED in shown else OWN
 
 
 def _fields(table: Table, entry: Entry) -> list[object]:
@@ -192,12 +227,13 @@ def _fields(table: Table, entry: Entry) -> list[object]:
         *own,
         entry.rank or "",
         *(["", ""] if entry.p is None else [round(entry.p, 6), entry.pairs]),
-        *_pair(published),
+        *_pair(published or entry.external),
         "" if entry.difference is None else round(entry.difference, 4),
         *_pair(entry.usb),
         entry.source,
         "; ".join(remarks),
         *(entry.protocol, entry.venue, entry.rule if published else ""),
+        *("" if entry.external is None else "true", entry.external_n or ""),
     ]
 
 
@@ -241,10 +277,6 @@ def _filled(text: str, width: int | None) -> str:
     return text if width is None else fill(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _head(column: Column, heading: str) -> str:
-    return column.label if heading else f"{column.group} {column.label}"
-
-
 def _grid(columns: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in columns]
     lines = [
@@ -259,4 +291,16 @@ def _raised(text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return SPECIAL.sub(lambda sign: TEX[sign[0]], text)
+    return SPECIAL.sub(lambda sign: TEX.get(sign[0]) or _foreign_sign(sign[0]), text)
+
+
+def _foreign_sign(sign: str) -> str:
+    """A sign that is not ASCII: Latin letters, which LaTeX reads, as they are, Greek ones by name, others by number."""
+    name = unicodedata.name(sign, "")
+    if name.startswith("LATIN") and ord(sign) < 0x180:
+        return sign
+    greek = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (\w+)", name)
+    word = greek[2].lower().replace("lamda", "lambda") if greek else ""
+    if greek and word in (GREEK if greek[1] == "SMALL" else CAPITALS):
+        return f"$\\{word if greek[1] == 'SMALL' else word.capitalize()}$"
+    return f"\\texttt{{U+{ord(sign):04X}}}"

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from daso.errors import UserError
+from daso.report.names import paper_name, paper_setting
 from daso.report.stats import (
     FEW_SEEDS,
     FEW_STEPS,
@@ -19,9 +20,16 @@ from daso.report.stats import (
     wanting,
 )
 
+if TYPE_CHECKING:
+    from daso.report.external import External
+
 SIGNIFICANT = 0.05
 SINGLE = 4  # up to so many columns of several data sets stand in one piece
-TROUBLED, DIFFERS = "!", "*"
+TROUBLED, DIFFERS, EXTERNAL = "!", "*", "¶"
+COLUMNS = OWN, PUBLISHED, BOTH = "own", "published", "both"
+USB, DIFFERENCE = "USB", "difference"
+NAMES = ("plain", "paper")
+PAPER_NAMES = NAMES[1]
 AS_REPORTED, PAPER_RULE = "reported", "median20"
 
 
@@ -34,6 +42,11 @@ class Options(NamedTuple):
     baseline: str = ""
     min_seeds: int = 3
     usb: bool = False
+    columns: str = BOTH  # one of `COLUMNS`
+    names: str = NAMES[0]  # `paper`: as papers print them
+    bold: bool = True  # whether the best of a column are marked
+    rows: tuple[str, ...] = ()  # which, in their order; all by default
+    external: "tuple[External, ...]" = ()  # results of other code
     overrides: tuple[str, ...] = ()  # of train.py: where the runs to be counted differ from the paper's settings
 
 
@@ -60,6 +73,8 @@ class Entry:
     configuration: str = ""
     published: Number | None = None
     usb: Number | None = None
+    external: Number | None = None  # of other code, read from a file of the user's
+    external_n: int | None = None  # its seeds
     source: str = ""
     protocol: str = ""  # how it was made, where a table has several sources
     venue: str = ""
@@ -111,6 +126,18 @@ class Table:
     footnotes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    all_rows: list[str] = field(default_factory=list)  # what `rows=` may say
+    unknown_rows: set[str] = field(default_factory=set)  # what it says and this table has not
+
+    def shown(self, columns: Iterable[Column]) -> tuple[str, ...]:
+        """The numbers that stand beside each other in a cell of some columns: own, published, USB, difference."""
+        among = set(columns)
+        usb = (USB,) * self.options.usb
+        if self.options.columns == PUBLISHED:
+            return (PUBLISHED, *usb)
+        if any(entry.published for (_, column), entry in self.entries.items() if column in among):
+            return (OWN, PUBLISHED, *usb, DIFFERENCE)
+        return (OWN,)
 
     @property
     def groups(self) -> dict[str, list[Column]]:
@@ -130,7 +157,14 @@ class Table:
 
     def label(self, row: str) -> str:
         """What a row is called."""
-        return self.labels.get(row, row)
+        label = self.labels.get(row, row)
+        printed = self.options.names == PAPER_NAMES and not label.endswith(EXTERNAL)
+        return paper_name(label) if printed else label
+
+    def head(self, column: Column, group: bool = False) -> str:
+        """What a column is called; with its data set if `group`."""
+        text = f"{column.group} {column.label}" if group else column.label
+        return paper_setting(text) if self.options.names == PAPER_NAMES else text
 
     def number_footnotes(self, texts: Mapping[tuple[str, Column], Iterable[str]]) -> None:
         """Give the cells their footnotes, numbered as one reads.
@@ -146,10 +180,8 @@ class Table:
                     self.entries[place].footnotes.append(self.footnotes.index(text) + 1)
 
     def place(self, row: str, column: Column, entry: Entry) -> None:
-        """Put an entry into its cell, and warn of what must be said of its seeds."""
+        """Put an entry into its cell."""
         self.entries[row, column] = entry
-        where = f"{self.label(row)} on {column.group} {column.label}"
-        self.warnings += [f"{where}: {text}." for text in (entry.sample.remarks if entry.sample else ())]
 
     @property
     def own(self) -> int:
@@ -157,12 +189,17 @@ class Table:
         return sum(entry.sample is not None for entry in self.entries.values())
 
     def judge(self, baseline: str | None) -> None:
-        """Rank the complete cells of each column, compare with the baseline row, and say what the signs mean."""
+        """Rank the complete cells of each column, compare with the baseline row, warn of what must be said of seeds,
+        and say what the signs mean.
+        """
+        for (row, column), entry in self.entries.items():
+            where = f"{self.label(row)} on {column.group} {column.label}"
+            self.warnings += [f"{where}: {text}." for text in (entry.sample.remarks if entry.sample else ())]
         for column in self.columns:
             ours = {row: e for row in self.rows if (e := self.entries.get((row, column))) and e.sample is not None}
             whole = {row: e.sample.mean for row, e in ours.items() if e.sample and e.complete(self.options.min_seeds)}
             for row, rank in ranks(whole, self.decimals).items():
-                ours[row].rank = rank if len(whole) > 1 else 0
+                ours[row].rank = rank if len(whole) > 1 and self.options.bold else 0
             base = ours.get(baseline) if baseline else None
             for row, entry in ours.items():
                 if base is not None and base.sample and entry.sample and row != baseline:
@@ -174,13 +211,19 @@ class Table:
     def _explain(self, baseline: str | None) -> None:
         options = self.options
         signs = {sign for entry in self.entries.values() for sign in entry.marks(options.min_seeds)}
-        missing = sum(entry.sample is None for entry in self.entries.values())
-        if missing:
-            self.notes.append(f"{missing} of {len(self.entries)} cells have no finished run (—).")
+        ours = [entry for entry in self.entries.values() if entry.external is None]
+        missing = sum(entry.sample is None for entry in ours)
+        if missing and options.columns != PUBLISHED:
+            self.notes.append(f"{missing} of {len(ours)} cells have no finished run (—).")
         if self.own:
+            best = "; best of a column bold, second underlined, equal at the printed precision ranks equal"
             self.notes.append(
-                "Own numbers: mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets; "
-                "best of a column bold, second underlined, equal at the printed precision ranks equal."
+                "Own numbers: mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets"
+                f"{best * options.bold}."
+            )
+        if len(ours) < len(self.entries):
+            self.notes.append(
+                f"{EXTERNAL} external results: neither trained nor ranked here; each footnote has source and protocol."
             )
         self.notes += [f"{sentence}: not ranked." for sentence in wanting(signs, options.min_seeds)]
         if TROUBLED in signs:
@@ -191,6 +234,8 @@ class Table:
                 f"(two-sided paired t-test over common seeds, at least {max(options.min_seeds, 2)} of them; "
                 "not corrected for the number of comparisons)."
             )
+        if options.columns == PUBLISHED:
+            return
         if options.select == "best":
             self.notes.append("TEST-SELECTED: the best evaluation was chosen on the test set; not a fair estimate.")
         elif options.select not in (AS_REPORTED, PAPER_RULE) and any(e.published for e in self.entries.values()):

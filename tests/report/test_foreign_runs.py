@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from daso import runs as listing
+from daso.report.canvas import Form
 from daso.report.collect import collect
 from daso.report.figures import draw
 from daso.report.page import page
@@ -65,7 +66,7 @@ def test_a_foreign_run_is_counted_named_and_passed_over_in_tables_pages_and_pict
         assert [e.sample.n for e in made.entries.values() if e.sample] == [3]
     html = page(collect([root]), Options(), configuration)
     assert html.count("0123456789ab") >= 2
-    draw("3", collect([root]), Options(), configuration, root / "pictures", own=True)
+    draw("3", collect([root]), Options(), configuration, Form(root / "pictures"), own=True)
     assert note in capsys.readouterr().out
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from daso.errors import UserError
 from daso.report.__main__ import configure, main
+from daso.report.canvas import COLORS, Canvas, Form, Series
 from daso.report.collect import collect
-from daso.report.draw import COLORS, Series, bars, curve, curves, groups, matrices, parts, per_class, scatter
+from daso.report.draw import bars, curve, curves, groups, matrices, parts, per_class, scatter
 from daso.report.figures import SPECS, draw, own_series, published
 from daso.report.page import page
 from daso.report.table import Options
@@ -71,7 +72,7 @@ def test_published_points_come_by_quantity_and_part():
 
 @pytest.mark.parametrize("name", ["2", "3", "5", "6", "7", "8", "9", "10"])
 def test_a_figure_is_drawn_from_published_values_alone_where_there_are_no_runs(name, tmp_path):
-    made = draw(name, [], Options(), configure, tmp_path)
+    made = draw(name, [], Options(), configure, Form(tmp_path))
     assert len(made) == 2 * len(SPECS[name])
     for path in made:
         assert path.stat().st_size > 5000
@@ -82,14 +83,14 @@ def test_a_figure_is_drawn_from_published_values_alone_where_there_are_no_runs(n
 def test_own_runs_join_the_published_ones_by_their_configuration(runs, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr("daso.report.draw.bars", lambda series, *_: drawn.update({s.label: s for s in series}))
-    monkeypatch.setattr("daso.report.draw.save", lambda *_: [tmp_path])
-    draw("2", runs, Options(), configure, tmp_path)
+    monkeypatch.setattr(Canvas, "save", lambda *_: [tmp_path])
+    draw("2", runs, Options(), configure, Form(tmp_path))
     assert {label: len(one.runs) for label, one in drawn.items()} == {"FixMatch": 2, "USADTM": 0, "FixMatch + DASO": 2}
     assert drawn["USADTM"].published["test_top1", ""]["C0-C2"] == pytest.approx(86.45, abs=0.01)
 
 
 def test_any_runs_can_be_drawn_by_their_setting(runs, tmp_path):
-    made = draw("3", runs, Options(), configure, tmp_path, own=True)
+    made = draw("3", runs, Options(), configure, Form(tmp_path), own=True)
     assert sorted(path.name for path in made) == [
         "figure3_cifar10_N1_500_gl_100_gu_100.png",
         "figure3_cifar10_N1_500_gl_100_gu_100.svg",
@@ -115,8 +116,8 @@ def test_a_figure_shows_the_runs_that_a_table_counts_and_says_what_they_want(tmp
         record(tmp_path / "runs", overrides, seed, value, steps=steps, **classes(value, ["test/class"]))
     runs = collect([tmp_path / "runs"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.report.draw.save", lambda figure, path: made.setdefault("figure", figure) and [path])
-        draw("2", runs, Options(), configure, tmp_path)
+        patch.setattr(Canvas, "save", lambda canvas, figure, path, notes: made.setdefault("figure", figure) and [path])
+        draw("2", runs, Options(), configure, Form(tmp_path))
     figure = made["figure"]
     assert legend(figure)[:3] == [
         "FixMatch (seed 0)†",

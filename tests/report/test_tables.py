@@ -366,7 +366,7 @@ def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_pat
         (["figure=1"], "figure=1 is not possible"),
         (["figure=2", "select=last"], "select= has no effect on figure=: it is for table, html=."),
         (["table=1", "own=true"], "own= has no effect on table=: it is for figure=."),
-        (["html=report.html", "format=latex"], "format= has no effect on html=: it is for table=."),
+        (["html=report.html", "format=latex"], "format= has no effect on html=: it is for table, figure=."),
     ],
 )
 def test_a_wrong_argument_ends_in_one_sentence_and_exit_code_2(arguments, says, tmp_path, monkeypatch, capsys):

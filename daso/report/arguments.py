@@ -1,0 +1,191 @@
+"""The report's command line: which keys there are, what each is for, and a sentence for what is none."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from daso.errors import UserError
+from daso.published.cells import Overrides
+from daso.report.stats import listed
+from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES
+from daso.report.where import Where
+from daso.settings.options import CONF
+
+DEFAULTS: dict[str, Any] = {
+    "table": "",
+    "figure": "",
+    "html": "",
+    "runs": "outputs",
+    "keys": "",
+    "format": "",
+    "out": "",
+    "select": AS_REPORTED,
+    "la": False,
+    "metric": "top1",
+    "baseline": "",
+    "min_seeds": 3,
+    "usb": False,
+    "columns": BOTH,
+    "rows": "",
+    "names": NAMES[0],
+    "bold": True,
+    "external": "",
+    "own": False,
+    "width": "column",
+    "mlflow": False,
+}
+SETTING: dict[str, Any] = dict.fromkeys(Where._fields, "")  # keys of tables alone: which settings to show
+NUMBERS = {"runs", "keys", "select", "la", "metric", "baseline", "min_seeds", "usb"}
+LOOKS = {"columns", "rows", "names", "bold", "external", "format", "out", "mlflow"}
+PRODUCTS = ("table", "figure", "html")
+USES = {
+    "table=": NUMBERS | LOOKS | SETTING.keys() - {"recipe"},
+    "table=mine": NUMBERS | LOOKS | SETTING.keys(),
+    "table=field": (NUMBERS | LOOKS | SETTING.keys()) - {"la", "metric", "usb"},
+    "figure=": {"runs", "keys", "min_seeds", "own", "names", "format", "width", "out", "mlflow"},
+    "html=": NUMBERS | {"mlflow"},
+}
+TABLES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
+PICTURES = {"pdf": ".pdf", "svg": ".svg", "png": ".png"}
+FREE = ("", ".txt")  # suffixes that say nothing of a table's format
+WIDTHS = {"column": 3.25, "text": 6.875}  # inches: of the two-column pages of the field's conferences
+LARGEST = 20.0  # inches
+
+
+class Request(NamedTuple):
+    """What a command line asks for."""
+
+    values: dict[str, Any]  # of the report's own keys
+    overrides: Overrides  # of `train.py`
+
+    @property
+    def product(self) -> str:
+        """What is made: table, figure or html."""
+        return next(key for key in PRODUCTS if self.values[key])
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Values of the report's own keys, and overrides of `train.py`.
+
+    Raises:
+        UserError: a key that nobody has or that is without effect here, or a value of the wrong kind.
+    """
+    kind = _kind(arguments)
+    defaults = DEFAULTS | {key: "" for key in SETTING if key in USES[kind]}
+    values, overrides = DEFAULTS | SETTING, []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise UserError(f"{argument} is not possible: an argument has the form key=value, such as table=1.")
+        if key in defaults:
+            values[key] = _typed(key, value, type(defaults[key]))
+        elif "." in key or (CONF / key).is_dir():
+            overrides.append(argument)
+        else:
+            near = get_close_matches(key, defaults, 1)
+            hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(defaults)}"
+            raise UserError(f"{argument} is not possible: there is no {key}; {hint}.")
+    request = Request(values, tuple(overrides))
+    if sum(bool(values[key]) for key in PRODUCTS) != 1:
+        raise UserError("Say one of table=1, table=mine, table=field, figure=3 or html=report.html.")
+    for key, default in (DEFAULTS | SETTING).items():
+        if values[key] != default and key not in USES[kind] | {request.product}:
+            has = [p for p in PRODUCTS if any(key in USES[other] for other in USES if other.startswith(p))]
+            raise UserError(f"{key}= has no effect on {kind}: it is for {', '.join(has)}=.")
+    _judge(request)
+    values["format"] = _format(request)
+    return request
+
+
+def _kind(arguments: Sequence[str]) -> str:
+    """What is asked for, as a key of `USES`."""
+    found = [f"{key}=" for key in PRODUCTS if any(argument.startswith(f"{key}=") for argument in arguments)]
+    named = [kind for kind in ("table=mine", "table=field") if kind in arguments]
+    return [*named, *found, "table="][0]
+
+
+def _judge(request: Request) -> None:
+    """Refuse values that do not go together.
+
+    Raises:
+        UserError: some do not.
+    """
+    values, overrides = request
+    if values["table"] == "field" and not values["dataset"]:
+        raise UserError("table=field is not possible without a data set: say, for example, dataset=cifar10 n1=500.")
+    if overrides and (values["own"] or values["table"] == "mine"):
+        raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown.")
+    for key, known in (("columns", COLUMNS), ("names", NAMES)):
+        if values[key] not in known:
+            raise UserError(f"{key}={values[key]} is not possible: one of {', '.join(known)}.")
+    if values["table"] == "mine" and values["columns"] != BOTH:
+        raise UserError(f"columns={values['columns']} has no effect on table=mine: its numbers are all own ones.")
+    if values["html"] and Path(values["html"]).suffix in {*TABLES.values(), *PICTURES.values()} - {".html"}:
+        raise UserError(f"html={values['html']} is not possible: a page is written as .html.")
+
+
+def _format(request: Request) -> str:
+    """The format that is asked for, in words or by the suffix of `out=`; of a figure, empty for pictures to look at in
+    a folder.
+
+    Raises:
+        UserError: there is no such format, or the suffix speaks of another.
+    """
+    values, product = request.values, request.product
+    if product == "html":
+        return "html"
+    known, noun = (PICTURES, "a figure") if product == "figure" else (TABLES, "a table")
+    wanted, out = values["format"], values["out"]
+    if wanted and wanted not in known:
+        raise UserError(f"format={wanted} is not possible: {noun} has one of {', '.join(known)}.")
+    suffix = Path(out).suffix.lower()
+    said = next((name for name, end in known.items() if end == suffix), "")
+    if said and wanted and said != wanted:
+        right = f"name it {Path(out).with_suffix(known[wanted])}, or leave format= away"
+        raise UserError(f"out={out} is not possible with format={wanted}: {right}.")
+    is_folder = product == "figure" and (not re.match(r"\.[a-z]", suffix) or Path(out).expanduser().is_dir())
+    if out and not said and not is_folder and (product == "figure" or suffix not in FREE):
+        places = " or into a folder" if product == "figure" else ""
+        raise UserError(f"out={out} is not possible: {noun} is written as {_or(list(known.values()))}{places}.")
+    chosen = str(wanted or said)
+    if product == "figure":
+        if not chosen and values["width"] != DEFAULTS["width"]:
+            raise UserError(f"width={values['width']} has no effect without a format of papers: add format=pdf.")
+        inches(values["width"])
+        return chosen
+    return chosen or "markdown"
+
+
+def inches(width: str) -> float:
+    """The width of a figure: that of a `column`, of the `text`, or a number of inches.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if width in WIDTHS:
+        return WIDTHS[width]
+    try:
+        number = float(width)
+    except ValueError:
+        number = 0.0
+    if not 1.0 <= number <= LARGEST:
+        raise UserError(f"width={width} is not possible: {_or([*WIDTHS])}, or inches from 1 to {LARGEST:g}.")
+    return number
+
+
+def _or(items: Sequence[str]) -> str:
+    return listed(items).replace(" and ", " or ")
+
+
+def _typed(key: str, value: str, kind: type) -> Any:
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise UserError(f"{key}={value} is not possible: true or false.")
+        return value.lower() == "true"
+    if kind is int:
+        if not value.isdecimal():
+            raise UserError(f"{key}={value} is not possible: a whole number.")
+        return int(value)
+    return value

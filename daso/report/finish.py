@@ -1,0 +1,102 @@
+"""What a person asks of a table beside its numbers: which rows, which columns, results of other code."""
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from daso.errors import UserError
+from daso.report.external import ROW, Head, place_external
+from daso.report.stats import counted, listed
+from daso.report.table import BOTH, OWN, PUBLISHED, Column, Table, baseline_row
+from daso.report.where import Place
+
+Names = Mapping[str, Sequence[str]]
+"""Row -> other names of it."""
+
+
+def finish(
+    table: Table,
+    places: Mapping[Column, Place],
+    rows: Names,
+    baselines: Names,
+    footnotes: Mapping[tuple[str, Column], Sequence[str]],
+    head: Head | None = None,
+) -> None:
+    """Leave what is asked for in a table that holds all numbers, and judge it.
+
+    Args:
+        table: the table.
+        places: what its columns are.
+        rows, baselines: what `rows=` and `baseline=` may call its rows.
+        footnotes: of its cells.
+        head: as for `place_external`.
+
+    Raises:
+        UserError: an external result or the baseline is not possible.
+    """
+    of_published = {} if table.options.columns == OWN else footnotes
+    notes = {**of_published, **place_external(table, places, head)}
+    _choose_rows(table, rows)
+    _choose_numbers(table)
+    table.number_footnotes(notes)
+    left = {row: names for row, names in baselines.items() if row in table.rows}
+    table.judge(baseline_row(table.options.baseline, left))
+
+
+def with_rows(tables: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
+    """Those tables that have some of the rows that were asked for.
+
+    Raises:
+        UserError: one of these is in no table.
+    """
+    for name in wanted:
+        if all(name in table.unknown_rows for table in tables):
+            known = list(dict.fromkeys(label for table in tables for label in table.all_rows))
+            raise UserError(f"rows={name} is not possible: there are {listed(known)}.")
+    return [table for table in tables if table.rows or not wanted] or list(tables)
+
+
+def _choose_rows(table: Table, names: Names) -> None:
+    """Keep the rows that are asked for, in that order, and the external ones."""
+    wanted = table.options.rows
+    table.all_rows = list(
+        dict.fromkeys([*(n for row in table.rows for n in names.get(row, ())[:1] or [table.label(row)])])
+    )
+    if not wanted:
+        return
+    chosen: dict[str, None] = {}
+    for name in wanted:
+        fits = [row for row in table.rows if _is_called(row, name, table, names)]
+        chosen |= dict.fromkeys(fits)
+        table.unknown_rows |= set() if fits else {name}
+    chosen |= dict.fromkeys(row for row in table.rows if row.endswith(ROW))
+    _keep(table, list(chosen), table.columns)
+
+
+def _is_called(row: str, name: str, table: Table, names: Names) -> bool:
+    called = (table.label(row), table.labels.get(row, row), row.removesuffix(ROW), *names.get(row, ()))
+    return any(fnmatchcase(other.lower(), name.strip().lower()) for other in called)
+
+
+def _choose_numbers(table: Table) -> None:
+    """Take away the numbers that are not asked for, and the rows and columns that then are empty."""
+    columns = table.options.columns
+    if columns == BOTH:
+        return
+    for entry in table.entries.values():
+        if columns == PUBLISHED:
+            entry.sample = None
+        else:
+            entry.published = entry.usb = None
+    shown = [place for place, entry in table.entries.items() if entry.sample or entry.published or entry.external]
+    rows = [row for row in table.rows if any(row == place[0] for place in shown)]
+    kept = [column for column in table.columns if any(column == place[1] for place in shown)]
+    gone = len(table.rows) - len(rows), len(table.columns) - len(kept)
+    words = [counted(number, noun) for number, noun in zip(gone, ("row", "column")) if number]
+    if words:
+        table.notes.append(f"Left out: {listed(words)} without {'an own' if columns == OWN else 'a published'} number.")
+    _keep(table, rows, kept)
+
+
+def _keep(table: Table, rows: list[str], columns: list[Column]) -> None:
+    table.rows, table.columns = rows, columns
+    table.entries = {(r, c): e for (r, c), e in table.entries.items() if r in rows and c in columns}

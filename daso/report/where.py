@@ -1,0 +1,120 @@
+"""Settings of class sizes and imbalance: those of runs, those that are asked for, and those that a person writes."""
+
+import re
+from contextlib import suppress
+from typing import NamedTuple
+
+from daso.errors import UserError
+from daso.outputs.naming import counts_name, ratio, recipe_name
+from daso.published.cells import DATASETS, TITLES, Setting
+from daso.report.collect import Run
+from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
+
+OPTION = re.compile(r"(?P<dataset>\w+?)_n(?P<n1>\d+)(_m(?P<m1>\d+))?_g(?P<gamma_l>\d+)(_(?P<kind>\w+))?")
+WORDS = {  # how people and tables write it -> what it is
+    **dict.fromkeys(("n1", "imb.n1"), "n1"),
+    **dict.fromkeys(("m1", "imb.m1"), "m1"),
+    **dict.fromkeys(("gamma_l", "imb.gamma_l", "γl", "gl"), "gamma_l"),
+    **dict.fromkeys(("gamma_u", "imb.gamma_u", "γu", "gu"), "gamma_u"),
+    **dict.fromkeys(("gamma", "γ", "g"), "gamma"),
+}
+FORMS = "an option of imbalance=, such as cifar10_n500_m4000_g100, or as tables print it: cifar10 N1=500 M1=4000 γ=100"
+
+
+class Where(NamedTuple):
+    """Which settings are asked for; empty for all of them."""
+
+    dataset: str = ""
+    n1: str = ""
+    m1: str = ""
+    gamma_l: str = ""
+    gamma_u: str = ""
+    shape: str = ""
+    recipe: str = ""  # a protocol of `PROTOCOLS`
+
+    def has(self, dataset: str, setting: Setting, protocol: str) -> bool:
+        """Whether something of this setting and protocol is asked for."""
+        have = {**setting._asdict(), "dataset": dataset, "recipe": protocol}
+        return all(value in ("", have[key]) for key, value in self._asdict().items())
+
+    def has_run(self, run: Run) -> bool:
+        """Whether a run is asked for; one of labels alone is whatever its unlabeled set would be."""
+        setting, wanted = setting_of_run(run), self
+        if not run.settings.reads_unlabeled:
+            wanted = self._replace(m1="", gamma_u="", shape="")
+        return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
+
+    @property
+    def plain(self) -> "Where":
+        """The same with the ratio of the unlabeled set as tables print it: `1/100` for `0.01`."""
+        return self._replace(gamma_u=_ratio(self.gamma_u))
+
+    def __str__(self) -> str:
+        return " ".join(f"{key}={value}" for key, value in self._asdict().items() if value)
+
+
+ANYWHERE = Where()
+
+
+class Place(NamedTuple):
+    """A setting of a data set; empty where a person leaves something unsaid."""
+
+    dataset: str
+    setting: Setting
+    rest: str = ""  # what else tells columns apart, such as `steps=2000`
+
+    def fits(self, dataset: str, setting: Setting) -> bool:
+        """Whether a column of these may be meant."""
+        alike = all(own in ("", other) for own, other in zip(self.setting, setting))
+        return self.dataset == dataset and alike and not self.rest
+
+
+def setting_of_run(run: Run) -> Setting:
+    """The setting of a run, in the words of the published ones."""
+    imb = run.config["imb"]
+    shape = imb.get("unlabeled_shape", LONG_TAILED)  # an older version has none
+    if imb.get("unlabeled_counts"):
+        shape = counts_name(imb["unlabeled_counts"])
+    return Setting(str(imb["n1"]), str(imb["m1"]), ratio(imb["gamma_l"]), ratio(imb["gamma_u"]), shape)
+
+
+def read_place(text: str) -> Place:
+    """The setting that a person writes: as an option of `imbalance=`, or as the heads of tables print it.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if option := OPTION.fullmatch(text.strip()):
+        kind, gamma = option["kind"] or "", option["gamma_l"]
+        gamma_u = {"uniform": "1", "reversed": f"1/{gamma}"}.get(kind, gamma)
+        shape = kind if kind in SHAPES else LONG_TAILED
+        if kind in ("", "uniform", "reversed", *SHAPES):
+            unknown = option["dataset"] == "stl10"
+            m1, gamma_u = ("unknown", "unknown") if unknown else (option["m1"] or "", gamma_u)
+            return Place(option["dataset"], Setting(option["n1"], m1, gamma, gamma_u, shape))
+    titles = {title.lower(): name for name, title in TITLES.items()} | DATASETS
+    first, *words = text.replace(",", " ").split() or [""]
+    found: dict[str, str] = {}
+    shapes, others = [], []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals and value and key.lower() in WORDS:
+            found[WORDS[key.lower()]] = value
+        elif equals and value:
+            others.append(word)
+        else:
+            shapes.append(word)
+    shape = "_".join(shapes) or LONG_TAILED
+    if not found or "=" in first or not re.fullmatch(r"[\w-]+", shape):
+        raise UserError(FORMS)
+    both = _ratio(found.get("gamma", ""))
+    gamma_l = _ratio(found.get("gamma_l", both))
+    gamma_u = _ratio(found.get("gamma_u", "" if shapes else gamma_l))
+    setting = Setting(found.get("n1", ""), found.get("m1", ""), gamma_l, gamma_u, shape)
+    return Place(titles.get(first.lower(), first), setting, " ".join(others))
+
+
+def _ratio(text: str) -> str:
+    with suppress(UserError):  # a word such as `natural`
+        return ratio(parse_gamma_u(text)) if text else ""
+    return text

@@ -1,0 +1,133 @@
+"""Figures for print: their width, their fonts, and the text beside them."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from daso.report.__main__ import main
+from tests.report.fake import C10, journal, record
+
+METHODS = ("fixmatch", "fixmatch_daso")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for method in METHODS:
+        values = {f"{name}/{k}": 0.5 for name in ("test/class", "pl/final/recall/class") for k in range(10)}
+        folder = record(root, (*C10, f"algorithm={method}"), 0, 70.0, steps=1000, **values)
+        journal(folder, [(500, values), (1000, values)])
+    return root
+
+
+def drawn(runs, folder, monkeypatch, *arguments):
+    monkeypatch.chdir(folder)
+    code = main(["figure=3", f"runs={runs}", *arguments])
+    return code, sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("width", "points"), [("column", 234.0), ("text", 495.0), ("5", 360.0)])
+def test_a_pdf_is_as_wide_as_is_asked_for_and_holds_its_fonts_as_truetype(runs, tmp_path, monkeypatch, width, points):
+    code, files = drawn(runs, tmp_path, monkeypatch, "out=fig.pdf", f"width={width}")
+    assert (code, files) == (0, ["fig.pdf", "fig.txt"])
+    content = (tmp_path / "fig.pdf").read_bytes()
+    box = re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ", content)
+    assert float(box[1]) == points
+    assert b"/FontFile2" in content  # an embedded TrueType font
+    assert b"/CIDFontType2" in content
+    assert b"/Type3" not in content
+
+
+def test_what_is_to_be_known_of_a_figure_stands_in_a_text_beside_it(runs, tmp_path, monkeypatch):
+    assert drawn(runs, tmp_path, monkeypatch, "format=svg", "names=paper") == (
+        0,
+        ["figure3.svg", "figure3.txt"],
+    )
+    said = (tmp_path / "reports" / "figure3.txt").read_text().splitlines()
+    assert said[0] == "Figure 3: CIFAR10-LT N1=500 M1=4000 γl=100 γu=100"
+    assert "FixMatch w/ DASO (seed 0, 1000 of 250000 steps)†‡" in said
+    assert "† fewer than 3 seeds" in said
+    assert any("FixMatch's minority recall ends at 0.25" in line for line in said)
+    picture = (tmp_path / "reports" / "figure3.svg").read_text()
+    drawn_words = re.findall(r"<!-- (.*?) -->", picture)  # each text is drawn as outlines, and named so
+    assert {"FixMatch", "FixMatch w/ DASO", "overall", "published"} <= set(drawn_words)
+    assert not any(word in " ".join(drawn_words) for word in ("Figure", "seed", "†", "0.25"))
+    assert ElementTree.fromstring(picture).get("width") == "234pt"
+
+
+def test_a_png_for_print_has_its_width_at_600_dots_an_inch(runs, tmp_path, monkeypatch):
+    assert drawn(runs, tmp_path, monkeypatch, "out=made/fig.png")[0] == 0
+    assert Image.open(tmp_path / "made" / "fig.png").width == 1950
+
+
+def test_without_a_format_a_folder_gets_pictures_to_look_at(runs, tmp_path, monkeypatch):
+    assert drawn(runs, tmp_path, monkeypatch, "out=made")[1] == ["figure3.png", "figure3.svg"]
+    assert "Figure 3" in " ".join(re.findall("<!-- (.*?) -->", (tmp_path / "made" / "figure3.svg").read_text()))
+
+
+def test_several_pictures_of_one_name_are_told_apart(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").mkdir()
+    assert main(["figure=10", "runs=none", "out=fig.pdf"]) == 0
+    assert sorted(path.name for path in tmp_path.glob("fig*")) == ["fig_a.pdf", "fig_a.txt", "fig_b.pdf", "fig_b.txt"]
+
+
+def test_a_figure_of_own_runs_has_the_name_that_is_asked_for(runs, tmp_path, monkeypatch):
+    assert drawn(runs, tmp_path, monkeypatch, "own=true", "out=mine.pdf")[1] == ["mine.pdf", "mine.txt"]
+
+
+def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        drawn(runs, tmp_path, monkeypatch, f"out={name}.pdf")
+    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["out=fig.pdf", "format=svg"], "out=fig.pdf is not possible with format=svg: name it fig.svg, or leave"),
+        (["out=fig.eps"], "out=fig.eps is not possible: a figure is written as .pdf, .svg or .png or into a folder."),
+        (["out=fig.tex"], "out=fig.tex is not possible: a figure is written as .pdf"),
+        (["format=latex"], "format=latex is not possible: a figure has one of pdf, svg, png."),
+        (["width=text"], "width=text has no effect without a format of papers: add format=pdf."),
+        (["format=pdf", "width=wide"], "width=wide is not possible: column or text, or inches from 1 to 20."),
+        (["format=pdf", "width=nan"], "width=nan is not possible"),
+        (["format=pdf", "names=long"], "names=long is not possible: one of plain, paper."),
+        (["format=pdf", "bold=false"], "bold= has no effect on figure=: it is for table="),
+    ],
+)
+def test_a_wrong_form_is_refused_in_a_sentence(runs, tmp_path, monkeypatch, capsys, arguments, says):
+    assert drawn(runs, tmp_path, monkeypatch, *arguments) == (2, [])
+    error = capsys.readouterr().err
+    assert error.startswith(says)
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["2", "5", "9"])
+def test_no_word_of_a_printed_figure_leaves_it(tmp_path, name):
+    from daso.report import draw as pictures
+    from daso.report.canvas import Canvas, Paper, Series
+    from daso.report.figures import published
+
+    series = [
+        Series(method, [], published(name, "", "fixmatch", "daso")) for method in ("FixMatch", "FixMatch w/ DASO")
+    ]
+    canvas = Canvas(Paper("pdf", 3.25))
+    with canvas.style():
+        if name == "2":
+            figure = pictures.bars(series, pictures.groups(10), "", canvas)
+        elif name == "5":
+            figure = pictures.scatter(series, 10, "", canvas)
+        else:
+            figure = pictures.matrices({"published": {one.label: np.eye(10) for one in series}}, "", canvas)
+        figure.draw_without_rendering()
+        whole = figure.bbox
+        for text in [text for ax in figure.axes for text in (ax.xaxis.label, ax.yaxis.label, ax.title)]:
+            box = text.get_window_extent()
+            assert box.width == 0 or (box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1)
+        for legend in figure.legends:
+            assert legend.get_window_extent().x1 <= whole.x1
+    assert figure.get_figwidth() == 3.25

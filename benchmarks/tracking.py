@@ -1,13 +1,14 @@
-"""What MLflow costs a full CIFAR-100 run: CPU seconds of its mirror, and bytes of the store, artifacts included.
+"""What a tracker costs a full CIFAR-100 run: CPU seconds of its mirror, and bytes of the store, artifacts included.
 
     python benchmarks/tracking.py
+    python benchmarks/tracking.py --to tensorboard
     python benchmarks/tracking.py --evaluations 100 --classes 10
 
 The journal is that of FixMatch + DASO with a validation set, 250,000 steps and an evaluation and a log every 500, with
 random counts for numbers; the names come from the code that measures a run. Each evaluation is sent by itself, as in a
-run that takes hours, into a new SQLite file; then the run ends. "journal" is the size of `metrics.jsonl`, which holds
-everything. CPU seconds are of the calls to MLflow alone, its import and the making of the store apart. Ends with one
-line of JSON.
+run that takes hours, into a new store (of MLflow, a SQLite file); then the run ends. "journal" is the size of
+`metrics.jsonl`, which holds everything. CPU seconds are of the calls to the tracker in this process, MLflow's import
+and the making of its store apart. Ends with one line of JSON.
 """
 
 import argparse
@@ -23,12 +24,14 @@ import torch
 
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
+from daso.schema import TRACKERS
 from daso.settings.compose import configuration
 from daso.settings.identity import to_yaml
 from daso.track.jsonl import Journal
-from daso.track.mirror import Remote, artifacts
+from daso.track.mirror import artifacts
 from daso.track.mlflow import init_store
 from daso.track.selection import per_class
+from daso.track.trackers import backend
 from daso.train.evaluate import History, Tally, class_groups, metrics
 from daso.train.meters import label_metrics
 
@@ -63,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=int, default=500)
     parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--to", choices=TRACKERS, default="mlflow")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -70,9 +74,10 @@ def main() -> None:
         run.path.mkdir(parents=True)
         run.resolved.write_text(to_yaml(configuration(("dataset=cifar100", "algorithm=fixmatch_daso"))))
         write_json(run.card, {"name": "benchmark", "tags": {}, "steps": PERIOD * args.evaluations})
-        init_store(uri)
+        if args.to == "mlflow":
+            init_store(uri)
         empty = size(folder)
-        journal, remote, spent, row = Journal(run.metrics), Remote(run, uri, "daso"), 0.0, {}
+        journal, remote, spent, row = Journal(run.metrics), backend(args.to, run, uri, "daso"), 0.0, {}
         for number, row in enumerate(evaluations(args.evaluations, args.classes), 1):
             journal.append("train", PERIOD * number, {f"train/{key}": np.random.rand() for key in LOG})
             journal.append("eval", PERIOD * number, row)
@@ -88,7 +93,13 @@ def main() -> None:
     goals = ((taken / 1e6, AIM_BYTES / 1e6, "MB"), (spent, AIM_SECONDS, "CPU s"))
     for found, aim, unit in goals:
         print(f"{found:8.1f} {unit:6} aim {aim:g}: {'reached' if found <= aim else 'missed'}")
-    record = {"benchmark": "tracking", "evaluations": args.evaluations, "classes": args.classes, "bytes": taken}
+    record = {
+        "benchmark": "tracking",
+        "to": args.to,
+        "evaluations": args.evaluations,
+        "classes": args.classes,
+        "bytes": taken,
+    }
     print(json.dumps(record | {"cpu_s": round(spent, 3), "journal_bytes": whole, "load": os.getloadavg()[0]}))
 
 

@@ -1,4 +1,4 @@
-"""`python -m daso.runs`: list, watch, show and prune the runs of an output folder, and rebuild their mirror in MLflow.
+"""`python -m daso.runs`: list, watch, show and prune the runs of an output folder, and rebuild their mirrors.
 
 Reads small files and the end of the journals only; imports no torch.
 """
@@ -14,11 +14,11 @@ from typing import Any
 
 from rich.table import Table
 
-from daso.credentials import mask_url
 from daso.errors import UserError
 from daso.machine.streams import outlive_readers
 from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
+from daso.schema import TRACKERS
 from daso.track.jsonl import tail
 from daso.track.terminal import print_table
 
@@ -162,21 +162,19 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _mirror(args: argparse.Namespace) -> int:
-    from daso.track.mirror import rebuild
-    from daso.track.mlflow import resolve_uri
+    from daso.track.trackers import rebuild, trackers_of
 
     keys = [] if args.keys == ["all"] else args.keys
+    wanted = args.to or (["mlflow"] if args.uri or args.experiment else [])
     failed: list[str] = []
     for run in find(args.root, keys) if keys else all_runs(args.root):
-        track = (run.config() or {}).get("track", {})
-        try:
-            uri = resolve_uri(args.uri or track.get("uri", ""))
-            run_id = rebuild(run, uri, args.experiment or track.get("experiment", "daso"))
-            print(f"{run.key} is MLflow run {run_id} in {mask_url(uri)}")
-        except UserError as error:
-            if str(error) not in failed:
-                print(f"daso.runs: {error}", file=sys.stderr)
-            failed.append(str(error))
+        for tracker in wanted or trackers_of(run) or ["mlflow"]:
+            try:
+                print(rebuild(tracker, run, args.uri or "", args.experiment or ""))
+            except UserError as error:
+                if str(error) not in failed:
+                    print(f"daso.runs: {error}", file=sys.stderr)
+                failed.append(str(error))
     return int(bool(failed))
 
 
@@ -235,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
         ("watch", _watch, "the jobs of the sweeps under way, planned ones included, as they go on"),
         ("show", _show, "everything about a run"),
         ("prune", _prune, "remove runs; says what it would do unless --yes"),
-        ("mirror", _mirror, "rebuild MLflow from the run folders"),
+        ("mirror", _mirror, "rebuild MLflow, TensorBoard and W&B from the run folders"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(action=action)
@@ -255,7 +253,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--yes", action="store_true", help="do it")
         if action is _mirror:
             command.add_argument("keys", nargs="*", metavar="KEY", help="a run key or its beginning (default: all)")
-            command.add_argument("--uri", help="the tracking store (default: the run's)")
+            to = "only in this one; repeatable (default: those of the run, MLflow where it has none)"
+            command.add_argument("--to", action="append", choices=TRACKERS, help=to)
+            command.add_argument("--uri", help="MLflow's store (default: the run's)")
             command.add_argument("--experiment", help="MLflow's experiment (default: the run's)")
     return parser
 

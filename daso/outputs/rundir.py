@@ -54,6 +54,7 @@ class RunDir:
         self.log = self.path / "console.log"  # what a person was told, start after start
         self.figures = self.path / "figures"
         self.mirror = self.path / "mlflow.json"  # which MLflow run mirrors this one, and up to where
+        self.wandb = self.path / "wandb.json"  # the same of W&B
         self.done = self.path / "DONE"
         self._failed = self.path / "FAILED"
         self._lock = self.path / "lock"
@@ -217,9 +218,9 @@ class RunDir:
     def reset(self) -> None:
         """Remove everything that the run made, for a fresh start.
 
-        The lock stays, and so do the log and the note of the MLflow run, which is then replaced and not doubled.
+        The lock stays, and so do the log and the notes of the MLflow and W&B runs, which are replaced, not doubled.
         """
-        keep = {self._lock, marker(self._lock), self._holder, self.mirror, self.log}
+        keep = {self._lock, marker(self._lock), self._holder, self.mirror, self.wandb, self.log}
         first = [self.done, self.checkpoint, self.previous]  # a kill in between leaves a run that starts afresh
         for path in first + [p for p in sorted(self.path.glob("*")) if p not in keep]:
             if path.is_dir():

@@ -8,7 +8,7 @@ import yaml
 
 from daso.schema import TrackConfig
 from daso.track.jsonl import TIME
-from daso.track.mlflow import connect, experiment_named, points, resolve_uri, sentences
+from daso.track.mlflow import connect, points, resolve_uri, sentences
 from daso.track.sweeps import SWEEP, SWEEP_NAME, parent_run
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def log(study: "optuna.Study", files: Sequence[Path], track: TrackConfig, key: s
     with sentences(uri):
         client = connect(uri)
         name = f"study {study.study_name}"
-        parent = parent_run(client, experiment_named(client, uri, track.experiment), {SWEEP: key, SWEEP_NAME: name})
+        parent = parent_run(client, uri, track.experiment, {SWEEP: key, SWEEP_NAME: name})
         known = {point.step for point in client.get_metric_history(parent, VALUE)}
         rows = []
         for trial in study.trials:

@@ -26,9 +26,10 @@ from daso.run.summary import draw_figures, facts, last_log, summarise
 from daso.schema import Config, Provenance
 from daso.settings.identity import plain, to_yaml
 from daso.track.console import Console
-from daso.track.follower import Follower, Status
+from daso.track.follower import Status
 from daso.track.jsonl import Journal
-from daso.track.mirror import artifacts, mirrored
+from daso.track.mirror import artifacts
+from daso.track.trackers import Followers, mirrored
 from daso.train.loop import Parts, State, train
 
 
@@ -149,9 +150,9 @@ def prepare(config: Config, folder: RunDir, device: torch.device) -> Parts:
 
 
 class _Report:
-    """What the loop tells, told on: to the journal, the console, and MLflow."""
+    """What the loop tells, told on: to the journal, the console, and trackers."""
 
-    def __init__(self, journal: Journal, console: Console, mirror: Follower | None) -> None:
+    def __init__(self, journal: Journal, console: Console, mirror: Followers | None) -> None:
         self._journal, self._console, self._mirror = journal, console, mirror
 
     def row(self, event: str, step: int, values: dict[str, float]) -> None:

@@ -293,13 +293,30 @@ class RecipeConfig:
         require_one_of("recipe.reports", self.reports, REPORTABLE)
 
 
+TRACKERS = ("mlflow", "tensorboard", "wandb")
+
+
 @dataclass
 class TrackConfig:
-    """Where metrics are mirrored: `mlflow` or `none`. The run directory's JSONL is written in any case."""
+    """Where metrics are mirrored. The run directory's JSONL is written in any case.
+
+    Each option switches its tracker on, so that `track=[mlflow,tensorboard]` has both; `name` is that of the last one,
+    and enough for an option file of one's own.
+    """
 
     name: str
-    uri: str = ""
-    experiment: str = "daso"
+    uri: str = ""  # of MLflow's store
+    experiment: str = "daso"  # in MLflow; in W&B the project
+    mlflow: bool = False
+    tensorboard: bool = False
+    wandb: bool = False
+    per_class: bool = False  # whether values per class are metrics
 
     def __post_init__(self) -> None:
-        require_one_of("track.name", self.name, ("mlflow", "none"))
+        require_one_of("track.name", self.name, (*TRACKERS, "none"))
+        require(self.name != "none" or not self.trackers, "track.name", self.name, "track=none, which switches all off")
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The trackers that are told of a run."""
+        return tuple(name for name in TRACKERS if name == self.name or getattr(self, name))

@@ -26,6 +26,7 @@ NUMBER = r"[-+]?[\d_.]+(e[-+]?\d+)?"
 NO_SWITCH = re.compile(rf"(?![01]$){NUMBER}")
 PLUGINS = ("joblib", "submitit_slurm", "submitit_local")  # launchers that come with an extra
 EXTRA = "-e '.[sweep]'"
+TOGETHER = ("track",)  # groups of which several options may be chosen at once
 SHOWN = 14  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -108,6 +109,9 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
         group, value = found["key"], found["value"].strip()
         if argument.startswith("~"):
             raise UserError(f"{argument} is not possible: to leave {group} out, write ~{group}.")
+        if value.startswith("[") and group in TOGETHER:
+            _refuse_no_list(argument, group, value)
+            continue
         if value.startswith("[") and "," in value:
             one = f"one option at a time; -m {group}={value.strip('[]')} runs a job for each"
             raise UserError(f"{argument} is not possible: {one}.")
@@ -150,6 +154,15 @@ def _place_of_images(value: str) -> str:
     if path.endswith((".csv", ".txt")):
         return f"dataset=csv dataset.lists={path.rpartition('/')[0] or '.'}"
     return f"dataset=folder dataset.root={path}"
+
+
+def _refuse_no_list(argument: str, group: str, value: str) -> None:
+    """Refuse a list of options that is none, or in which `none` is not alone."""
+    words = [word.strip() for word in value.removeprefix("[").removesuffix("]").split(",")]
+    known = [option for option in groups()[group] if option != "none"]
+    if not value.endswith("]") or not {*words} <= {*known} or len({*words}) < len(words):
+        right = f"a list has each of {', '.join(known)} once at most, as {group}=[{','.join(known[:2])}]"
+        raise UserError(f"{argument} is not possible: {right}; {group}=none is for none of them.")
 
 
 def _names_option(value: str) -> bool:

@@ -99,7 +99,8 @@ class SweepReport(Callback):
         if threading.current_thread() is threading.main_thread():
             heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
             self._handlers = {number: signal.signal(number, self._stop) for number in heard}
-        if not self._own and OmegaConf.select(config, "track.name") == "mlflow":
+        tracked = OmegaConf.select(config, "track.mlflow") or OmegaConf.select(config, "track.name") == "mlflow"
+        if not self._own and tracked:
             sweeps.start(sweeps.Sweep(str(config.track.uri), str(config.track.experiment)))
 
     def expect(
@@ -123,7 +124,7 @@ class SweepReport(Callback):
             return
         tags: dict[str, str] = {}
         self._out_root = config.out_root
-        if config.track.name == "mlflow":
+        if "mlflow" in config.track.trackers:
             key = key or hashlib.sha256(" ".join(sorted(runs)).encode()).hexdigest()[:KEY_DIGITS]
             command = shlex.join(["python", *map(mask, sys.argv)])
             grown = self._sweep is not None

@@ -85,21 +85,28 @@ class Follower:
         """Say that rows were written: they are sent soon. Returns at once."""
         self._rows.set()
 
-    def finish(self, status: Status, artifacts: Sequence[Path] = (), timeout: float = STALL) -> bool:
+    def end(self, status: Status, artifacts: Sequence[Path] = ()) -> None:
+        """Say that the run is over, and how, see `finish`. Returns at once."""
+        self._status, self._artifacts = status, artifacts
+        self._ended.set()
+        self._rows.set()
+
+    def finish(
+        self, status: Status, artifacts: Sequence[Path] = (), timeout: float = STALL, spent: float = 0.0
+    ) -> bool:
         """Have the rest sent and the tracker told of the end; give up when that takes too long.
 
         Args:
             status: how the run ended.
             artifacts: files and folders to upload.
             timeout: seconds to wait while nothing gets on.
+            spent: seconds that were waited since the end already, for another tracker.
 
         Returns:
             Whether everything arrived; if not, the user has been told how to mend it.
         """
-        self._status, self._artifacts = status, artifacts
-        self._ended.set()
-        self._rows.set()
-        limit = HURRY if status == "KILLED" else LIMIT
+        self.end(status, artifacts)
+        limit = max((HURRY if status == "KILLED" else LIMIT) - spent, 0.0)
         waited = wait(self._thread, lambda: self._backend.gains, timeout, limit, self._since)
         if not self._complete:
             self._say("has not taken everything", f"given up after {waited:.0f} s")

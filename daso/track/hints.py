@@ -7,6 +7,7 @@ from pathlib import Path
 from daso.credentials import mask_url
 from daso.outputs.rundir import RunDir
 from daso.schema import TrackConfig
+from daso.track import tensorboard, wandb
 from daso.track.mlflow import DEFAULT_URI, resolve_uri
 
 ROOT = "outputs"  # where runs are by default
@@ -15,7 +16,7 @@ ROOT = "outputs"  # where runs are by default
 def after_run(run: RunDir, track: TrackConfig) -> list[str]:
     """Lines for the end of a single run: its folder, and what to do next."""
     root = _option("--root ", _short(run.root))
-    return told(run.path, [f"python -m daso.runs show {run.key}{root}", viewer(track)])
+    return told(run.path, [f"python -m daso.runs show {run.key}{root}", *viewers(track, run.root)])
 
 
 def after_sweep(out_root: str, track: TrackConfig, table: str = "") -> list[str]:
@@ -23,11 +24,12 @@ def after_sweep(out_root: str, track: TrackConfig, table: str = "") -> list[str]
 
     Args:
         out_root: where they are.
-        track: their tracker.
+        track: their trackers.
         table: the number of the paper's table that they are of.
     """
-    root = _option("runs=", _short(Path(out_root)))
-    return told(Path(out_root), [f"python -m daso.report table={table or 'mine'}{root}", viewer(track)])
+    runs = _option("runs=", _short(Path(out_root)))
+    report = f"python -m daso.report table={table or 'mine'}{runs}"
+    return told(Path(out_root), [report, *viewers(track, Path(out_root))])
 
 
 def told(folder: Path, commands: list[str]) -> list[str]:
@@ -36,10 +38,23 @@ def told(folder: Path, commands: list[str]) -> list[str]:
     return [f"folder  {_short(folder)}", *(f"{head:6}  {line}" for head, line in zip(heads, filter(None, commands)))]
 
 
-def viewer(track: TrackConfig) -> str:
-    """The command that shows tracked runs; empty where nothing tracks them."""
-    if track.name != "mlflow":
-        return ""
+def viewers(track: TrackConfig, root: Path) -> list[str]:
+    """The commands that show tracked runs, one a tracker.
+
+    Args:
+        track: their trackers.
+        root: where the runs are.
+    """
+    found = [_mlflow(track)] if "mlflow" in track.trackers else []
+    if "tensorboard" in track.trackers:
+        found.append(f"tensorboard --logdir {shlex.quote(f'{_short(root)}/{tensorboard.FOLDER}')}")
+    if "wandb" in track.trackers and wandb.mode() == "offline":
+        found.append(f"wandb sync {shlex.quote(f'{_short(root)}/{wandb.FOLDER}')}/offline-run-*")
+    return found
+
+
+def _mlflow(track: TrackConfig) -> str:
+    """The command that shows MLflow's store; empty where it has no name."""
     try:
         uri = resolve_uri(track.uri)
     except Exception:  # whoever tracks has said so

@@ -18,8 +18,8 @@ from daso.errors import UserError
 from daso.outputs.files import read_json, read_yaml, write_json
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
-from daso.schema import TrackConfig
-from daso.track.follower import Follower, Status, reason
+from daso.track.about import command, description
+from daso.track.follower import Follower, Status
 from daso.track.jsonl import TIME, Prefix, Row, follow, read
 from daso.track.mlflow import (
     METRICS_PER_CALL,
@@ -30,7 +30,6 @@ from daso.track.mlflow import (
     log_params,
     milliseconds,
     points,
-    resolve_uri,
     sentences,
     set_tags,
 )
@@ -51,18 +50,6 @@ class Mirror(Follower):
 
     def __init__(self, run: RunDir, uri: str, experiment: str, warn: Callable[[str], None]) -> None:
         super().__init__(Remote(run, uri, experiment, note=warn), warn)
-
-
-def mirrored(run: RunDir, track: TrackConfig, warn: Callable[[str], None]) -> Follower | None:
-    """Begin to mirror a live run as `track` says; None if nothing is, or, which `warn` is told, nothing can be."""
-    if track.name == "none":
-        return None
-    try:
-        mirror = Mirror(run, resolve_uri(track.uri), track.experiment, warn)
-    except Exception as error:  # whatever goes wrong with tracking, training goes on
-        warn(f"MLflow is not told of this run ({reason(error)}); afterwards `{remedy(run, track.uri)}` tells it.")
-        return None
-    return mirror if mirror.start() else None
 
 
 def remedy(run: RunDir, uri: str) -> str:
@@ -144,12 +131,12 @@ class Remote:
         client = connect(self.uri, self._tell)
         self.gains += 1
         experiment_id = experiment_named(client, self.uri, self.experiment)
-        config = _configuration(self.run)
+        config = configuration(self.run)
         card = {"name": run_name(config), "tags": {}} | self.run.about()
         self._selection = Selection.of(config, card.get("steps"))
-        tags = _tags(self.run, card["tags"])
+        tags = _tags(self.run, card["tags"]) | _words(self.run, config)
         if SWEEP in tags:
-            tags[PARENT] = parent_run(client, experiment_id, tags)
+            tags[PARENT] = parent_run(client, self.uri, self.experiment, tags)
         note = noted(self.run, self.uri, self.experiment)
         own = _own_runs(client, experiment_id, tags, note.get("run_id"))
         if note.get("run_id") in own and self._resume(note):
@@ -223,7 +210,7 @@ def rebuild(run: RunDir, uri: str, experiment: str) -> str:
         UserError: the store or experiment cannot be used, the run directory holds no configuration, or a process works
             on it and mirrors it itself.
     """
-    _configuration(run)
+    configuration(run)
     ends: dict[RunState, Status] = {RunState.done: "FINISHED", RunState.failed: "FAILED"}
     status = ends.get(run.state(), "KILLED")
     with run.lock(patience=0), sentences(uri):
@@ -233,7 +220,12 @@ def rebuild(run: RunDir, uri: str, experiment: str) -> str:
     return remote.run_id
 
 
-def _configuration(run: RunDir) -> dict[str, Any]:
+def configuration(run: RunDir) -> dict[str, Any]:
+    """What `resolved.yaml` says.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     config = read_yaml(run.resolved)
     if config is None:
         raise UserError(f"Run {run.key} cannot be mirrored: {run.resolved} is missing or damaged.")
@@ -251,6 +243,12 @@ def _own_runs(client: Any, experiment_id: str, tags: Mapping[str, str], noted: s
     return {
         run.info.run_id for run in found if run.info.run_id == noted or run.data.tags.get("run_dir") == tags["run_dir"]
     }
+
+
+def _words(run: RunDir, config: Mapping[str, Any]) -> dict[str, str]:
+    """What MLflow shows as description and source."""
+    words = {"mlflow.note.content": description(config, run), "mlflow.source.name": command(run)}
+    return {key: text[:TAG_LENGTH] for key, text in words.items()} | {"mlflow.source.type": "LOCAL"}
 
 
 def _tags(run: RunDir, tags: Mapping[str, str]) -> dict[str, str]:

@@ -205,14 +205,15 @@ def milliseconds(seconds: float) -> int:
 
 
 @contextmanager
-def sentences(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow raises into a `UserError`."""
+def sentences(uri: str, tracker: str = "mlflow") -> Iterator[None]:
+    """Turn whatever a tracker's library raises into a `UserError`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"track.uri={mask_url(uri)} cannot be used: {reason(error)}.") from error
+        place = f"track.uri={mask_url(uri)}" if tracker == "mlflow" else f"track={tracker}"
+        raise UserError(f"{place} cannot be used: {reason(error)}.") from error
 
 
 def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -21,6 +21,10 @@ HEADLINES = frozenset(
 )
 """Last parts of names whose values are sent at every evaluation, of held-out sets and of the pseudo-labels in use."""
 
+REPORTED = "top1_median20"
+FIRST = "headline"
+"""What the few names begin with that a comparison begins with: trackers sort groups of metrics by their names."""
+
 KEYS = ("event", "step", TIME)
 
 
@@ -33,23 +37,36 @@ class Selection(NamedTuple):
 
     steps: int  # of the whole run
     periods: Mapping[str, int]  # steps between two rows of an event
+    classes: bool = False  # whether values per class are sent when the run ends
+    reports: str = REPORTED  # the number that is compared, without its set
 
     @classmethod
     def of(cls, config: Mapping[str, Any], steps: int | None = None) -> "Selection":
         """Of the resolved configuration of a run, which trains `steps` of its steps itself."""
         train = config.get("train", {})
         periods = {event: train.get(f"{name}_every", 1) for event, name in (("eval", "eval"), ("train", "log"))}
-        return cls(steps or train.get("steps", 1), periods)
+        classes = bool(config.get("track", {}).get("per_class", False))
+        return cls(steps or train.get("steps", 1), periods, classes, config.get("recipe", {}).get("reports", REPORTED))
 
     def now(self, row: Row) -> Row:
         """What is sent of a row once it is written."""
         whole = self._is_due(row)
-        return _part(row, lambda name: not per_class(name) and (whole or _is_headline(name)))
+        sent = _part(row, lambda name: not per_class(name) and (whole or _is_headline(name)))
+        return sent | {f"{FIRST}/{name}": row[source] for name, source in self._first().items() if source in row}
 
     def rest(self, row: Row) -> Row:
-        """What `now` leaves of it."""
+        """What `now` leaves of it, of the values per class only where they are asked for."""
         sent = self.now(row)
-        return _part(row, lambda name: name not in sent)
+        return _part(row, lambda name: name not in sent and (self.classes or not per_class(name)))
+
+    def _first(self) -> dict[str, str]:
+        """The numbers that a comparison begins with, and what they are in the journal."""
+        return {
+            self.reports: f"test/{self.reports}",
+            "bacc": "test/bacc",
+            "few": "test/few",
+            "pl_recall": "pl/final/recall",
+        }
 
     def _is_due(self, row: Row) -> bool:
         period = self.periods.get(row["event"])

@@ -1,4 +1,4 @@
-"""The sweep in MLflow: one parent run, under which its jobs stand.
+"""The sweep in MLflow: a run of its own in an experiment beside that of its jobs, which name it.
 
 `python -m daso.track.sweeps` does what `start` and `finish` ask for, in a process of its own: the one that starts a
 sweep imports no MLflow, and forks.
@@ -26,7 +26,8 @@ from daso.track.follower import STALL, Status, attempt, reason
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0  # seconds for a store that answers slowly; one that does not answer has `STALL`
 SWEEP, SWEEP_NAME, COMMAND, RUNS = "sweep", "sweep_name", "sweep_command", "sweep_runs"
-PARENT = "mlflow.parentRunId"
+PARENT = "sweep_run"  # the tag of a run that names the sweep's: MLflow's own would fold runs away, and draw the sweep
+BESIDE = "-sweeps"  # behind the name of the runs' experiment: that of their sweeps
 
 
 @dataclass
@@ -61,7 +62,7 @@ def start(sweep: Sweep) -> None:
 
 
 def finish(sweep: Sweep, out_root: str, ends: Mapping[str, Status]) -> None:
-    """End the parent run and those of jobs that were killed; put under it what was finished before the sweep started.
+    """End the sweep's run and those of jobs that were killed; let what was finished before the sweep started name it.
 
     Args:
         sweep: the sweep.
@@ -71,8 +72,9 @@ def finish(sweep: Sweep, out_root: str, ends: Mapping[str, Status]) -> None:
     _apart({"action": "finish", "sweep": dataclasses.asdict(sweep), "root": out_root, "ends": dict(ends)})
 
 
-def parent_run(client: Any, experiment_id: str, tags: dict[str, str]) -> str:
-    """The id of the parent run that the tags of a run name; it is created if need be."""
+def parent_run(client: Any, uri: str, experiment: str, tags: dict[str, str]) -> str:
+    """The id of the sweep's run that the tags of a run name; it is created if need be."""
+    experiment_id = mlflow.experiment_named(client, uri, experiment + BESIDE)
     own = {"sweep_parent": tags[SWEEP], "command": tags.get(COMMAND, ""), "runs": tags.get(RUNS, "")}
     found = client.search_runs([experiment_id], f"tags.sweep_parent = '{tags[SWEEP]}'", max_results=1)
     if found:
@@ -161,8 +163,7 @@ class _Task:
     def _parent(self) -> tuple[Any, str]:
         client = mlflow.connect(self.sweep.uri)
         self.gains += 1
-        experiment_id = mlflow.experiment_named(client, self.sweep.uri, self.sweep.experiment)
-        return client, parent_run(client, experiment_id, self.sweep.tags)
+        return client, parent_run(client, self.sweep.uri, self.sweep.experiment, self.sweep.tags)
 
     def remedy(self) -> str:
         """The command that mirrors the runs by hand; the sweep comes with them."""

@@ -112,7 +112,7 @@ class Search:
         require(bool(self.space), "hydra.sweeper.params", "(nothing)", right)
         wrong = malformed(self.storage)
         require(not wrong, "tune.storage", self.place, wrong)
-        own = self.base.track.name != "mlflow" or not same_store(resolve_uri(self.base.track.uri), self.storage)
+        own = "mlflow" not in self.base.track.trackers or not same_store(resolve_uri(self.base.track.uri), self.storage)
         require(own, "tune.storage", self.place, "MLflow keeps its tables there; choose another database")
         self._check_values()
 
@@ -242,7 +242,7 @@ class Search:
         folder = self.root / f"study_{re.sub(r'[^A-Za-z0-9_.-]', '_', self.tune.study)}"
         files = tuning.write(study, folder)
         print(f"Study {self.tune.study}: {describe(study.best_trial)}; see {folder}.", flush=True)
-        if self.base.track.name == "mlflow":
+        if "mlflow" in self.base.track.trackers:
             failure = attempt(lambda: tuning.log(study, files, self.base.track, self.key), stall=LIMIT)
             if failure:
                 again = "the same command again, once it does, trains nothing and shows it"

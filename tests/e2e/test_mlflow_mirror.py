@@ -22,8 +22,9 @@ from daso.outputs.rundir import RunDir
 from daso.schema import TrackConfig
 from daso.track import follower, mirror, mlflow
 from daso.track.jsonl import TIME, Journal, read
-from daso.track.mirror import Mirror, Remote, mirrored, rebuild
+from daso.track.mirror import Mirror, Remote, rebuild
 from daso.track.mlflow import flatten, init_store, resolve_uri
+from daso.track.trackers import mirrored
 
 CONFIG = {
     "dataset": {"name": "digits", "mean": [0.5, 0.25]},
@@ -105,9 +106,7 @@ def rows(run):
 
 
 def test_naming_the_mirror_does_not_import_mlflow():
-    code = (
-        "import sys, daso.track.mirror, daso.runs; sys.exit(bool({'mlflow', 'torch', 'matplotlib'} & set(sys.modules)))"
-    )
+    code = "import sys, daso.track.trackers, daso.runs; sys.exit(bool({'mlflow', 'torch', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -144,6 +143,10 @@ def test_a_run_arrives_whole(run, uri, client):
     assert got.data.params["dataset.mean"] == "[0.5, 0.25]"
     assert got.data.tags["overrides"] == "seed=1"
     assert got.data.tags["mlflow.source.git.commit"] == "abc"
+    assert got.data.tags["mlflow.source.name"] == "python train.py seed=1"
+    assert got.data.tags["mlflow.note.content"].startswith(
+        "**fixmatch_daso** on digits, N1=20 gl=10 gu=1, seed 1: 6 steps."
+    )
     assert got.info.artifact_uri.startswith(f"file://{os.path.dirname(uri[len('sqlite:///') :])}/mlruns/")
     assert {a.path for a in client.list_artifacts(run_id)} == {"resolved.yaml", "summary.json", "figures"}
     assert got.info.start_time == min(point[3] for point in rows(run))
@@ -208,6 +211,7 @@ def test_a_row_wider_than_a_call_arrives_once(run, uri, client):
 def test_values_per_class_come_with_the_end_and_all_of_them_as_an_artifact(run, uri, client):
     from mlflow.artifacts import download_artifacts
 
+    run.resolved.write_text(yaml.safe_dump(CONFIG | {"track": CONFIG["track"] | {"per_class": True}}))
     journal = Journal(run.metrics)
     for step in (1, 2, 3):
         journal.append("eval", step, {"test/top1": 1.0, "test/class/0": step / 3, "test/class/1": None})

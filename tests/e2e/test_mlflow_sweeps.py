@@ -70,14 +70,20 @@ def tell(tmp_path, uri, monkeypatch):
     return call
 
 
+def of(client, experiment):
+    return client.get_experiment_by_name(experiment).experiment_id
+
+
 def family(client):
-    """Names and states of runs with children, and those of the children."""
-    runs = client.search_runs([client.get_experiment_by_name("daso").experiment_id])
-    names = {run.info.run_id: f"{run.info.run_name} {run.info.status}" for run in runs}
+    """Names and states of sweeps, and those of their runs."""
+    runs, sweeps = (client.search_runs([of(client, name)]) for name in ("daso", "daso-sweeps"))
+    names = {run.info.run_id: f"{run.info.run_name} {run.info.status}" for run in sweeps}
     found = {}
     for run in runs:
-        if parent := run.data.tags.get("mlflow.parentRunId"):
-            found.setdefault(names[parent], []).append(names[run.info.run_id])
+        assert "mlflow.parentRunId" not in run.data.tags  # by which MLflow would fold it away
+        if parent := run.data.tags.get("sweep_run"):
+            found.setdefault(names[parent], []).append(f"{run.info.run_name} {run.info.status}")
+    assert not any("sweep_parent" in run.data.tags for run in runs)  # which a chart would draw
     return {parent: sorted(children) for parent, children in found.items()}
 
 
@@ -148,7 +154,7 @@ def test_a_rebuilt_sweep_knows_its_command(tmp_path, uri, train, tell):
     fresh = f"sqlite:///{tmp_path}/fresh.db"
     rebuild(run, fresh, "daso")
     client = MlflowClient(fresh)
-    (parent,) = client.search_runs(["1"], "tags.sweep_parent = 'k1'")
+    (parent,) = client.search_runs([of(client, "daso-sweeps")], "tags.sweep_parent = 'k1'")
     assert (parent.data.tags["command"], parent.data.tags["runs"]) == ("python train.py -m x", "1")
 
 
@@ -173,7 +179,7 @@ def test_a_sweep_whose_parent_is_in_the_trash_gets_another_one(uri, client, trai
     sweep = Sweep(uri, "daso", "k1", "grid", "", {"a": "seed=0", "b": "seed=1"})
     tell("start", sweep)
     train(sweep, "a")
-    (parent,) = client.search_runs(["1"], "tags.sweep_parent = 'k1'")
+    (parent,) = client.search_runs([of(client, "daso-sweeps")], "tags.sweep_parent = 'k1'")
     client.delete_run(parent.info.run_id)
     train(sweep, "b")
     tell("finish", sweep, {"a": "FINISHED", "b": "FINISHED"})

@@ -173,11 +173,11 @@ def test_mlflow_shows_a_sweep_as_one_run_with_its_jobs_under_it(tmp_path):
     assert code == 0, output
 
     client = MlflowClient(store)
-    experiment = client.get_experiment_by_name("daso").experiment_id
-    search = lambda text: client.search_runs([experiment], text)  # noqa: E731
-    (parent,) = (run.info for run in search("tags.command LIKE '%train.py%'"))
+    runs, sweeps = (client.get_experiment_by_name(name).experiment_id for name in ("daso", "daso-sweeps"))
+    search = lambda text, where=runs: client.search_runs([where], text)  # noqa: E731
+    (parent,) = (run.info for run in search("tags.command LIKE '%train.py%'", sweeps))
     assert (parent.run_name, parent.status) == ("quickstart: algorithm", "FINISHED")
-    children = search(f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
+    children = search(f"tags.sweep_run = '{parent.run_id}'")
     assert sorted(run.info.run_name for run in children) == ["fixmatch", "supervised"]
     filters = ["tags.dataset = 'digits'", "tags.gamma_l = '10'", "tags.gamma_u = '1'", "params.`imb.n1` = '20'"]
     assert [len(search(text)) for text in filters] == [2] * 4
@@ -199,7 +199,7 @@ def test_parallel_jobs_on_a_fresh_store_lose_nothing(tmp_path):
     client = MlflowClient(store)
     runs = client.search_runs([client.get_experiment_by_name("daso").experiment_id], "tags.dataset = 'digits'")
     assert {run.info.run_name: run.info.status for run in runs} == {f"seed={seed}": "FINISHED" for seed in range(5)}
-    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
+    assert len({run.data.tags["sweep_run"] for run in runs}) == 1
     points = [[point.step for point in client.get_metric_history(run.info.run_id, "test/top1")] for run in runs]
     assert points == [[1, 2]] * 5
 

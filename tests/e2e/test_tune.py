@@ -65,14 +65,14 @@ def test_a_killed_study_goes_on_and_repeats_no_trial(tmp_path):
     assert len(trials(tmp_path)) == 4
 
 
-def test_the_figures_of_a_study_land_in_the_mlflow_run_above_its_runs(tmp_path):
+def test_the_figures_of_a_study_land_in_the_mlflow_run_that_its_runs_name(tmp_path):
     from mlflow.tracking import MlflowClient
 
     code, out = finish(start(tmp_path, "tune.n_trials=2", "tune.seeds=[0]"))
     assert code == 0, out
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    (experiment,) = [found for found in client.search_experiments() if found.name == "daso"]
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    experiments = [found.experiment_id for found in client.search_experiments() if found.name.startswith("daso")]
+    runs = {run.info.run_name: run for run in client.search_runs(experiments)}
     study = runs["study quickstart"]
     files = [file.path for file in client.list_artifacts(study.info.run_id, "study")]
     assert {"study/history.png", "study/importance.png", "study/best.yaml", "study/trials.csv"} == set(files)
@@ -82,4 +82,4 @@ def test_the_figures_of_a_study_land_in_the_mlflow_run_above_its_runs(tmp_path):
     ]
     for trial in trials(tmp_path):
         job = runs[f"trial {trial.number} seed=0"]
-        assert job.data.tags["mlflow.parentRunId"] == study.info.run_id
+        assert job.data.tags["sweep_run"] == study.info.run_id

@@ -135,11 +135,17 @@ def test_nothing_lies_loose_in_the_hall():
         ("hydra", CONFIGURATION),
         ("omegaconf", CONFIGURATION),
         ("mlflow", {"daso/track/mlflow.py"}),
+        ("tensorboard", {"daso/track/tensorboard.py"}),
+        ("wandb", {"daso/track/wandb.py"}),
         ("optuna", set()),
     ],
 )
 def test_a_framework_stays_where_it_belongs(package, allowed):
-    plugins = {m for m in modules() if m.startswith("hydra_plugins/")} if package != "mlflow" else set()
+    plugins = (
+        {m for m in modules() if m.startswith("hydra_plugins/")}
+        if package in ("hydra", "omegaconf", "optuna")
+        else set()
+    )
     report = {m for m in modules() if m.startswith("daso/report/")} if package in ("mlflow", "optuna") else set()
     assert {m for m in modules() if importing(m, package)} <= allowed | plugins | report
 

@@ -12,6 +12,7 @@ from daso.train.evaluate import History, Tally, class_groups, metrics
 from daso.train.meters import label_metrics
 
 CONFIG = {"train": {"steps": 250_000, "eval_every": 500, "log_every": 100}}
+HEADLINES = {f"headline/{name}" for name in ("top1_median20", "bacc", "few", "pl_recall")}
 
 
 def numbers(classes=10):
@@ -52,7 +53,7 @@ def test_a_short_run_is_sent_whole_but_for_its_classes():
     selection = Selection.of({"train": {"steps": 1000, "eval_every": 50, "log_every": 10}})
     for step in (50, 500, 1000):
         whole = row(step)
-        assert selection.now(whole).keys() == {name for name in whole if not per_class(name)}
+        assert selection.now(whole).keys() == {name for name in whole if not per_class(name)} | HEADLINES
 
 
 def test_a_run_of_more_steps_than_configured_is_thinned_by_its_own():
@@ -62,10 +63,25 @@ def test_a_run_of_more_steps_than_configured_is_thinned_by_its_own():
 
 
 def test_what_is_left_of_a_row_and_what_was_sent_are_the_row():
-    selection, whole = Selection.of(CONFIG), row(500)
+    selection, whole = Selection.of(CONFIG | {"track": {"per_class": True}}), row(500)
     now, rest = selection.now(whole), selection.rest(whole)
-    assert now | rest == whole
+    assert (now | rest).items() - {(name, now[name]) for name in HEADLINES} == whole.items()
     assert now.keys() & rest.keys() == {"event", "step", TIME}
+
+
+def test_values_per_class_are_sent_only_where_they_are_asked_for():
+    assert not any(map(per_class, Selection.of(CONFIG).rest(row(500))))
+
+
+def test_what_a_comparison_begins_with_has_names_that_come_first_and_the_values_of_the_journal():
+    whole = row(500)
+    sent = Selection.of(CONFIG).now(whole)
+    assert {name for name in sent if name.startswith("headline/")} == HEADLINES
+    assert sent["headline/few"] == whole["test/few"]
+    assert sent["headline/pl_recall"] == whole["pl/final/recall"]
+    assert min(name for name in sent if "/" in name).startswith("headline/")
+    reported = Selection.of(CONFIG | {"recipe": {"reports": "bacc_mean20"}}).now(whole)
+    assert reported["headline/bacc_mean20"] == whole["test/bacc_mean20"]
 
 
 def test_rows_of_other_events_are_sent_whole():

@@ -16,7 +16,7 @@ from daso.run.build import build
 from daso.schema.learners import Offer
 from daso.train import evaluate
 from daso.train.engine import Engine
-from daso.train.loop import State, evaluated, opinions_of, predictor, tallies, train
+from daso.train.loop import SURVEY, State, evaluated, opinions_of, predictor, tallies, train
 from daso.types import Batch, Sizes
 from tests.golden_fill import fill, parameters_in_order, sample
 from tests.training import CPU, Rows
@@ -161,7 +161,12 @@ def record(
     sizes = Sizes(labeled.shape[1], unlabeled.shape[1])
     noise = {name: given(name) for name in parts.learner.draws(sizes) | parts.slots.draws(sizes)}
     engine = Engine(feed, step, parts.meters, noise, lambda stream, t: t, CPU)
-    parts = parts._replace(engine=engine, generator=lambda stream, number: number)
+
+    def numbered(stream, number):
+        """What a survey draws, and else the number of a phase, which is all that `filled_init` reads."""
+        return torch.Generator() if stream == SURVEY else number
+
+    parts = parts._replace(engine=engine, generator=numbered)
     if encoder:
         names = parts.nets.student.encoder.state_dict()
         parts = parts._replace(protocol=Crt(config.train.steps, lambda: dict(zip(names, encoder, strict=True))))

@@ -14,7 +14,7 @@ class Offer(Enum):
     LABELED_LOGITS = "has a labeled loss of its own"  # else: a labeled loss on plain labeled images
     PSEUDO = "makes no pseudo-labels open to slots"  # else: a distribution that passes through align, refine, blend
     THRESHOLD = "has no confidence threshold"  # else: a threshold from which a pseudo-label counts
-    CONFIDENCE = "has no one classifier whose confidence could be followed"  # else: one threshold, for one classifier
+    CONFIDENCE = "has no confidence threshold of one classifier"  # else: one that a state may follow
     WEIGHTS = "has no cross-entropy of pseudo-labels in which classes could weigh"  # else: they may, by class
     STRONG = "has no strong view"  # else: features of a strong view of the same unlabeled images
 

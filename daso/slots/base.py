@@ -94,7 +94,7 @@ class PostHoc(Part):
 
 
 class Survey(Part):
-    """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks. Any number may.
+    """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks.
 
     Any number of parts may. The pass moves no batch statistics, and what a view draws comes from a stream of its own,
     keyed by the step, so that a run with a survey sees the same images.

@@ -64,7 +64,7 @@ class ScSsl(Observe, Auxiliary, PostHoc, Survey):
 
     def due(self, step: int) -> bool:
         """Once a phase, if at all."""
-        return bool(self.own) and self.config.assumed is Assumed.estimate and step == self.first
+        return len(self.own) > 0 and self.config.assumed is Assumed.estimate and step == self.first
 
     @torch.no_grad()
     def survey(self, logits: Tensor) -> None:

@@ -3,7 +3,7 @@
 Shape legend: Bl / Bu labeled / unlabeled batch, V unlabeled views, C classes, D features, H W image.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +37,22 @@ class View(Enum):
     WEAK = "weak"  # flip -> crop -> [resize] -> normalise
     STRONG = "strong"  # flip -> crop -> RandAugment, cutout -> [resize] -> normalise
     STRONG_LAST = "strong_last"  # flip -> crop -> [resize] -> RandAugment, cutout -> normalise
+    SIM = "sim"  # resized crop -> flip -> colour jitter, gray, blur -> normalise (SimCLR's, Chen et al. 2020)
+
+
+class Wanted(NamedTuple):
+    """A batch of a part's own beside the learner's, of as many images as that has labeled ones."""
+
+    balanced: bool  # labeled images, all classes equally often; else of all images, labeled and unlabeled alike
+    view: View
+    flag: str  # of the steps that it is made for
+
+
+class Aside(NamedTuple):
+    """Such a batch."""
+
+    x: Tensor  # [Bl,c,H,W] float
+    y: Tensor | None  # [Bl] int64 of balanced ones
 
 
 class Batch(NamedTuple):
@@ -47,6 +63,8 @@ class Batch(NamedTuple):
     u: tuple[Tensor, ...]  # V x [Bu,c,H,W] float, in the order of the learner's `views`
     idx: Tensor  # [Bu] int64: row in the unlabeled set
     extra: tuple[Tensor, ...] = ()  # [Bl,c,H,W] each: further views of the labeled images, as the learner wants them
+    further: tuple[Tensor, ...] = ()  # [Bl,c,H,W] each: those that slots ask for
+    aside: dict[str, Aside] | None = None  # batches of parts' own
 
 
 class Labels(NamedTuple):
@@ -99,7 +117,8 @@ class Feats(NamedTuple):
     l: Tensor | None  # noqa: E741  [Bl,D], None if the learner sees labeled images mixed with others only
     w: Tensor  # [Bu,D]: the view that pseudo-labels are made from
     s: tuple[Tensor, ...] = ()  # [Bu,D] each: the strong views
-    extra: tuple[Tensor, ...] = ()  # [Bl,D] each: further views of the labeled images, without a loss of the learner's
+    extra: tuple[Tensor, ...] = ()  # [Bl,D] each: further views of the labeled images, the learner's own
+    further: tuple[Tensor, ...] = ()  # [Bl,D] each: those that slots ask for, without a loss of the learner's
 
 
 class Nets(NamedTuple):
@@ -128,6 +147,19 @@ class Head(NamedTuple):
 
     outputs: int | None = None  # None: C
     make: Callable[[int, int], nn.Module] = nn.Linear  # (D, outputs) -> its layers
+
+
+class Scene(NamedTuple):
+    """What a part may see of its run between two steps. Rows are of all training images, on the CPU."""
+
+    labeled: Tensor  # [n] rows of the labeled images
+    y: Tensor  # [n] int64 their classes
+    unlabeled: Tensor  # [m] rows of the others
+    # (rows, view, stream) -> features [B,D] of the average network, by its running statistics, batch by batch
+    features: Callable[[Tensor, View, str], Iterator[Tensor]]
+    # (stream, n) -> (step, batch) -> rows [batch] of n: one permutation after another
+    shuffled: Callable[[str, int], Callable[[int, int], Tensor]]
+    generator: Callable[[str, int], Generator]  # (stream, index) -> CPU generator of the run
 
 
 class Facts(NamedTuple):

@@ -14,7 +14,7 @@ from daso.schema import OptimConfig, Schedule
 from daso.train.optimizer import build_optimizer
 from daso.train.rng import generator
 from daso.train.step import TrainStep
-from daso.types import Batch, Clock, Nets, Sizes
+from daso.types import Aside, Batch, Clock, Nets, Sizes
 
 CLASSES, DIM, LABELED, UNLABELED, SIDE = 4, 64, 6, 8, 8
 COUNTS = torch.tensor([12, 6, 3, 2])
@@ -51,14 +51,16 @@ def facts(config, counts, unlabeled=0, shared=0):
     return facts_of(config, counts, unlabeled, shared=shared)
 
 
-def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED, labeled_views=1):
-    """The batch of a step, the same for every caller; further labeled views are images of their own."""
+def batch(step, views=2, dtype=torch.float32, unlabeled=UNLABELED, labeled_views=1, further=0, wants=()):
+    """The batch of a step, the same for every caller; more labeled views are images of their own."""
     g = generator(0, "toy/batch", step)
     x = torch.randn(LABELED, 3, SIDE, SIDE, generator=g)
     u = torch.randn(views, unlabeled, 3, SIDE, SIDE, generator=g)
     y = torch.randint(CLASSES, (LABELED,), generator=g)
-    extra = [torch.randn(LABELED, 3, SIDE, SIDE, generator=g).to(dtype) for _ in range(labeled_views - 1)]
-    return Batch(x.to(dtype), y, tuple(u.to(dtype)), torch.arange(unlabeled) + step, tuple(extra))
+    more = [torch.randn(LABELED, 3, SIDE, SIDE, generator=g).to(dtype) for _ in range(labeled_views - 1 + further)]
+    extra, asked = tuple(more[: labeled_views - 1]), tuple(more[labeled_views - 1 :])
+    own = {name: Aside(torch.randn(LABELED, 3, SIDE, SIDE, generator=g).to(dtype), y) for name in wants}
+    return Batch(x.to(dtype), y, tuple(u.to(dtype)), torch.arange(unlabeled) + step, extra, asked, own)
 
 
 def clock(step, steps=10):
@@ -80,6 +82,7 @@ def train(learner, slots, steps=6, dtype=torch.float32, classes=CLASSES, unlabel
     step = TrainStep(trained, learner, slots, build_optimizer(trained.student, optim), optim)
     outcomes = []
     for t in range(steps):
-        images = batch(t, len(learner.views), dtype, unlabeled, len(learner.labeled_views))
+        labeled = len(learner.labeled_views), len(method.further_views), method.wants
+        images = batch(t, len(learner.views), dtype, unlabeled, *labeled)
         outcomes.append(step(images, noise(learner, slots, t, unlabeled), clock(t, steps), method.flags(t)))
     return outcomes, trained

@@ -44,6 +44,7 @@ LOSSES |= {
 LOSSES |= {
     f"{head}_{term}": f"loss_{head}_{term}" for head in ("cpe2", "cpe3", "out", "exp") for term in ("cls", "cons")
 }
+LOSSES |= {"smooth": "loss_smooth", "reliable": "loss_reliable"}
 NOISE = {"lam": ("beta", 1, 0), "perm": ("perm", 1, 0), "rot": ("rot", 1, 0)}  # kind, draws a step, which of them
 NOISE |= {"abc/labeled": ("bern_u", 2, 0), "abc/unlabeled": ("bern_u", 2, 1)}
 
@@ -72,7 +73,7 @@ class GivenFeed:
         self.labeled, self.unlabeled = labeled, unlabeled
         self.images, self.prepared = chw(pool["labeled"]), chw(pool["unlabeled_views"])
         self.view_rows = VIEWS[parts.config.algorithm.name][: len(parts.learner.views)]
-        self.extra = len(parts.learner.labeled_views) - 1
+        self.extra, self.further = len(parts.learner.labeled_views) - 1, len(parts.method.further_views)
 
     def draw(self, step):
         at, feed = self.labeled[step - self.first], self.feed
@@ -81,13 +82,14 @@ class GivenFeed:
         given = {"rows/labeled": feed.labeled_rows[at], "labels": feed.labeled_y[at]}
         return given | {"rows/unlabeled": torch.from_numpy(self.unlabeled[step - self.first])}
 
-    def batch(self, given):
+    def batch(self, given, flags=()):
         rows, idx, n = given["rows/labeled"], given["rows/unlabeled"], len(self.images)
         x = torch.stack([self.images[r] if r < n else self.prepared[1][r - n] for r in rows])
-        truth, mirrored = self.feed.pool.unlabeled_y, self.views.normalise(x.flip(3), F64)
+        truth = self.feed.pool.unlabeled_y
+        x, *turned = (self.views.normalise(image, F64) for image in (x, x.flip(3), x.flip(2)))
         views = tuple(self.views.normalise(self.prepared[v][idx], F64) for v in self.view_rows)
         return (
-            Batch(self.views.normalise(x, F64), given["labels"], views, idx, (mirrored,) * self.extra),
+            Batch(x, given["labels"], views, idx, tuple(turned[: self.extra]), tuple(turned[: self.further])),
             None if truth is None else truth[idx],
         )
 

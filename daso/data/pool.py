@@ -65,8 +65,8 @@ class AnyPool(Protocol):
         """Whether images have to be brought, and it helps to say which are next."""
 
     def bring(self, rows: Mapping[str, Tensor]) -> Given:
-        """Make images readable: rows [B] on the CPU by set, of all training images the labeled ones, of the unlabeled
-        set the others. What `pick` needs to find them."""
+        """Make images readable: rows [B] on the CPU by set, of the unlabeled set the unlabeled ones, of all training
+        images all others. What `pick` needs to find them."""
 
     def expect(self, rows: Mapping[str, Tensor]) -> None:
         """Say which images will be brought next; nothing depends on it but time."""
@@ -148,7 +148,7 @@ class Pool:
 
     def pick(self, name: str, rows: Tensor, given: Given) -> Tensor:
         """[B,c,H,W] uint8."""
-        source = self.train_x if name == LABELED else self.unlabeled_x
+        source = self.unlabeled_x if name == UNLABELED else self.train_x
         assert source is not None, "a run without unlabeled images asks for none"
         return source[rows]
 
@@ -260,4 +260,4 @@ class RaggedPool:
         return torch.cat([self._of_all(name, some) for name, some in rows.items()])
 
     def _of_all(self, name: str, rows: Tensor) -> Tensor:
-        return rows if name == LABELED else rows + len(self.labeled_y)
+        return rows + len(self.labeled_y) if name == UNLABELED else rows

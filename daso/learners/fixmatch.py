@@ -51,15 +51,17 @@ class FixMatch(Learner):
         unless each has its own.
         """
         net, labeled = nets.student, (batch.x, *batch.extra)
-        sizes = [len(x) for x in (*labeled, *batch.u)]
+        sizes = [len(x) for x in (*labeled, *batch.u, *batch.further)]
         slots.observe(nets, batch, clock)
-        f = self._apart(net, labeled, batch.u) if self.separate else net.encode(torch.cat([*labeled, *batch.u]))
+        every = (*batch.u, *batch.further)
+        f = self._apart(net, labeled, every) if self.separate else net.encode(torch.cat([*labeled, *every]))
         feats_l, *rest = torch.split(f, sizes)
-        feats_w, *feats_s = rest[len(batch.extra) :]
-        feats = Feats(feats_l, feats_w, tuple(feats_s), tuple(rest[: len(batch.extra)]))
+        further = rest[len(batch.extra) + len(batch.u) :]
+        feats_w, *feats_s = rest[len(batch.extra) : len(rest) - len(further)]
+        feats = Feats(feats_l, feats_w, tuple(feats_s), tuple(rest[: len(batch.extra)]), tuple(further))
         bounds = [len(batch.y) * len(labeled), len(feats_w), len(feats_w) * len(feats_s)]
-        z_l, z_w, z_s = torch.split(net.classify(f), bounds)
-        target = slots.pseudo(slots.guess(z_w, feats_w, nets), feats_w, batch.idx, clock, flags)
+        z_l, z_w, z_s = torch.split(net.classify(f[: sum(bounds)] if further else f), bounds)
+        target = slots.pseudo(slots.guess(z_w, feats_w, nets, batch.u[0], flags), feats_w, batch.idx, clock, flags)
         y = batch.y if len(labeled) == 1 else batch.y.repeat(len(labeled))
         losses = {"cls": slots.supervised(z_l, y, flags)}
         chosen = slots.chosen(target, batch.idx, self.threshold, clock)

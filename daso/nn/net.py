@@ -79,6 +79,12 @@ class Net(nn.Module):
         assert isinstance(layer, nn.Linear), f"the head {head} is no linear layer"
         return layer.bias.detach()
 
+    def weight(self, head: str) -> Tensor:
+        """The weight [C,D] of a linear head."""
+        weight = self.heads[head].weight
+        assert isinstance(weight, Tensor), "a linear head"
+        return weight
+
     def predict(self, x: Tensor, head: str = "cls") -> Tensor:
         """Images [B,c,H,W] -> outputs of one head."""
         return self.classify(self.encode(x), head)
@@ -106,6 +112,13 @@ class Net(nn.Module):
                     module.bias.zero_()
             elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.reset_parameters()
+
+
+def mlp(features: int, outputs: int) -> nn.Module:
+    """A head of two linear layers with a normalisation and a rectifier between them."""
+    return nn.Sequential(
+        nn.Linear(features, features), nn.BatchNorm1d(features), nn.ReLU(), nn.Linear(features, outputs)
+    )
 
 
 def _normal(weight: Tensor, std: float, generator: Generator) -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from daso.types import Draw, Facts, Flags, Head, Sizes
+from daso.types import Draw, Facts, Flags, Head, Sizes, View, Wanted
 
 Value = TypeVar("Value")
 
@@ -21,6 +21,8 @@ class Part(nn.Module, metaclass=ABCMeta):
     heads: Mapping[str, Head] = {}  # of the network that the part trains, in the order of their initialisation
     answers: str | None = None  # the head that answers at test time, where this part decides it
     switches: tuple[str, ...] = ()  # every name that `flags` may give
+    further_views: tuple[View, ...] = ()  # of the labeled images, that join the step's pass beside the learner's
+    wants: Mapping[str, Wanted] = {}  # batches of the part's own, by name: `Batch.aside`
 
     @classmethod
     def of(cls, config: Any, facts: Facts) -> "Part":
@@ -68,11 +70,28 @@ class Together:
         return out
 
     @property
+    def classifiers(self) -> tuple[str, ...]:
+        """The heads whose outputs are the classes."""
+        return tuple(name for name, head in self.heads.items() if head.outputs is None)
+
+    @property
     def answers(self) -> str:
-        """The head that answers at test time."""
+        """The head, or reading, that answers at test time."""
         found = [part.answers for part in self.parts if part.answers is not None]
         assert len(found) < 2, f"the heads {' and '.join(found)} want to answer at test time"
         return found[0] if found else "cls"
+
+    @property
+    def further_views(self) -> tuple[View, ...]:
+        """The views of labeled images that the parts ask for, in the order of `Batch.further`; one part's at most."""
+        found = [part.further_views for part in self.parts if part.further_views]
+        assert len(found) < 2, "two parts ask for views of labeled images"
+        return found[0] if found else ()
+
+    @property
+    def wants(self) -> dict[str, Wanted]:
+        """The batches that parts want beside the learner's, by name."""
+        return joined("batch", (part.wants for part in self.parts))
 
     @property
     def switches(self) -> tuple[str, ...]:

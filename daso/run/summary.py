@@ -53,8 +53,8 @@ def summarise(
         logged: the newest row of the training log.
         journal: what its rows are known by.
     """
-    config, heads = parts.config, parts.method.heads
-    several = sum(head.outputs is None for head in heads.values()) > 1
+    config = parts.config
+    several = len(parts.method.classifiers) > 1 or parts.slots.reading is not None
     return {
         "run_key": config.run_key,
         "status": "FINISHED",

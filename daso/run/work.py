@@ -66,8 +66,9 @@ def work_of(config: Config) -> Work:
     noise = {name.removeprefix(NOISE): value for name, value in given.items() if name.startswith(NOISE)}
     clock = Clock(*(given[f"clock/{name}"] for name in Clock._fields))
     with FakeTensorMode(allow_non_fake_inputs=True), counted:
-        batch, _ = parts.feed.batch(given)
-        outcome = parts.learner(parts.nets, batch, parts.slots, noise, clock, parts.method.flags(steps // 2))
+        flags = parts.method.flags(steps // 2)
+        batch, _ = parts.feed.batch(given, flags)
+        outcome = parts.learner(parts.nets, batch, parts.slots, noise, clock, flags)
         total_loss(outcome.losses).backward()  # type: ignore[no-untyped-call]
     return Work(counted.operations, PER_WEIGHT * sum(p.numel() for p in parts.nets.student.parameters()))
 

@@ -184,7 +184,10 @@ class FixMatchAlgorithm(AlgorithmConfig):
     part: ClassVar[str] = "daso.learners.fixmatch.FixMatch"
     printed: ClassVar[str] = "FixMatch"
     offers: ClassVar[frozenset[Offer]] = frozenset(
-        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.THRESHOLD, Offer.CONFIDENCE, Offer.STRONG, Offer.WEIGHTS}
+        {
+            *(Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.THRESHOLD, Offer.CONFIDENCE, Offer.STRONG, Offer.WEIGHTS),
+            *(Offer.FURTHER, Offer.SOURCE),
+        }
     )
     unlabeled_ratio: ClassVar[int] = 2
 

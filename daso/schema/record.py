@@ -16,6 +16,8 @@ class Offer(Enum):
     THRESHOLD = "has no confidence threshold"  # else: a threshold from which a pseudo-label counts
     CONFIDENCE = "has no confidence threshold of one classifier"  # else: one that a state may follow
     WEIGHTS = "has no cross-entropy of pseudo-labels in which classes could weigh"  # else: they may, by class
+    FURTHER = "takes no further views of labeled images into its step"  # else: features of those that slots ask for
+    SOURCE = "lets nothing else make its pseudo-labels"  # else: logits of another network, from its weak views
     STRONG = "has no strong view"  # else: features of a strong view of the same unlabeled images
 
 
@@ -33,6 +35,7 @@ class Record:
     places: ClassVar[frozenset[str]] = frozenset()  # of the step, that it alone fills
     needs: ClassVar[frozenset[Offer]] = frozenset()  # what the learner must offer
     reads_threshold: ClassVar[bool] = False  # compares confidences with the learner's threshold
+    batches_aside: ClassVar[int] = 0  # of its own, that it reads beside the learner's
     periodic: ClassVar[bool] = False  # its option file takes `every`, its period, from train.period
     apart: ClassVar[Mapping[str, str]] = {}  # "node=option", or a whole "node", that it cannot stand beside -> why
 

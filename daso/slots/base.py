@@ -6,13 +6,13 @@ Shape legend: Bl / Bu labeled / unlabeled batch, C classes, D features.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from daso.nn.part import Part
-from daso.types import Batch, Chosen, Clock, Feats, Flags, Labels, Nets, Noise, Target, View
+from daso.types import Batch, Chosen, Clock, Feats, Flags, Labels, Nets, Noise, Scene, Target, View
 
 if TYPE_CHECKING:
     from daso.nn.net import Net
@@ -38,6 +38,14 @@ class Observe(Part):
 
         `feats_l` [Bl,D] are teacher features of the labeled images, where the learner has them anyway.
         """
+
+
+class Source(Part):
+    """Place `source`: whose logits pseudo-labels are made from, where it is not the trained classifier."""
+
+    @abstractmethod
+    def source(self, nets: Nets, x: Tensor, flags: Flags) -> Tensor | None:
+        """Logits [Bu,C] of the weak views `x` [Bu,c,H,W]; None for the trained classifier's. No gradient."""
 
 
 class Adjust(Part):
@@ -93,6 +101,17 @@ class PostHoc(Part):
         """[C] for `head` of the evaluated `net`, by its running statistics; asked with every batch of predictions."""
 
 
+class Interlude(Part):
+    """Place `interlude`: work of the host before a step, in pieces between which a run may stop and be saved.
+
+    It goes on where its buffers say that it stands.
+    """
+
+    @abstractmethod
+    def prepare(self, step: int, scene: Scene) -> Iterator[None]:
+        """Do what is due before `step` of a phase, and yield after each piece; asked before every step."""
+
+
 class Survey(Part):
     """Place `survey`: between two steps, a look at the whole unlabeled set with one of the networks.
 
@@ -111,6 +130,22 @@ class Survey(Part):
     @abstractmethod
     def survey(self, logits: Tensor) -> None:
         """Take note of the logits [N,C] of all unlabeled images, in their order; in place."""
+
+
+class Scale(Part):
+    """Place `scale`: how much the learner's own losses count in the sum of a step's losses."""
+
+    @abstractmethod
+    def scales(self) -> tuple[float, float]:
+        """Factors of the labeled and of the consistency loss."""
+
+
+class Reading(Part):
+    """Place `reading`: predictions at test time that no head makes alone. One of them may be the answer."""
+
+    @abstractmethod
+    def read(self, features: Tensor, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Logits [B,C] by name, from the evaluated network's features [B,D] and its classifiers' logits [B,C]."""
 
 
 class Align(Part):

@@ -14,23 +14,40 @@ from daso.slots.base import (
     Balance,
     Census,
     Confidence,
+    Interlude,
     LabeledLoss,
     Observe,
     Offset,
     PostHoc,
+    Reading,
     Refine,
+    Scale,
     Semantic,
+    Source,
     Survey,
 )
 from daso.slots.losses import cross_entropy, labels, sharpen, wide
 from daso.types import Batch, Chosen, Clock, Feats, Flags, Guess, Nets, Noise, Target
 
 PLACES = (
-    *(LabeledLoss, Observe, Adjust, Offset, Align, Refine, Semantic, Confidence, Balance, Auxiliary),  # in a step
-    *(Census, PostHoc, Survey),  # beside it, and between steps
+    *(
+        LabeledLoss,
+        Observe,
+        Adjust,
+        Offset,
+        Align,
+        Refine,
+        Semantic,
+        Confidence,
+        Balance,
+        Scale,
+        Auxiliary,
+    ),  # in a step
+    *(Census, PostHoc, Reading, Survey, Interlude),  # beside it, and between steps
 )
 SINGLE: dict[str, type[Any]] = {  # attribute -> the place that one part at most fills; the order of registration
     "labeled": LabeledLoss,
+    "source": Source,
     "adjustment": Adjust,
     "offset": Offset,
     "align": Align,
@@ -38,7 +55,10 @@ SINGLE: dict[str, type[Any]] = {  # attribute -> the place that one part at most
     "semantic": Semantic,
     "confidence": Confidence,
     "balance": Balance,
+    "scale": Scale,
     "correction": PostHoc,
+    "reading": Reading,
+    "interlude": Interlude,
 }
 
 
@@ -50,6 +70,7 @@ class Slots(Together, nn.Module):
     """
 
     labeled: LabeledLoss
+    source: Source | None
     adjustment: Adjust | None
     offset: Offset | None
     align: Align | None
@@ -57,7 +78,10 @@ class Slots(Together, nn.Module):
     semantic: Semantic | None
     confidence: Confidence | None
     balance: Balance | None
+    scale: Scale | None
     correction: PostHoc | None
+    reading: Reading | None
+    interlude: Interlude | None
     auxiliaries: Sequence[Auxiliary]
     surveyors: Sequence[Survey]
     extras: nn.ModuleList
@@ -105,9 +129,9 @@ class Slots(Together, nn.Module):
         offset = None if self.offset is None else self.offset.offset_labeled()
         share = None if self.balance is None else self.balance.balance_labeled()
         z = _moved(logits, offset)
-        if share is None:
-            return self.labeled.supervised(z, y, flags)
-        return self.labeled.supervised(z, y, flags, share.to(wide(z).dtype)[y])
+        weight = None if share is None else share.to(wide(z).dtype)[y]
+        loss = self.labeled.supervised(z, y, flags, weight)
+        return loss if self.scale is None else self.scale.scales()[0] * loss
 
     def weighed(self, q: Tensor, labeled: bool = False) -> Tensor:
         """Distributions `q` [B,C] that a loss is trained towards, times the weights of their classes."""
@@ -123,16 +147,20 @@ class Slots(Together, nn.Module):
                 part.observe(nets, batch, clock, feats_l)
 
     @torch.no_grad()
-    def guess(self, z: Tensor, feats: Tensor, nets: Nets) -> Guess:
-        """What a network takes unlabeled images for: adjust -> softmax, in at least float32.
+    def guess(self, z: Tensor, feats: Tensor, nets: Nets, x: Tensor | None = None, flags: Flags = ()) -> Guess:
+        """What a network takes unlabeled images for: source -> adjust -> softmax, in at least float32.
 
         Args:
             z: [Bu,C] logits of the classifier.
             feats: [Bu,D] features that they were made from.
             nets: the networks.
+            x: [Bu,c,H,W] the images, from learners that let another network guess.
+            flags: of the step.
         """
         z = wide(z)
-        adjusted = z if self.adjustment is None else self.adjustment.adjust(z, feats, nets)
+        found = None if self.source is None or x is None else self.source.source(nets, x, flags)
+        given = z if found is None else wide(found)
+        adjusted = given if self.adjustment is None else self.adjustment.adjust(given, feats, nets)
         return Guess(adjusted.softmax(1), adjusted, z)
 
     @torch.no_grad()
@@ -192,6 +220,7 @@ class Slots(Together, nn.Module):
             weight = weight * share.to(target.p.dtype)[q]
         offset = None if self.offset is None else self.offset.offset_strong()
         cons = cross_entropy(_moved(z, offset), _repeated(q, views), _repeated(weight, views), floor)
+        cons = cons if self.scale is None else self.scale.scales()[1] * cons
         more = {} if self.confidence is None else self.confidence.consistency_losses(z, chosen.weight)
         return joined("loss", ({"cons": cons}, more))
 

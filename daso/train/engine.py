@@ -85,7 +85,7 @@ class Engine:
 
     def _take_as_written(self, flags: Flags) -> None:
         given = self._given
-        batch, truth = self._batch(given)
+        batch, truth = self._batch(given, flags)
         set_lr(self.step.optimizer, given["lr"])
         noise = {name.removeprefix(NOISE): value for name, value in given.items() if name.startswith(NOISE)}
         clock = Clock(*(given[f"clock/{name}"] for name in Clock._fields))

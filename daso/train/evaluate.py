@@ -3,7 +3,7 @@
 Shape legend: N images, C classes.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from statistics import median
 from typing import NamedTuple
@@ -36,15 +36,19 @@ def opinions(
     heads: Collection[str],
     answers: str,
     bias: Callable[[], Tensor] | None = None,
+    read: Callable[[Tensor, Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
 ) -> Opinions:
-    """The answer of a network, and the opinions of `heads` if there are several, from one pass by running statistics.
+    """The answer of a network, and the opinions of `heads` and readings if there are several, from one pass by running
+    statistics.
 
     Args:
         net: what answers.
         normalise: uint8 images at network resolution and a dtype -> the network's input.
         autocast: the context of the pass.
-        heads: the classifiers that are asked, among them `answers`, whose logits are the answer.
+        heads: the classifiers that are asked.
+        answers: the one of them, or the reading, whose logits are the answer.
         bias: gives the [C] numbers that are taken off the answer; its logits with them then are the opinion `raw`.
+        read: features [B,D] and the classifiers' logits -> what is read of them, by name.
     """
     dtype = next(net.parameters()).dtype
 
@@ -54,8 +58,10 @@ def opinions(
             own = {head: net.classify(features, head) for head in heads}
             off = None if bias is None else bias()
         own = {head: z.to(torch.promote_types(z.dtype, torch.float32)) for head, z in own.items()}
+        if read is not None:
+            own |= read(features, own)
         found = {"": own[answers] if off is None else own[answers] - off}
-        if len(heads) > 1:
+        if len(own) > 1:
             found |= own
         return found if off is None else found | {"raw": own[answers]}
 

@@ -1,7 +1,7 @@
 """The training loop, whole and in plain sight.
 
 Host reads happen at three places only, each named below: a log and an evaluation, which do not wait for the device, and
-a checkpoint.
+a checkpoint. A part's interlude, where there is one, has its own.
 """
 
 import math
@@ -32,6 +32,7 @@ from daso.train.capture import Captured, Graphs
 from daso.train.engine import Engine, explained
 from daso.train.later import Later
 from daso.train.meters import Meters, read_metrics
+from daso.train.scene import scene_of
 from daso.train.schedule import learning_rate
 from daso.types import Nets, View
 
@@ -179,6 +180,7 @@ def train(
     began, window_began, window_start = time.monotonic() - state.seconds, time.monotonic(), state.step
     predict = predictor(parts, evaluated(parts))
     stage = make_stage(parts, predict)
+    interlude = parts.slots.interlude
     looks = [
         (part, predictor(parts, parts.nets.teacher if part.surveys_teacher else parts.nets.student, part.surveys_head))
         for part in parts.slots.surveyors
@@ -228,6 +230,12 @@ def train(
         with explained(parts.engine.mode):
             phase = parts.protocol.enter(state.step, stage)
         position = state.step - phase.start
+        if interlude is not None:
+            scene = scene_of(parts.feed, parts.nets.teacher, parts.generator, parts.autocast)
+            for _ in interlude.prepare(position, scene):
+                if (signum := stopped_by()) is not None:
+                    save()
+                    raise Interrupted(signum)
         lr = learning_rate(parts.config.optim, position, phase.steps)
         parts.engine(parts.engine.draw(state.step, position, phase.steps, lr), parts.method.flags(position))
         state.step += 1
@@ -296,26 +304,30 @@ def predictor(parts: Parts, net: Net, head: str = "") -> evaluate.Predict:
     classifier that answers, less what a slot takes off them; or of the classifier `head`.
     """
     head = head or parts.method.answers
-    compare = comparer(parts, net, (head,), head)
+    heads = (head,) if parts.slots.reading is None else parts.method.classifiers
+    compare = comparer(parts, net, heads, head)
     return _as_executed(parts, lambda images: compare(images)[""])
 
 
 def opinions_of(parts: Parts, net: Net, predict: evaluate.Predict) -> evaluate.Opinions:
     """What an evaluation counts: the answers of `predict`, which is the predictor of `net`.
 
-    Beside them: each classifier's, by its name, where there are several; `raw` ones, where a slot corrects the answer.
+    Beside them: each classifier's and each reading, by its name, where there are several; `raw` ones, where a slot
+    corrects the answer.
     """
-    heads = tuple(name for name, head in parts.method.heads.items() if head.outputs is None)
-    if len(heads) == 1 and parts.slots.correction is None:
+    heads = parts.method.classifiers
+    if len(heads) == 1 and parts.slots.correction is None and parts.slots.reading is None:
         return lambda images: {"": predict(images)}
     return _as_executed(parts, comparer(parts, net, heads, parts.method.answers))
 
 
 def comparer(parts: Parts, net: Net, heads: tuple[str, ...], answers: str) -> evaluate.Opinions:
-    """Images -> the answer, and the opinions of `heads` if there are several, from one pass of `net`."""
+    """Images -> the answer, and the opinions of `heads` and readings if there are several, from one pass of `net`."""
     correction = parts.slots.correction if answers == parts.method.answers else None
+    reading = parts.slots.reading
     bias = None if correction is None else partial(correction.posthoc, net, answers)
-    return evaluate.opinions(net, parts.views.normalise, parts.autocast, heads, answers, bias)
+    read = None if reading is None else reading.read
+    return evaluate.opinions(net, parts.views.normalise, parts.autocast, heads, answers, bias, read)
 
 
 def _as_executed(parts: Parts, function: Callable[[Tensor], Result]) -> Callable[[Tensor], Result]:

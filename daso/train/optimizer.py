@@ -1,6 +1,6 @@
 """SGD and Adam built from the configuration, in the form that a compiled or captured step needs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from daso.schema import Decay, OptimConfig
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Whether a parameter is the weight of a layer, not of a normalisation and no bias."""
+    return parameter.ndim > 1
 
 
 class Sgd(torch.optim.SGD):
@@ -19,10 +24,12 @@ class Sgd(torch.optim.SGD):
     Weight decay acts on all parameters, normalisation and biases included, as in the reference, unless told otherwise.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], optim: OptimConfig) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], optim: OptimConfig, decayed: Callable[[Tensor], bool] = is_matrix
+    ) -> None:
         params = list(parameters)
         super().__init__(
-            _groups(params, optim),
+            _groups(params, optim, decayed),
             lr=_rate(params[0], optim),
             momentum=optim.momentum,
             nesterov=optim.nesterov,
@@ -49,10 +56,12 @@ class Adam(torch.optim.Adam):
     the same reasons as `Sgd`'s.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], optim: OptimConfig) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], optim: OptimConfig, decayed: Callable[[Tensor], bool] = is_matrix
+    ) -> None:
         params = list(parameters)
         super().__init__(
-            _groups(params, optim),
+            _groups(params, optim, decayed),
             lr=_rate(params[0], optim),
             weight_decay=_inner_decay(optim),
             fused=True,
@@ -75,11 +84,11 @@ class Adam(torch.optim.Adam):
             super().load_state_dict(state_dict)
 
 
-def _groups(params: list[nn.Parameter], optim: OptimConfig) -> list[dict[str, Any]]:
+def _groups(params: list[nn.Parameter], optim: OptimConfig, decayed: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
     if optim.decay_norm_bias:
         return [{"params": params}]
-    rest = {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}
-    return [{"params": [p for p in params if p.ndim > 1]}, rest]
+    rest = {"params": [p for p in params if not decayed(p)], "weight_decay": 0.0}
+    return [{"params": [p for p in params if decayed(p)]}, rest]
 
 
 def _rate(parameter: nn.Parameter, optim: OptimConfig) -> Tensor:
@@ -107,14 +116,25 @@ def _in_place(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
 def build_optimizer(net: nn.Module, optim: OptimConfig) -> Sgd | Adam:
     """The optimizer of every parameter of `net`, on whatever device and in whatever dtype they are."""
-    return (Adam if optim.name == "adam" else Sgd)(net.parameters(), optim)
+    return (Adam if optim.name == "adam" else Sgd)(net.parameters(), optim, decayed_in(net))
+
+
+def decayed_in(net: nn.Module) -> Callable[[Tensor], bool]:
+    """Whether weight decay acts on a parameter of `net` where it spares normalisation and biases.
+
+    The scale of a normalisation inside a head is not spared: the one published code that has any exempts by names, and
+    these have another.
+    """
+    scales = {id(module.weight) for module in net.modules() if isinstance(module, nn.BatchNorm1d)}
+    return lambda parameter: is_matrix(parameter) or id(parameter) in scales
 
 
 def shrunk_by(net: nn.Module, optim: OptimConfig) -> list[Tensor]:
     """The tensors of `net` that weight decay multiplies after a step; none where it acts in the gradient."""
     if optim.decay is Decay.gradient or optim.weight_decay == 0:
         return []
-    tensors: list[Tensor] = [p for p in net.parameters() if optim.decay_norm_bias or p.ndim > 1]
+    decayed = decayed_in(net)
+    tensors: list[Tensor] = [p for p in net.parameters() if optim.decay_norm_bias or decayed(p)]
     return tensors + [b for b in net.buffers() if optim.decay is Decay.state and b.is_floating_point()]
 
 

@@ -15,11 +15,12 @@ from daso.data.views.resize import Resize
 from daso.errors import AFRESH, Damaged
 from daso.machine.execution import build_autocast, effective_precision
 from daso.nn.net import Net
+from daso.nn.part import Part
 from daso.run.build.networks import place, unset_net
 from daso.run.build.parts import build_method, facts_of
 from daso.run.stages import made
 from daso.schema import Config, DatasetConfig, Precision
-from daso.slots.base import PostHoc
+from daso.slots.base import Reading
 from daso.slots.slots import Slots
 from daso.train import checkpoint, evaluate
 
@@ -34,6 +35,7 @@ class Network(nn.Module):
         dataset: whose images it takes.
         answers: the head that answers.
         bias: [C] what is taken off its logits, if a method corrects them.
+        reading: what answers in place of a head, from the classifiers `read`.
         autocast: the context of a pass.
     """
 
@@ -46,9 +48,12 @@ class Network(nn.Module):
         answers: str = "cls",
         bias: Tensor | None = None,
         autocast: Autocast = nullcontext,
+        reading: Reading | None = None,
+        read: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.net, self.answers, self.autocast = net, answers, autocast
+        self.reading, self.heads = reading, read or (answers,)
         self.resize = Resize(dataset.source_size, dataset.resolution) if dataset.resized else nn.Identity()
         self.normalise = Normalise(dataset.mean, dataset.std)
         self.register_buffer("bias", bias)
@@ -57,7 +62,8 @@ class Network(nn.Module):
         """Logits [B,C]."""
         bias = self.bias
         taken = None if bias is None else lambda: bias
-        ask = evaluate.opinions(self.net, self.normalise, self.autocast, [self.answers], self.answers, taken)
+        read = None if self.reading is None else self.reading.read
+        ask = evaluate.opinions(self.net, self.normalise, self.autocast, self.heads, self.answers, taken, read)
         return ask(self.resize(images))[""]
 
     def features(self, images: Tensor) -> Tensor:
@@ -103,10 +109,14 @@ def restored(config: Config, saved: Mapping[str, Any], device: torch.device, nam
         _restore(correction, method.slots, saved)
         with autocast():
             bias = correction.posthoc(net, method.answers)
-    return Network(net, own.dataset, method.answers, bias, autocast).to(device)
+    reading = method.slots.reading
+    if reading is None or method.answers in method.heads:
+        return Network(net, own.dataset, method.answers, bias, autocast).to(device)
+    _restore(reading, method.slots, saved)
+    return Network(net, own.dataset, method.answers, bias, autocast, reading, method.classifiers).to(device)
 
 
-def _restore(part: PostHoc, slots: Slots, saved: Mapping[str, Any]) -> None:
+def _restore(part: Part, slots: Slots, saved: Mapping[str, Any]) -> None:
     """Give a part of a run its state from a checkpoint."""
     prefix = next(name for name, module in slots.named_modules() if module is part) + "."
     found = {name.removeprefix(prefix): value for name, value in saved["slots"].items() if name.startswith(prefix)}

@@ -62,7 +62,7 @@ def test_every_operation_level_and_sign_under_a_cutout_equals_pillow(size: int, 
 
 
 @given(seed=st.integers(0, 2**31), size=st.sampled_from(SIZES), channels=st.sampled_from([1, 3]),
-       view=st.sampled_from(list(View)), form=st.sampled_from(["grouped", "static"]))  # fmt: skip
+       view=st.sampled_from([view for view in View if view is not View.SIM]), form=st.sampled_from(["grouped", "static"]))  # fmt: skip
 def test_any_draw_of_any_view_equals_pillow(seed: int, size: int, channels: int, view: View, form: str) -> None:
     spec = spec_of(size, channels, 32)
     images = torch.from_numpy(np.stack([picture(kind, size, channels) for kind in range(4)] * 2))

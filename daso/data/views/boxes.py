@@ -14,8 +14,8 @@ TRIES = 10  # boxes drawn for an image, of which the first that fits is taken
 CENTRAL = 224 / 256  # share of the short side that the evaluation view shows
 
 
-def random_boxes(size: Tensor, generator: Generator) -> Tensor:
-    """A box in each image: [B,2] heights and widths to [B,4] int64, y, x, height, width.
+def random_boxes(size: Tensor, generator: Generator, scale: tuple[float, float] = SCALE) -> Tensor:
+    """A box in each image: [B,2] heights and widths to [B,4] int64, y, x, height, width; its area a share in `scale`.
 
     The distribution is that of torchvision's RandomResizedCrop: a share of the area and a ratio, drawn anew while the
     box does not fit; after ten, the largest central box of an allowed ratio. All ten are drawn in any case, so that how
@@ -25,7 +25,7 @@ def random_boxes(size: Tensor, generator: Generator) -> Tensor:
     height, width = size.double().unsqueeze(2).unbind(1)  # [B,1] each
     share, ratio = torch.rand(2, count, TRIES, generator=generator, dtype=torch.float64)
     place = torch.rand(count, 2, generator=generator, dtype=torch.float64)
-    area = height * width * (SCALE[0] + share * (SCALE[1] - SCALE[0]))
+    area = height * width * (scale[0] + share * (scale[1] - scale[0]))
     low, high = (math.log(bound) for bound in RATIO)
     ratio = (low + ratio * (high - low)).exp()
     w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from daso.data.views.boxes import central_boxes, random_boxes
+from daso.data.views.sim_draws import SimDraws, draw_sim
 from daso.data.views.spec import ViewSpec
 from daso.types import View
 
@@ -49,7 +50,12 @@ class Draws(NamedTuple):
     cutout: Tensor  # [B,2] float64: (x, y) of the filled square's centre; [B,3]: and its side; [B,0]: no cutout
 
 
-def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor | None = None) -> Draws:
+def kind_of(view: View) -> type[Draws] | type[SimDraws]:
+    """What the random numbers of a view are called."""
+    return SimDraws if view is View.SIM else Draws
+
+
+def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor | None = None) -> Draws | SimDraws:
     """Draw what `view` needs for `n` images.
 
     Weak: flip with probability 1/2, crop offsets uniform, or a random box where the crop is resized. Strong, in
@@ -64,6 +70,8 @@ def draw(view: View, n: int, generator: Generator, spec: ViewSpec, size: Tensor 
         spec: how images of the data set are augmented.
         size: [n,2] int64, height and width of each image, where the crop is resized.
     """
+    if view is View.SIM:
+        return draw_sim(torch.full((n, 2), spec.size) if size is None else size, generator)
     policy = spec.policy
     count = 0 if view is View.IDENTITY else n
     kind = policy.operations if view in (View.STRONG, View.STRONG_LAST) else 0

@@ -1,5 +1,7 @@
 """Batched, Pillow-exact image views: uint8 in, the network's input out."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
@@ -10,9 +12,12 @@ from daso.data.views.geometry import Geometry
 from daso.data.views.normalise import Normalise
 from daso.data.views.photometric import Photometric
 from daso.data.views.resize import Resize
+from daso.data.views.sim import Sim
+from daso.data.views.sim_draws import SimDraws
 from daso.data.views.spec import ViewSpec
 from daso.types import View
 
+AnyDraws = TypeVar("AnyDraws", Draws, SimDraws)
 PIXELS_AT_ONCE = 1 << 23  # through RandAugment where nothing is fused: more images than that are taken in parts
 _RANDAUGMENT = {"grouped": grouped.randaugment, "static": static.randaugment}
 
@@ -41,17 +46,22 @@ class Views(nn.Module):
         self.final = Geometry(spec.resolution, 0, policy=spec.policy) if resized else self.source
         self.resize = Resize(spec.size, spec.resolution) if resized else nn.Identity()
         self.photometric = Photometric(spec.policy)
+        self.sim = Sim(self.resized_crop or ResizedCrop(spec.resolution, spec.size, form), form)
         self._normalise = Normalise(spec.mean, spec.std)
 
-    def forward(self, images: Tensor | Ragged, view: View, draws: Draws, dtype: torch.dtype) -> Tensor:
+    def forward(self, images: Tensor | Ragged, view: View, draws: Draws | SimDraws, dtype: torch.dtype) -> Tensor:
         """Augment and normalise: uint8 [B,c,S,S], or images of unequal size, to `dtype` [B,c,r,r]."""
         return self.normalise(self.augment(images, view, draws), dtype)
 
-    def augment(self, images: Tensor | Ragged, view: View, draws: Draws) -> Tensor:
+    def augment(self, images: Tensor | Ragged, view: View, draws: Draws | SimDraws) -> Tensor:
         """The view as an image: uint8 [B,c,S,S], or images of unequal size, to [B,c,r,r]. The input is left as it is.
 
         The grouped form takes draws on the CPU; the static form moves them to the device of `images`.
         """
+        if isinstance(draws, SimDraws):
+            there = images.bytes.device if isinstance(images, Ragged) else images.device
+            out: Tensor = self.sim(images, self._local(draws, there))
+            return out
         if isinstance(images, Ragged):
             local = self._local(draws, images.bytes.device)
             assert self.resized_crop is not None, "images of unequal size are cropped to one"
@@ -71,8 +81,8 @@ class Views(nn.Module):
         normalised: Tensor = self._normalise(images, dtype)
         return normalised
 
-    def _local(self, draws: Draws, device: torch.device) -> Draws:
-        return Draws(*(t.to(device, non_blocking=True) for t in draws)) if self.form == "static" else draws
+    def _local(self, draws: AnyDraws, device: torch.device) -> AnyDraws:
+        return type(draws)(*(t.to(device, non_blocking=True) for t in draws)) if self.form == "static" else draws
 
     def _strong(self, x: Tensor, draws: Draws, geometry: Geometry) -> Tensor:
         at_once = max(PIXELS_AT_ONCE // geometry.size**2, 1)

@@ -11,7 +11,7 @@ from daso.data.split import Split
 from daso.data.views import Views, ViewSpec, draw
 from daso.data.views.boxes import longest_box
 from daso.machine.execution import build_autocast, effective_compile, effective_precision
-from daso.run.build.data import Data, data_of, labeled_stream, pool_of, true_prior, unlabeled_stream
+from daso.run.build.data import Data, aside_stream, data_of, labeled_stream, pool_of, true_prior, unlabeled_stream
 from daso.run.build.networks import build_nets
 from daso.run.build.parts import build_method, build_protocol, facts_of
 from daso.schema import Compile, Config
@@ -70,6 +70,9 @@ def build(
         generator=keyed,
         dtype=dtype,
         labeled_views=method.learner.labeled_views,
+        further_views=method.further_views,
+        wants=method.wants,
+        aside=partial(aside_stream, config, method.wants),
     )
     compiled = mode is not Compile.none
     step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim, autocast, compiled)

@@ -1,6 +1,6 @@
 """Images and the order in which a run sees them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from daso.data.views.resize import Resize
 from daso.machine.devices import usable_cores
 from daso.schema import Config, EstimateProtocol
 from daso.train.rng import generator
+from daso.types import Wanted
 
 Data = Arrays | Gallery
 """What a data set is read into: arrays in memory or mapped, or files whose pixels are stored."""
@@ -76,7 +77,8 @@ def pool_of(config: Config, data: Data, split: Split, device: torch.device) -> A
     """The images of a run where a step finds them."""
     dataset, train = config.dataset, config.train
     if isinstance(data, Gallery) and dataset.resized_crop:
-        batch = train.batch_size * (1 + train.mu * config.reads_unlabeled)
+        more = sum(node.batches_aside for node in config.records.values() if node.name != node.absent)
+        batch = train.batch_size * (1 + train.mu * config.reads_unlabeled + more)
         place, side = dataset.place, dataset.resolution
         return ragged_pool(data, split, dataset.num_classes, device, place, batch, side)
     arrays = arrays_of(data) if isinstance(data, Gallery) else data
@@ -95,3 +97,11 @@ def labeled_stream(config: Config, labels: Tensor, phase: int) -> Stream:
 def unlabeled_stream(config: Config, rows: int) -> Stream:
     """An endless, stateless stream of row numbers of the unlabeled set: one permutation after another."""
     return Stream(partial(generator, config.seed, "rows/unlabeled"), permutation_round(rows))
+
+
+def aside_stream(config: Config, wants: Mapping[str, Wanted], name: str, labels: Tensor, images: int) -> Stream:
+    """A stream of row numbers for a batch of a part's own: of a labeled set with `labels` [n], all classes alike, or of
+    all `images`.
+    """
+    round = class_aware_round(labels.cpu(), 1.0) if wants[name].balanced else permutation_round(images)
+    return Stream(partial(generator, config.seed, f"rows/{name}"), round)

@@ -30,6 +30,8 @@ from daso.protocol.crest import select
 from daso.schema import (
     AbcConfig,
     AdshConfidence,
+    CclDebias,
+    CosslDebias,
     CpeAlgorithm,
     DarpConfig,
     DasoConfig,
@@ -46,6 +48,8 @@ from daso.slots.abc import Abc
 from daso.slots.adsh import Adsh
 from daso.slots.base import Confidence
 from daso.slots.boss import Boss
+from daso.slots.ccl import Ccl
+from daso.slots.cossl import Cossl
 from daso.slots.darp import Darp, refine
 from daso.slots.daso import Daso
 from daso.slots.debiaspl import DebiasPl
@@ -60,7 +64,7 @@ from daso.train.engine import make_clock
 from daso.train.meters import Meters
 from daso.train.optimizer import build_optimizer
 from daso.train.step import TrainStep
-from daso.types import Batch, Chosen, Clock, Head, Labels, Nets, Outcome, Target
+from daso.types import Aside, Batch, Chosen, Clock, Head, Labels, Nets, Outcome, Sizes, Target
 
 LABELED, UNLABELED, DIM, ROWS, MANY = 64, 128, 128, 15_651, 100_000
 SETS = [(9_922, 10), (100_000, 10), (15_651, 100)]  # unlabeled images and classes: CIFAR-10, STL-10, CIFAR-100
@@ -135,6 +139,15 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     heads = {"cls": Head(), **scssl.heads}
     several = Nets(*(Net(WideResNet(10, 1), classes, heads).to(device) for _ in range(2)))
 
+    sizes, nobody = Sizes(LABELED, UNLABELED), torch.zeros(ROWS, dtype=torch.bool)
+    ccl = Ccl(counts(classes), nobody, sizes, DIM, 0, CclDebias()).to(device)
+
+    def two_priors() -> None:
+        ccl.observe(nets, batch, clock, None)
+        ccl.note(target._replace(logits=z), idx)
+        ccl.note_chosen(target, Chosen(label, conf))
+        ccl.follow(clock)
+
     def mean_prediction() -> None:
         debiaspl.adjust(z, feats, nets)
         debiaspl.offset_strong()
@@ -158,6 +171,7 @@ def bookkeeping(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "DebiasPL: mean prediction": mean_prediction,
         "SAW: last labels": last_labels,
         "SC-SSL: thresholds": lambda: scssl.observe(several, batch, clock, None),
+        "CCL: two priors": two_priors,
         "BOSS: thresholds": lambda: boss.confident(target, idx, 0.95, clock),
         "FreeMatch: averages, fairness": choose(free),
         "FlexMatch: stored labels": choose(flex),
@@ -175,7 +189,8 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
     y = torch.multinomial(counts(classes).double(), LABELED, True).to(device)
     batch = Batch(x, y, u, torch.arange(UNLABELED, device=device))
     noise = {"abc/labeled": torch.rand(LABELED, device=device), "abc/unlabeled": torch.rand(UNLABELED, device=device)}
-    goal = counts(classes) * ROWS / counts(classes).sum()
+    noise |= {f"cossl/{name}": torch.rand(LABELED, device=device) for name in ("coin", "share")}
+    goal, sizes = counts(classes) * ROWS / counts(classes).sum(), Sizes(LABELED, UNLABELED)
 
     def step(*fillings: Part, learner: Learner | None = None) -> Callable[[], object]:
         method = Method((learner or FixMatch()).to(device), Slots(CrossEntropy(), *fillings).to(device))
@@ -184,7 +199,10 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         nets.student.init(torch.Generator().manual_seed(0))
         optim = OptimConfig("sgd", 0.03, Schedule.constant)
         train = TrainStep(nets, method.learner, method.slots, build_optimizer(nets.student, optim), optim)
-        return lambda: train(batch, noise, device_clock(6000, 250_000, device), ("semantic",))
+        aside = {name: Aside(x, y) for name in method.wants}
+        seen = batch._replace(further=(x,) * len(method.further_views), aside=aside)
+        flags = tuple(sorted({"semantic", *(wanted.flag for wanted in method.wants.values())}))
+        return lambda: train(seen, noise, device_clock(6000, 250_000, device), flags)
 
     return {
         "FixMatch": step(),
@@ -199,6 +217,8 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "FixMatch + FlexMatch, N=100,000": step(FlexMatch(counts(classes), MANY, 0.95, FlexMatchConfidence())),
         "FixMatch + SoftMatch": step(SoftMatch(classes, SoftMatchConfidence())),
         "FixMatch + Adsh": step(Adsh(counts(classes), 0.95, AdshConfidence())),
+        "FixMatch + CCL": step(Ccl(counts(classes), torch.zeros(ROWS) > 0, sizes, 64, 0, CclDebias())),
+        "FixMatch + CoSSL": step(Cossl(counts(classes), 64, LABELED, 0, 1, CosslDebias())),
         "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
     }
 

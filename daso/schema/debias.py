@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
+FOLLOWS_LABELED = "its pseudo-labels assume that the standard classifier has the class distribution of the labels"
 TWO_PRIORS = "both correct pseudo-labels by an estimate of the class distribution"
 
 
@@ -135,18 +136,18 @@ class SimProDebias(DebiasConfig):
         require(self.tau >= 0, "debias.tau", self.tau, "0 (no priors) or more")
         require(self.every >= 1, "debias.every", self.every, "a number of steps, 1 or more")
         require(0 <= self.momentum < 1, "debias.momentum", self.momentum, "0 or more and below 1")
-        self.labeled_weight = parse_weight(self.labeled_weight)
+        self.labeled_weight = parse_weight(self.labeled_weight, "labeled_weight", "batches")
 
 
-def parse_weight(value: object) -> float | str:
-    """Read the labeled loss's weight: `batches`, or a number of at least 0."""
-    if value == "batches":
-        return "batches"
+def parse_weight(value: object, key: str, word: str) -> float | str:
+    """Read a loss's weight: a word that says how it follows, or a number of at least 0."""
+    if value == word:
+        return word
     try:
         weight = float(str(value))
     except ValueError:
         weight = -1.0
-    require(weight >= 0, "debias.labeled_weight", value, "batches, or a loss weight, 0 or more")
+    require(weight >= 0, f"debias.{key}", value, f"{word}, or a loss weight, 0 or more")
     return weight
 
 
@@ -269,3 +270,116 @@ class ScSslDebias(DebiasConfig):
         require(self.gamma >= 0, "debias.gamma", self.gamma, "an imbalance, or 0 for that of the labeled images")
         require(0 <= self.rate <= 1, "debias.rate", self.rate, "a confidence between 0 and 1")
         require(0 <= self.floor <= 1, "debias.floor", self.floor, "a confidence between 0 and 1")
+
+
+class Centres(Enum):
+    """What a class's centre is labeled in CCL's contrastive losses."""
+
+    floor = "floor"  # every class alike, as in the published code
+    identity = "identity"  # its class
+
+
+class ContrastPrior(Enum):
+    """The class prior of CCL's contrastive posteriors."""
+
+    none = "none"  # uniform, as in the published code
+    unlabeled = "unlabeled"  # the estimate of the unlabeled images, as in the paper
+
+
+@option("debias", "ccl")
+@dataclass
+class CclDebias(DebiasConfig):
+    """CCL (Zhou, Fang et al., NeurIPS 2024): two classifiers label together; contrastive losses on soft labels."""
+
+    part: ClassVar[str] = "daso.slots.ccl.Ccl"
+    printed: ClassVar[str] = "CCL"
+    periodic: ClassVar[bool] = True
+    places: ClassVar[frozenset[str]] = frozenset({"adjust", "scale", "predict"})
+    needs: ClassVar[frozenset[Offer]] = frozenset(
+        {Offer.LABELED_LOGITS, Offer.PSEUDO, Offer.CONFIDENCE, Offer.FURTHER, Offer.STRONG}
+    )
+    apart: ClassVar[Mapping[str, str]] = {
+        "align": TWO_PRIORS,
+        "darp": TWO_PRIORS,
+        "supervised=la": FOLLOWS_LABELED,
+        "supervised=cb": FOLLOWS_LABELED,
+        "supervised=ldam_drw": FOLLOWS_LABELED,
+    }
+    name: str = "ccl"
+    # strength of the priors in the balanced classifier's losses; half of it, and 1, of the unlabeled prior in labels
+    tau: float = 2.0
+    temperature: float = 1.0  # of pseudo-labels
+    energy: float = -8.75  # pseudo-labels of at most this energy tell of the unlabeled prior
+    start: float = 0.012  # the priors move from this fraction of train.steps on
+    every: int = 500  # steps between two changes of the priors
+    epoch: int = 500  # steps after which a count that is not finished begins anew
+    momentum: float = 0.5  # of the unlabeled prior, at such a change
+    momentum_all: float = 0.5  # of the prior of all training data
+    balanced: bool = True  # whether there is a balanced classifier; else the standard one labels and answers
+    weight: float = 0.7  # of the classification losses; the rest is the weight of the reliable contrastive loss
+    # of the consistency losses among them: a number, or `ratio`, unlabeled per labeled images, at least 1.5
+    unlabeled_weight: Any = "ratio"
+    smooth_weight: float = 1.0  # of the smoothed contrastive loss
+    contrast_temperature: float = 0.1
+    graph_temperature: float = 1.0  # of likeness between images of a batch
+    share: float = 0.2  # of a smoothed label that comes from like images of the batch
+    sharpen: float = 4.0  # power of the labels that contrastive losses are trained towards; 1 leaves them
+    centres: Centres = Centres.floor
+    contrast_prior: ContrastPrior = ContrastPrior.none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.tau >= 0, "debias.tau", self.tau, "0 (no priors) or more")
+        for key in ("temperature", "contrast_temperature", "graph_temperature"):
+            require(getattr(self, key) > 0, f"debias.{key}", getattr(self, key), "a positive temperature")
+        require(0 <= self.start <= 1, "debias.start", self.start, "a fraction of train.steps")
+        require(self.epoch >= 1, "debias.epoch", self.epoch, "a number of steps, 1 or more")
+        right = f"a number of steps, 1 or more, and debias.epoch={self.epoch} at most"
+        require(1 <= self.every <= self.epoch, "debias.every", self.every, right)
+        for key in ("momentum", "momentum_all"):
+            require(0 <= getattr(self, key) < 1, f"debias.{key}", getattr(self, key), "0 or more and below 1")
+        require(0 <= self.weight <= 1, "debias.weight", self.weight, "0 to 1 (no reliable contrastive loss)")
+        require(self.smooth_weight >= 0, "debias.smooth_weight", self.smooth_weight, "a loss weight, 0 or more")
+        require(0 <= self.share <= 0.9, "debias.share", self.share, "0 (no smoothing) to 0.9")
+        require(self.sharpen > 0, "debias.sharpen", self.sharpen, "a positive power")
+        self.unlabeled_weight = parse_weight(self.unlabeled_weight, "unlabeled_weight", "ratio")
+        right = "the contrastive losses need its weights, so true, or debias.weight=1 debias.smooth_weight=0"
+        require(self.balanced or not self.contrastive, "debias.balanced", self.balanced, right)
+
+    @property
+    def contrastive(self) -> bool:
+        """Whether there is a contrastive loss."""
+        return self.smooth_weight > 0 or self.weight < 1
+
+
+@option("debias", "cossl")
+@dataclass
+class CosslDebias(DebiasConfig):
+    """CoSSL (Fan et al., CVPR 2022): a balanced classifier on the average network's features labels for the encoder."""
+
+    part: ClassVar[str] = "daso.slots.cossl.Cossl"
+    printed: ClassVar[str] = "CoSSL"
+    batches_aside: ClassVar[int] = 2
+    places: ClassVar[frozenset[str]] = frozenset({"adjust", "predict"})
+    needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.SOURCE})
+    apart: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("protocol=crest", "protocol=crest_plus", "protocol=crt"), "its second phase is the end of one training"
+    )
+    name: str = "cossl"
+    start: float = 0.8  # from this fraction of train.steps on there is a balanced classifier
+    warm: float = 0.02  # steps of its warm-up, which are none of train.steps, as a fraction of them
+    lr: float = 0.002  # of its Adam
+    weight_decay: float = 5e-4  # of its weight, in the gradient
+    ema_decay: float = 0.999  # of its average
+    alpha: float = 0.75  # of the Beta distribution that mixes features for the warm-up
+    least: float = 0.6  # the smallest share of its own that a mixed feature keeps after it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.start <= 1, "debias.start", self.start, "a fraction of train.steps")
+        require(0 <= self.warm <= 10, "debias.warm", self.warm, "a fraction of train.steps, 10 at most")
+        require(self.lr > 0, "debias.lr", self.lr, "a positive learning rate")
+        require(self.weight_decay >= 0, "debias.weight_decay", self.weight_decay, "0 or more")
+        require(0 <= self.ema_decay < 1, "debias.ema_decay", self.ema_decay, "0 or more and below 1")
+        require(self.alpha > 0, "debias.alpha", self.alpha, "a positive parameter of the Beta distribution")
+        require(0 <= self.least <= 1, "debias.least", self.least, "a share, 0 to 1 (no mixing)")

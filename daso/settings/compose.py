@@ -32,6 +32,11 @@ DERIVED = ("run_key", "dataset.splits_checksum", "dataset.files_checksum", "mode
 
 Compose = Callable[[tuple[str, ...]], DictConfig]
 
+CCL = {  # knob -> data set -> value, at 250,000 steps
+    "start": {"cifar10": 0.042, "cifar10_reversed": 0.012, "elsewhere": 0.012},
+    "momentum": {"cifar10": 0.5, "cifar10_reversed": 0.999, "elsewhere": 0.5},
+    "momentum_all": {"cifar10": 0.9, "cifar10_reversed": 0.999, "elsewhere": 0.5},
+}
 USB_PLAIN = {"da", "flexmatch", "freematch", "softmatch"}  # parts of learners that are no imbalance method there
 
 
@@ -90,6 +95,19 @@ def usb_schedule(*, _root_: DictConfig) -> str:
     return "cosine" if not rebalances and {*beside} <= USB_PLAIN else "constant"
 
 
+def paper_ccl(knob: str, dataset: str, imb: DictConfig, period: int) -> float:
+    """A knob of CCL's published commands: CIFAR-10 has its own ones, and others again where it is reversed."""
+    node = _built(imb)
+    if dataset != "cifar10":
+        kind = "elsewhere"
+    else:
+        reverse = node is not None and not isinstance(node.gamma_u, str) and node.gamma_u < 1
+        kind = "cifar10_reversed" if reverse else "cifar10"
+    if knob == "every":
+        return max(1, period // 5) if kind == "cifar10_reversed" else period
+    return CCL[knob][kind]
+
+
 def cdmad_decay(learner: str, dataset: str, classes: int, imb: DictConfig) -> float:
     """Weight decay in CDMAD's code: by data set, and less from 30,000 images on, labeled and unlabeled together."""
     if dataset == "stl10" or _images(classes, imb) >= 30_000:
@@ -126,6 +144,7 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("place", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("of", of, replace=True)
     OmegaConf.register_new_resolver("usb_schedule", usb_schedule, replace=True)
+    OmegaConf.register_new_resolver("paper_ccl", paper_ccl, replace=True)
     OmegaConf.register_new_resolver("cdmad_decay", cdmad_decay, replace=True)
     OmegaConf.register_new_resolver("parallel_jobs", parallel_jobs, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("gpus_asked", gpus_asked, replace=True)

@@ -12,7 +12,7 @@ from daso.settings.mistakes import groups
 from tests.compose import CONF, NOWHERE, config_of, readable
 
 PRESETS = groups()["algorithm"]
-LATE = ["debias.every=3", "debias.start=0.3", "balance.every=3", "confidence.every=3"]
+LATE = ["debias.warm=0.1", "debias.every=3", "debias.start=0.3", "balance.every=3", "confidence.every=3"]
 
 
 def fillings(preset: str) -> dict[str, str]:

@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "daso"
 SHARED = {  # what stands in a method's folder without being a method
     "learners": {"base", "mixing", "ramp"},
-    "slots": {"anchors", "base", "losses", "priors", "prototypes", "slots", "strength", "thresholds"},
+    "slots": {
+        *("anchors", "base", "contrast", "linear", "losses", "priors", "prototypes", "slots", "strength", "tails"),
+        *("thresholds", "windows"),
+    },
     "protocol": {"base"},
 }
 # Places and features that carry the name of no single method.

@@ -42,7 +42,8 @@ def short(preset: str, out_root: object, recipe: str = "daso") -> Config:
         "daso.queue_size=8",
         "align.window=3",
         *readable(
-            [f"algorithm={preset}"], ["debias.every=4", "debias.start=0.2", "balance.every=4", "confidence.every=4"]
+            [f"algorithm={preset}"],
+            ["debias.every=4", "debias.start=0.2", "debias.warm=1", "balance.every=4", "confidence.every=4"],
         ),
     )
 

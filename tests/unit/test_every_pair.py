@@ -18,9 +18,8 @@ from tests.training import CPU
 
 SLOTS = ("supervised", "align", "darp", "confidence", "abc", "daso", "debias", "balance")
 OPTIONS = [(group, option) for group in SLOTS for option in groups()[group]]
-DEBIASED = {
-    ("debias", name) for name in ("debiaspl", "simpro", "acr", "scssl")
-}  # which need a threshold and a strong view
+LIKE_FIXMATCH = ("debiaspl", "simpro", "acr", "scssl", "ccl", "cossl")  # which FixMatch alone has places for
+DEBIASED = {("debias", name) for name in LIKE_FIXMATCH}
 REFUSED = {  # learner -> slots that it has no place for
     "supervised": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},
     "usadtm": {(slot, "*") for slot in SLOTS} - {("supervised", "*")},

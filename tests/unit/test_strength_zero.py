@@ -14,6 +14,7 @@ DASO = ("daso=paper", "daso.blend=0", "daso.align_weight=0", "daso.warmup_steps=
 CLEAN = (*DASO, "daso.ema_bn=clean")
 DARP = ("darp=paper", "darp.goal=labeled", "darp.warmup=1")
 CREST, CREST_PLUS = (("protocol.generations=1", f"protocol={name}") for name in ("crest", "crest_plus"))
+PLAIN = ("debias.weight=1", "debias.unlabeled_weight=1", "debias.smooth_weight=0")
 SOON = "debias.every=3"  # so that a period ends
 EVENTS = {"train", "eval"}
 CASES = {
@@ -30,6 +31,8 @@ CASES = {
     "fixmatch, simpro": (FIXMATCH, ("debias=simpro", "debias.tau=0", "debias.labeled_weight=1", SOON), EVENTS),
     "fixmatch, acr": (FIXMATCH, ("debias=acr", "debias.tau=0", "debias.weight=0", SOON), EVENTS),
     "fixmatch, scssl": (FIXMATCH, ("debias=scssl", "debias.weight=0"), EVENTS),
+    "fixmatch, cossl": (FIXMATCH, ("debias=cossl", "debias.start=1"), EVENTS),
+    "fixmatch, ccl": (FIXMATCH, ("debias=ccl", "debias.balanced=false", *PLAIN, SOON), EVENTS),
     "fixmatch, saw": (FIXMATCH, ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
     "remixmatch, saw": (("algorithm=remixmatch",), ("balance=saw", "balance.scale=0", "balance.every=3"), EVENTS),
     "fixmatch, freematch": (ALL, ("confidence=freematch", "confidence.momentum=1", "confidence.fair_weight=0"), EVENTS),

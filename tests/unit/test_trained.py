@@ -29,6 +29,7 @@ METHODS = {
     "a head of its own": ("algorithm=fixmatch_abc",),
     "another head": ("algorithm=fixmatch_acr",),
     "the second of three heads": ("algorithm=cpe",),
+    "a classifier outside the network": ("algorithm=fixmatch_cossl", "debias.start=0.5"),
     "the raw network": ("algorithm=supervised",),
     "a second stage": ("algorithm=supervised_crt",),
     "an estimate that came first": ("algorithm=fixmatch_darp", "darp.goal=estimate"),

@@ -28,7 +28,7 @@ FURTHER = [  # what changes the operations of a step, or between steps, and no p
     "fixmatch_daso daso.ema_encoder=false daso.blend=0.5",
     "usadtm algorithm.ema_prototypes=false",
 ]
-STOP, STEPS = 5, 8
+STOP, STEPS = 4, 6
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def gpu(monkeypatch):
 
 
 def short(preset, out_root):
-    return brief(preset, out_root, f"train.steps={STEPS}", "train.eval_every=4", "train.log_every=2",
+    return brief(preset, out_root, f"train.steps={STEPS}", "train.eval_every=3", "train.log_every=3",
                  "daso.warmup_steps=3", "daso.update_every=2", "darp.iterations=2")  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def hint(name: str, options: Sequence[str]) -> str:
 def _nearest(options: Sequence[str], thresholds: bool) -> list[str]:
     """The presets that judge pseudo-labels by a threshold of their own; else those that re-balance FixMatch."""
     judges = set(OPTIONS["confidence"]) - {"none"}
-    found = [option for option in options if judges & set(_parts(option))] if thresholds else []
+    found = sorted((o for o in options if thresholds and judges & set(_parts(o))), key=lambda o: len(_parts(o)))
     plain = [option for option in options if len(_parts(option)) == 2 and _parts(option)[0] == "fixmatch"]
     return (["fixmatch", *found] if thresholds else plain)[:NEAREST]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daso.errors import RunFailed, UserError
 from daso.outputs.rundir import RunDir
-from daso.schema import Compile, Config, Provenance
+from daso.schema import Compile, Config, Provenance, TrackConfig
 from daso.settings.identity import identified
 from daso.sweep.plan import PROBES, Item, Kind, settled_speed
 from daso.track.console import duration
@@ -48,8 +48,8 @@ def probe(items: Sequence[Item]) -> None:
 def probed(config: Config, kind: Kind) -> Config:
     """The short run that tells how fast `config` is."""
     train = replace(config.train, steps=STEPS, eval_every=STEPS, log_every=LOGGED, checkpoint_every=STEPS)
-    root, track = str(Path(config.out_root, PROBES)), replace(config.track, name="none")
-    return identified(replace(config, train=train, track=track, out_root=root, force=True, plan=False))
+    root, nowhere = str(Path(config.out_root, PROBES)), TrackConfig("none")
+    return identified(replace(config, train=train, track=nowhere, out_root=root, force=True, plan=False))
 
 
 def said(run: RunDir) -> str:

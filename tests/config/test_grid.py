@@ -298,7 +298,7 @@ def test_the_commands_of_a_plan_can_be_pasted_with_what_was_typed(command, tmp_p
 
 
 def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_path):
-    tiny = ("experiment=quickstart", "algorithm=supervised", "seed=0,1", "train.batch_size=4", "train.eval_every=100")
+    tiny = ("experiment=quickstart", "algorithm=supervised", "seed=0,1", "train.batch_size=4", "track=mlflow")
     code, out, _, jobs = sweep(*tiny, "plan=probe")
     assert (code, jobs) == (0, [])
     assert out.count("Timing 200 steps of supervised on wrn10_1") == 1

@@ -104,7 +104,9 @@ def test_what_is_shown_and_could_not_run_says_so(command):
     code, out, err, _ = command("--cfg", "job", "--resolve", "imb.n1=0")
     assert code == 2
     assert "n1: 0\n" in out
-    assert err == "What is shown cannot run: imb.n1=0 is not possible: the head class needs at least one labeled image.\n"
+    assert (
+        err == "What is shown cannot run: imb.n1=0 is not possible: the head class needs at least one labeled image.\n"
+    )
     assert command("--cfg", "job", "--resolve", "experiment=quickstart")[0] == 0
 
 

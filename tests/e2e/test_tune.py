@@ -1,23 +1,20 @@
-"""A study through the real command line: killed in the middle, it goes on; its figures land in MLflow."""
+"""A study through the command line: killed in the middle, it goes on; its figures land in MLflow."""
 
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import optuna
 import pytest
 
 from daso.outputs.rundir import RunDir
+from tests import warm
 
-TRAIN = str(Path(__file__).resolve().parents[2] / "train.py")
 SHORT = ["train.steps=20", "train.eval_every=10", "daso.warmup_steps=range(10,15,1)", "device=cpu"]
+SHORT += ["train.batch_size=8"]
 
 
 def start(folder, *arguments):
-    command = [sys.executable, TRAIN, "-m", "experiment=tune_quickstart", *SHORT, *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return warm.start(folder, "-m", "experiment=tune_quickstart", *SHORT, *arguments, merged=True)
 
 
 def trials(folder):

@@ -1,4 +1,4 @@
-"""Parallel jobs through the real command line each keep to their own device."""
+"""Parallel jobs each keep to their own device."""
 
 import os
 import subprocess
@@ -31,10 +31,10 @@ def test_jobs_at_once_keep_to_different_cores(tmp_path):
         *TINY,
         "train.steps=300",
         "train.eval_every=300",
-        "seed=0,1,2",
+        "seed=0,1",
         "out_root=out",
     ]
-    command += ["hydra/launcher=joblib_gpu", "hydra.launcher.n_jobs=3", "jobs_per_device=1"]
+    command += ["hydra/launcher=joblib_gpu", "hydra.launcher.n_jobs=2", "jobs_per_device=1"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seen = []
     while process.poll() is None:
@@ -42,7 +42,7 @@ def test_jobs_at_once_keep_to_different_cores(tmp_path):
         time.sleep(0.05)
     out = process.communicate()[0]
     assert process.returncode == 0, out
-    assert "3 of 3 jobs finished" in out
+    assert "2 of 2 jobs finished" in out
     together = [cores for cores in seen if len(cores) >= 2]
     assert together or len(os.sched_getaffinity(0)) == 1, "two jobs at once were never seen"
     for cores in together:

@@ -30,19 +30,8 @@ from daso.slots.losses import cross_entropy, labels, sharpen, wide
 from daso.types import Batch, Chosen, Clock, Feats, Flags, Guess, Nets, Noise, Target
 
 PLACES = (
-    *(
-        LabeledLoss,
-        Observe,
-        Adjust,
-        Offset,
-        Align,
-        Refine,
-        Semantic,
-        Confidence,
-        Balance,
-        Scale,
-        Auxiliary,
-    ),  # in a step
+    *(LabeledLoss, Observe, Source, Adjust, Offset, Align, Refine, Semantic),  # in a step
+    *(Confidence, Balance, Scale, Auxiliary),
     *(Census, PostHoc, Reading, Survey, Interlude),  # beside it, and between steps
 )
 SINGLE: dict[str, type[Any]] = {  # attribute -> the place that one part at most fills; the order of registration

@@ -27,6 +27,20 @@ def folder(root, **sets):
     return write(root, *paths)
 
 
+def photos(root):
+    """Thirty labeled pictures of three classes, twelve unlabeled ones, two of them of no class, a validation and a test
+    set; of unequal size. Returns `root`.
+    """
+    train = {"dog": 14, "cat": 10, "hen": 6}
+    paths = [f"train/{name}/{k}.png" for name, n in train.items() for k in range(n)]
+    paths += [f"unlabeled/{name}/{k}.png" for name, n in (("dog", 6), ("hen", 4), ("out", 2)) for k in range(n)]
+    paths += [f"{name}/{label}/{k}.png" for name in ("valid", "test") for label in train for k in range(3)]
+    for k, path in enumerate(paths):
+        Path(root, path).parent.mkdir(parents=True, exist_ok=True)
+        picture(k, 18 + k % 9, 17 + k % 13).save(Path(root, path))
+    return root
+
+
 def data_set(root, name):
     """The overrides that choose an option of `dataset`; where it reads image files, a few are written into `root`."""
     if name == "folder":

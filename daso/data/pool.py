@@ -64,6 +64,10 @@ class AnyPool(Protocol):
     def far(self) -> bool:
         """Whether images have to be brought, and it helps to say which are next."""
 
+    @property
+    def waited(self) -> float:
+        """For how many seconds that has been waited for so far."""
+
     def bring(self, rows: Mapping[str, Tensor]) -> Given:
         """Make images readable: rows [B] on the CPU by set, of the unlabeled set the unlabeled ones, of all training
         images all others. What `pick` needs to find them."""
@@ -134,6 +138,11 @@ class Pool:
     def far(self) -> bool:
         """Everything is there."""
         return False
+
+    @property
+    def waited(self) -> float:
+        """Everything is there."""
+        return 0.0
 
     def bring(self, rows: Mapping[str, Tensor]) -> Given:
         """Everything is there."""
@@ -236,6 +245,11 @@ class RaggedPool:
     def far(self) -> bool:
         """Whether the images are read from the disk when a step needs them."""
         return self.images.far
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds steps have waited for their images so far."""
+        return self.images.waited
 
     def bring(self, rows: Mapping[str, Tensor]) -> Given:
         """The first byte of each image, [B] int64 by set."""

@@ -56,6 +56,7 @@ class Images(Protocol):
     size: Tensor  # [N,2] int64 on the CPU: height and width
     size_there: Tensor  # the same on the device
     far: bool  # whether `load` reads from the disk
+    waited: float  # seconds that `load` has waited for it so far
 
     def load(self, rows: Tensor) -> Tensor:
         """Make the images `rows` [B] readable in `bytes`; [B] int64 on the CPU, the first byte of each."""
@@ -72,7 +73,7 @@ class Resident:
         RunFailed: one cannot be read.
     """
 
-    far = False
+    far, waited = False, 0.0
 
     def __init__(self, shelf: Shelf, device: torch.device | str) -> None:
         length = shelf.length

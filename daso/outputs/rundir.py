@@ -1,5 +1,6 @@
 """A run's folder `<out_root>/<run_key>/`: what is in it, who works on it, how far it is, and what of it to believe."""
 
+import csv
 import io
 import os
 import shutil
@@ -52,6 +53,7 @@ class RunDir:
         self.checkpoint = self.path / "checkpoint.pt"
         self.previous = before(self.checkpoint)  # while the run trains
         self.log = self.path / "console.log"  # what a person was told, start after start
+        self.openset = self.path / "openset.npz"  # how uncertain the network is about unlabeled images of no class
         self.figures = self.path / "figures"
         self.mirror = self.path / "mlflow.json"  # which MLflow run mirrors this one, and up to where
         self.wandb = self.path / "wandb.json"  # the same of W&B
@@ -161,6 +163,14 @@ class RunDir:
                 raise UserError(f"{path} is a link that leads nowhere: bring back what it stands for, or remove it.")
         if self.figures.exists() and not self.figures.is_dir():
             raise UserError(f"{self.figures} is a file where a folder belongs: move it away.")
+
+    def class_names(self) -> list[str]:
+        """What people call the classes, 0 to C-1; nothing where they have numbers alone, or their table is damaged."""
+        try:
+            with self.classes.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                return [str(row["name"]) for row in csv.DictReader(file)]
+        except (OSError, KeyError, csv.Error):
+            return []
 
     def troubles(self) -> list[str]:
         """Sentences about a finished run: what it left and is not what it wrote, with the remedy that loses least.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SCREEN = Canvas()
 PAPER_STEPS = 250_000
+LONGEST_NAME = 20  # letters of a class's name that have room at an axis
 QUANTITIES = {
     "pl_recall": ("pl/final/recall/class", "pseudo-label recall"),
     "pl_precision": ("pl/final/precision/class", "pseudo-label precision"),
@@ -46,10 +47,17 @@ def groups(classes: int) -> list[list[int]]:
     return [list(range(edge)), list(range(edge, classes - edge)), list(range(classes - edge, classes))]
 
 
-def bars(series: Sequence[Series], chosen: Sequence[list[int]], title: str, canvas: Canvas = SCREEN) -> "Figure":
+def bars(
+    series: Sequence[Series],
+    chosen: Sequence[list[int]],
+    title: str,
+    canvas: Canvas = SCREEN,
+    called: Sequence[str] = (),
+) -> "Figure":
     """Grouped bars over groups of classes: recall, precision, accuracy (Figure 2 with `groups`).
 
-    More than six groups have a line of the picture for each quantity.
+    More than six groups have a line of the picture for each quantity. Groups of one class stand over what people call
+    it, where `called` has a name for each.
     """
     long = len(chosen) > 2 * ACROSS
     title = titled(title, series)
@@ -76,6 +84,8 @@ def bars(series: Sequence[Series], chosen: Sequence[list[int]], title: str, canv
                 place = place + width
         ax.set(ylabel=label, xticks=range(len(chosen)), ylim=(0, _top(quantity)))
         ax.set_xticklabels(names)
+        if called:
+            ax.set_xticklabels([called[k][:LONGEST_NAME] for ks in chosen for k in ks], rotation=30, ha="right")
         if is_lowest(ax):
             ax.set_xlabel(CLASSES)
     mark = stroke(SPREAD, linestyle="", marker="|", markersize=12)

@@ -8,9 +8,20 @@ from typing import NamedTuple
 import numpy as np
 
 from daso.errors import UserError
-from daso.published.cells import DATASETS, TITLES, Overrides, Setting, column_label, overrides_of, row_label
+from daso.published.cells import (
+    AVES,
+    DATASETS,
+    TITLES,
+    Overrides,
+    Setting,
+    column_label,
+    overrides_of,
+    row_label,
+    setting_of,
+)
 from daso.published.numbers import Published, points
 from daso.report import draw as pictures
+from daso.report import openset
 from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
 from daso.report.collect import Run, known, passed_over
 from daso.report.match import Configure, match
@@ -23,14 +34,15 @@ from daso.report.table import Options
 C10 = ("cifar10-lt", "500", "4000", "100", "100")
 C100 = ("cifar100-lt", "50", "400", "10", "10")
 UNIFORM = ("cifar10-lt", "1500", "3000", "100", "1")
-CLASSES = {"cifar10-lt": 10, "cifar100-lt": 100}
+BIRDS = ("semi-aves:U=in+out", AVES.n1, AVES.m1, AVES.gamma_l, AVES.gamma_u)
+CLASSES = {"cifar10-lt": 10, "cifar100-lt": 100, "semi-aves:U=in+out": 200}
 DASO, BASE = ("fixmatch", "daso"), ("fixmatch", "none")
 
 
 class Spec(NamedTuple):
     """What a figure of the paper shows."""
 
-    kind: str  # bars, curves, scatter, matrices, clouds
+    kind: str  # bars, curves, scatter, matrices, clouds, entropies
     setting: tuple[str, str, str, str, str]  # data set, N1, M1, gamma_l, gamma_u
     methods: tuple[tuple[str, str], ...]  # (learner, re-balancer)
     shown: tuple[str, ...] = ("overall", "minority")
@@ -67,6 +79,7 @@ SPECS: dict[str, tuple[Spec, ...]] = {
         ),
     ),
     "11": (Spec("clouds", C10, (BASE, ("fixmatch", "daso[blend=off,align=on]"), DASO)),),
+    "12": (Spec("entropies", BIRDS, (BASE, DASO)),),
 }
 
 
@@ -129,7 +142,7 @@ def _paper_figure(
         Published(f"fig{name}", "", *spec.setting, learner, rebalancer, "", 0.0, None, "")
         for learner, rebalancer in spec.methods
     ]
-    dataset, setting = DATASETS[spec.setting[0]], Setting(*spec.setting[1:])
+    dataset, setting = DATASETS[spec.setting[0]], setting_of(numbers[0])
     wanted = [_Wanted(dataset, setting, number.learner, overrides_of(number)) for number in numbers]
     found = match(wanted, runs, options.overrides, configure)
     series = []
@@ -138,7 +151,8 @@ def _paper_figure(
         chosen = choose(found.runs.get(place.overrides, []), found.goals.get(place.overrides))
         label = row_label(number.learner, number.rebalancer)
         series.append(Series(label, chosen.runs, known, chosen.goal, options.min_seeds))
-    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {paper_setting(column_label(setting))}"
+    data = spec.setting[0].partition(":")[2] or paper_setting(column_label(setting))
+    title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {data}"
     told = [title, *[f"({spec.remark})"] * bool(spec.remark)]
     return _draw(spec, series, CLASSES[spec.setting[0]], told, form, form.path(f"figure{name}{spec.panel}", spec.panel))
 
@@ -176,6 +190,11 @@ def _draw(
             title = f"{title}, {_seeds(series)}" if "own" in rows else title
             figure = pictures.matrices(rows, title, canvas)
             notes = [pictures.MATRICES]
+        elif spec.kind == "entropies":
+            found = openset.entropies(series, title, canvas)
+            if found is None:
+                return []
+            figure = found
         else:
             from daso.report.features import embed
 

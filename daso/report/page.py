@@ -92,7 +92,8 @@ def _pictures(series: Sequence[Series]) -> list[Picture]:
     classes = int(series[0].runs[0].config["dataset"]["num_classes"])
     curves = pictures.curves(series, classes, "Over training", ("overall", "minority"))
     if classes <= MOST_BARS:
-        final = pictures.bars(series, [[k] for k in range(classes)], "Each class at the end")
+        called = series[0].runs[0].folder.class_names()
+        final = pictures.bars(series, [[k] for k in range(classes)], "Each class at the end", called=called)
     else:
         final = pictures.scatter(series, classes, "Each class at the end")
     groups = pictures.bars(series, pictures.groups(classes), "Head, middle and tail classes at the end")

@@ -6,7 +6,7 @@ from daso.errors import UserError
 from daso.machine.execution import configure_torch
 from daso.outputs.naming import objective, run_name
 from daso.outputs.rundir import RunDir
-from daso.run.images import class_names
+from daso.run.openset import open_set_of
 from daso.run.resume import as_begun, take_up
 from daso.run.stages import own
 from daso.run.summary import facts, last_log, summarise
@@ -39,5 +39,7 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
     measured = evaluate.measure(counted, parts.counts).get().metrics
     console.note(f"Evaluated again after {state.step} of {parts.config.train.steps} steps.")
     summary = summarise(parts, state, environment, last_log(folder), {}) | measured
-    console.summary(summary, class_names(folder))
+    if (seen := open_set_of(parts)) is not None:
+        summary |= seen.metrics
+    console.summary(summary, folder.class_names())
     return objective(summary)

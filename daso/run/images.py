@@ -1,6 +1,5 @@
 """What a person is told about image files: how far their store is, and what is in them by class."""
 
-import csv
 import time
 from collections.abc import Callable
 
@@ -41,11 +40,3 @@ def tell(data: Gallery, split: Split, folder: RunDir, console: Console | None) -
             console.warn(sentence)
         for line in [*data.index.notes, *counted.lines()]:
             console.note(line)
-
-
-def class_names(folder: RunDir) -> list[str]:
-    """What people call the classes of a run, 0 to C-1; nothing where they have numbers alone."""
-    if not folder.classes.is_file():
-        return []
-    with folder.classes.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [row["name"] for row in csv.DictReader(file)]

@@ -132,7 +132,7 @@ def finished(config: Config, provenance: Provenance, folder: RunDir, console: Co
     for sentence in folder.troubles():
         console.warn(sentence)
     compare_code(str(summary.get("code")), console)
-    console.summary(summary)
+    console.summary(summary, folder.class_names())
     return True
 
 

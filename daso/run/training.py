@@ -19,7 +19,8 @@ from daso.outputs.naming import method_name, objective, ratio, run_name
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
 from daso.run.build.data import Data, unheard
-from daso.run.images import class_names, tell, telling
+from daso.run.images import tell, telling
+from daso.run.openset import open_set_of, save_open_set
 from daso.run.resume import check_environment, compare_code, forced_by, take_up
 from daso.run.stages import own, remarks, without_estimate
 from daso.run.summary import draw_figures, facts, last_log, summarise
@@ -80,14 +81,18 @@ def train_run(
     write_record(folder.card, mask_all(card))
     journal = Journal(folder.metrics, start=(state.step, state.journal) if state.step else None)
     mirror = mirrored(folder, config.track, console.warn)
-    names = class_names(folder)
+    names = folder.class_names()
     console.header(facts(name, parts, environment, state))
     status: Status = "KILLED"
     try:
         report = _Report(journal, console, mirror)
         with console.progress(state.step, steps):
-            train(parts, state, report, folder.checkpoint, environment, stop)
+            train(parts, state, report, folder.checkpoint, environment, stop, names)
+        if (seen := open_set_of(parts)) is not None:
+            report.row("openset", steps, seen.metrics)
+            save_open_set(folder, seen)
         summary = summarise(parts, state, environment, last_log(folder), journal.sync())
+        summary |= seen.metrics if seen else {}
         write_record(folder.summary, summary)
         draw_figures(folder, state, names)
         console.summary(summary, names)

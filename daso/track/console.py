@@ -163,6 +163,10 @@ class Console:
         labels = [f"{name} {_number(summary.get(f'pl/final/{name}'))}" for name in ("recall", "precision", "coverage")]
         if any(f"pl/final/{name}" in summary for name in ("recall", "coverage")):
             self.note(f"pseudo-labels of the last period (fractions): {', '.join(labels)}")
+        if "openset/auroc" in summary:
+            entropies = " and ".join(_number(summary[f"openset/entropy/{kind}"]) for kind in ("in", "out"))
+            told = f"AUROC {_number(summary['openset/auroc'])}"
+            self.note(f"mean entropy of unlabeled images of the classes and of none: {entropies} nats, {told}")
         for sentence in summary.get("warnings", ()):
             self.warn(sentence)
         self.note(f"run {summary['run_key']}: {summary['steps']:,} steps in {duration(summary['seconds'])}")
@@ -186,6 +190,8 @@ class Console:
         rate = self._latest.get("time/steps_per_second", mean)
         left = duration((self._total - self._step) / mean) if mean > 0 else "?"
         parts = [f"step {self._step}/{self._total}", f"{left} left", f"{rate:.3g}/s"]
+        if "time/wait_share" in self._latest:
+            parts.append(f"data {100 * self._latest['time/wait_share']:.0f} %")
         losses = [name for name in ("train/loss_total", "train/loss_cls") if name in self._latest]
         if losses:
             parts.append(f"loss {self._latest[losses[0]]:.3f}")

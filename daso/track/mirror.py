@@ -234,7 +234,7 @@ def configuration(run: RunDir) -> dict[str, Any]:
 
 def artifacts(run: RunDir) -> list[Path]:
     """What of a run directory is worth a look in MLflow; the checkpoint stays where it is."""
-    return [run.resolved, run.summary, run.figures]
+    return [run.resolved, run.summary, run.classes, run.openset, run.figures]
 
 
 def _own_runs(client: Any, experiment_id: str, tags: Mapping[str, str], noted: str | None) -> set[str]:

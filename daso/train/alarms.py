@@ -1,18 +1,21 @@
 """What a person is warned of while a run trains: each kind once, and at its last step in the summary."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 CHANCE, SILENT = "The balanced test accuracy is at chance", "The network never predicts"  # two ways to collapse
 NAMED = 10  # classes that a sentence lists
 
 
-def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> list[str]:
+def collapse(balanced_accuracy: float, confusion: Tensor, progress: float, names: Sequence[str] = ()) -> list[str]:
     """Sentences about a collapsed network in the second half of a phase: accuracy at chance, classes never predicted.
 
     Args:
         balanced_accuracy: on the test set, percent.
         confusion: [C,C] counts of the test set, rows = truth.
         progress: share of the steps done, of the phase.
+        names: what people call the classes, if they have names; else they are numbered.
     """
     if progress < 0.5:
         return []
@@ -23,8 +26,9 @@ def collapse(balanced_accuracy: float, confusion: Tensor, progress: float) -> li
     if not silent:
         return []
     noun = "class" if len(silent) == 1 else "classes"
+    listed = ", ".join(names[k] if names else str(k) for k in silent[:NAMED])
     more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
-    return [f"{SILENT} {noun} {', '.join(map(str, silent[:NAMED]))}{more} on the test set."]
+    return [f"{SILENT} {noun} {listed}{more} on the test set."]
 
 
 def alike(one: str, other: str) -> bool:

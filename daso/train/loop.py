@@ -8,7 +8,7 @@ import math
 import resource
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from daso.train.capture import Captured, Graphs
 from daso.train.engine import Engine, explained
 from daso.train.later import Later
 from daso.train.meters import Meters, read_metrics
+from daso.train.pace import Pace
 from daso.train.scene import scene_of
 from daso.train.schedule import learning_rate
 from daso.types import Nets, View
@@ -169,15 +170,19 @@ def train(
     checkpoint_path: Path,
     environment: dict[str, Any],
     stopped_by: Callable[[], int | None] = lambda: None,
+    names: Sequence[str] = (),
 ) -> None:
     """Train from `state.step` to the end, or until a signal: then write a checkpoint and raise `Interrupted`.
+
+    Args:
+        names: what people call the classes, if they have names.
 
     Raises:
         RunFailed: a loss or a weight is not finite (the last good checkpoint stays), or a checkpoint cannot be written.
         Interrupted: `stopped_by` named a signal; a checkpoint is written.
     """
     config, steps = parts.config.train, parts.config.train.steps
-    began, window_began, window_start = time.monotonic() - state.seconds, time.monotonic(), state.step
+    began, pace = time.monotonic() - state.seconds, Pace(parts.feed.pool, state.step)
     predict = predictor(parts, evaluated(parts))
     stage = make_stage(parts, predict)
     interlude = parts.slots.interlude
@@ -213,7 +218,7 @@ def train(
         state.last |= state.history.add(state.last) | labels.get()
         state.confusion = test.confusion
         report.row("eval", step, state.last)
-        told(step, alarms.collapse(state.last["test/bacc"], state.confusion, progress))
+        told(step, alarms.collapse(state.last["test/bacc"], state.confusion, progress, names))
 
     def save() -> None:
         settle()
@@ -242,11 +247,10 @@ def train(
         report.progress(state.step)
 
         if due(state.step, config.log_every, steps):  # starts a host read
-            now = time.monotonic()
-            rate = (state.step - window_start) / max(now - window_began, 1e-9)
-            window_began, window_start = now, state.step
-            row = {"train/lr": lr, "time/steps_per_second": rate, "memory/peak_bytes": peak_bytes(parts.device)}
-            row = parts.protocol.metrics() | row
+            speed = pace.look(state.step)
+            if sentence := pace.remark(speed):
+                report.warn(state.step, sentence)
+            row = parts.protocol.metrics() | {"train/lr": lr, **speed, "memory/peak_bytes": peak_bytes(parts.device)}
             own = read_metrics(parts.method.metrics())
             pending.append(parts.meters.read_train().then(partial(logged, state.step, row, own)))
         if config.evaluates(state.step):  # starts a host read

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from daso.data.images.listing import OUT
 from daso.train.later import Later
 from daso.types import Labels, Outcome
 
 Counts = np.ndarray
 USED = "used"  # the kind of pseudo-label that a thresholded loss was trained with, each by its weight
+OUTSIDE = "out"  # kind: the final labels of images that are known to be of none of the classes
 
 
 def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
@@ -46,12 +48,14 @@ class Meters:
         device: torch.device,
         accuracy: str = "top1",
         prior: Counts | None = None,
+        outside: bool = False,
     ) -> None:
         self.classes = classes
         self.threshold = threshold
         self.device = device
         self.accuracy = accuracy  # the name of the training accuracy
         self.prior = prior  # [C] true class distribution of the unlabeled set, where it is known
+        self.outside = outside  # whether some unlabeled images are known to be of none of the classes
         self.sums: dict[str, Tensor] = {}  # name -> [2]: sum, number of steps
         # kind -> [C+2, C]: confusion counts, of `USED` summed weights; then a row that starts with `confident`
         self.labels: dict[str, Tensor] = {}
@@ -82,6 +86,8 @@ class Meters:
         if chosen is not None:
             used = self._table(USED, torch.float64).view(-1)
             used.index_add_(0, self._cells(chosen.label, truth), chosen.weight.to(torch.float64))
+        if self.outside:
+            self._count(OUTSIDE, final, truth, truth == OUT)
 
     def read_train(self) -> Later[dict[str, float]]:
         """Means over the steps since the last call, by name; then starts a new window."""
@@ -134,10 +140,13 @@ class Meters:
         rows = torch.stack([sums, torch.ones_like(sums)], 1)
         torch._foreach_add_([self.sums[name] for name in values], list(rows))
 
-    def _count(self, kind: str, labels: Labels, truth: Tensor) -> None:
+    def _count(self, kind: str, labels: Labels, truth: Tensor, which: Tensor | None = None) -> None:
+        """Count labels [B], or those of them that `which` [B] tells."""
         table, cells = self._table(kind, torch.int64), self._cells(labels.label, truth)
-        table.view(-1).index_add_(0, cells, torch.ones_like(cells))
-        table[-1, 0] += (labels.conf >= self.threshold).sum()
+        confident = labels.conf >= self.threshold
+        ones = torch.ones_like(cells) if which is None else which.to(cells.dtype)
+        table.view(-1).index_add_(0, cells, ones)
+        table[-1, 0] += (confident if which is None else confident & which).sum()
 
     def _table(self, kind: str, dtype: torch.dtype) -> Tensor:
         if kind not in self.labels:
@@ -206,6 +215,8 @@ def label_metrics(tables: dict[str, Tensor], seen: Tensor) -> dict[str, float]:
         out |= utilisation_metrics(tables[USED].numpy()[:-1], tables["final"].numpy()[:-1])
     if out:
         counts = seen.numpy()
+        if OUTSIDE in tables and (confident := int(tables["final"][-1, 0])):
+            out[f"pl/{OUTSIDE}/share"] = int(tables[OUTSIDE][-1, 0]) / confident
         out["pl/labeled/imbalance"] = float(counts.max() / counts.min()) if counts.all() else float("nan")
     return out
 

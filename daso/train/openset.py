@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from daso.data.images.listing import OUT
+
 Numbers = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-OUTSIDE = -2  # truth of an image that is known to show none of the classes
 BINS_PER_NAT = 12  # the width of the paper's bins is 1/12
 
 
@@ -44,7 +45,7 @@ def open_set(entropies: Numbers, truth: Integers, classes: int) -> OpenSet | Non
             counts as inside.
         classes: C; a uniform prediction has the entropy ln C.
     """
-    outside = truth == OUTSIDE
+    outside = truth == OUT
     inside = truth >= 0 if (truth >= 0).any() else ~outside
     if not outside.any() or not inside.any():
         return None

@@ -3,7 +3,6 @@
 Legend: N images, C classes, D features.
 """
 
-import csv
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -189,12 +188,8 @@ def class_names(run: RunDir, settings: Config) -> list[str]:
         return list(CLASS_NAMES.get(settings.dataset.name, map(str, range(classes))))
     if not run.classes.is_file():
         return list(map(str, range(classes)))
-    try:
-        with run.classes.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            names = [row["name"] for row in csv.DictReader(file)]
-    except (OSError, KeyError, csv.Error):
-        names = []
-    if len(names) != classes or None in names:
+    names = run.class_names()
+    if len(names) != classes:
         remedy = "bring back the right file, or remove it, and the classes have numbers for names"
         raise Damaged(f"{run.classes} does not name the {classes} classes of the run", remedy)
     return names

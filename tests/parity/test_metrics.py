@@ -173,3 +173,21 @@ def test_meters_continue_from_their_saved_state():
     step(second, 4.0)
     assert whole.read_train().get() == second.read_train().get()
     assert str(whole.read_labels().get()) == str(second.read_labels().get())
+
+
+def test_labels_of_images_of_none_of_the_classes_are_counted_apart_and_hit_nothing():
+    random = np.random.RandomState(0)
+    label, conf = random.randint(0, 3, 40), random.rand(40).astype(np.float32)
+    truth = random.randint(-2, 3, 40)
+    target = Target(torch.zeros(40, 3), torch.tensor(label), torch.tensor(conf), Labels(torch.tensor(label), None))
+    found = []
+    for seen, outside in ((truth, True), (np.where(truth == -2, -1, truth), False)):
+        meters = Meters(3, 0.5, torch.device("cpu"), outside=outside)
+        meters.add(Outcome({}, torch.eye(3), target._replace(linear=None)), torch.arange(3), torch.tensor(seen))
+        found.append(meters.read_labels().get())
+    out, confident = truth == -2, conf >= 0.5
+    assert found[0]["pl/out/coverage"] == pytest.approx((out & confident).sum() / out.sum())
+    assert found[0]["pl/out/share"] == pytest.approx((out & confident).sum() / confident.sum())
+    assert [found[0][f"pl/out/count/class/{k}"] for k in range(3)] == [(label[out] == k).sum() for k in range(3)]
+    rest = {name: value for name, value in found[0].items() if not name.startswith("pl/out/")}
+    assert rest == found[1]

@@ -1,5 +1,6 @@
 """Figures and the HTML page, from recorded runs."""
 
+import base64
 import re
 from xml.etree import ElementTree
 
@@ -70,7 +71,7 @@ def test_published_points_come_by_quantity_and_part():
     assert set(known) == {(q, p) for q in ("pl_recall", "test_top1") for p in ("overall", "minority")}
 
 
-@pytest.mark.parametrize("name", ["2", "3", "5", "6", "7", "8", "9", "10"])
+@pytest.mark.parametrize("name", ["2", "3", "5", "6", "7", "8", "9", "10", "12"])
 def test_a_figure_is_drawn_from_published_values_alone_where_there_are_no_runs(name, tmp_path):
     made = draw(name, [], Options(), configure, Form(tmp_path))
     assert len(made) == 2 * len(SPECS[name])
@@ -254,6 +255,19 @@ def test_the_bars_of_a_page_are_one_a_class_where_there_are_few(runs):
 
     assert names([[k] for k in range(10)]) == [f"C{k}" for k in range(10)]
     assert names(groups(10)) == ["C0-C2", "C3-C6", "C7-C9"]
+
+
+def test_the_bars_of_a_page_stand_over_the_names_of_the_classes(runs, monkeypatch):
+    called = [f"bird {k}" for k in range(10)]
+    lines = ["class,name", *(f"{k},{name}" for k, name in enumerate(called))]
+    for run in runs:
+        run.folder.classes.write_text("\n".join(lines))
+    text = page(runs, Options(), configure)
+    pictured = [
+        base64.b64decode(data).decode() for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
+    ]
+    assert any("<!-- bird 7 -->" in svg for svg in pictured)
+    assert not any("<!-- C7 -->" in svg for svg in pictured)
 
 
 def test_the_page_of_a_table_escapes_what_it_shows(tmp_path):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from daso.data.feed import Feed
+from daso.data.images.listing import OUT
 from daso.data.pool import RaggedPool
 from daso.data.split import Split
 from daso.data.views import Views, ViewSpec, draw
@@ -77,7 +78,8 @@ def build(
     compiled = mode is not Compile.none
     step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim, autocast, compiled)
     prior = true_prior(pool, classes)
-    meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy, prior)
+    outside = pool.unlabeled_y is not None and bool((pool.unlabeled_y == OUT).any())
+    meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy, prior, outside)
 
     def resize(images: Tensor) -> Tensor:
         nothing = draw(View.IDENTITY, 0, torch.Generator(), views.spec)

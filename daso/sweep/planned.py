@@ -13,6 +13,7 @@ from rich.text import Text
 from daso.credentials import mask
 from daso.outputs.naming import method_name
 from daso.outputs.rundir import RunState
+from daso.schema import Config
 from daso.settings.identity import plain
 from daso.settings.options import program
 from daso.sweep.cost import cards_here
@@ -56,6 +57,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
         facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
     facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")
     facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
+    for fact in _stores([item.config for item in items if item.left]):
+        facts.add_row("store", Text(fact))
     for fact in _time(items, known, guessed, at_once):
         facts.add_row("time", Text(fact))
     print_table(facts)
@@ -204,6 +207,22 @@ def _disk(new: Sequence[Item]) -> str:
     root = Path(new[0].config.out_root).absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     return f"about {_size(needed)} more in {root}, where {_size(shutil.disk_usage(there).free)} are free"
+
+
+def _stores(configs: Sequence[Config]) -> list[str]:
+    """What the first run on each data set of image files decodes, and where it goes."""
+    from daso.data.images.needs import needs
+
+    datasets = {repr(config.dataset): config.dataset for config in configs if config.dataset.reader}
+    facts = []
+    for need in needs(datasets.values()):
+        there = next(folder for folder in (need.folder, *need.folder.absolute().parents) if folder.exists())
+        free = _size(shutil.disk_usage(there).free)
+        facts.append(
+            f"{counted(need.images, 'image')} to be decoded once, about {_size(need.bytes)} in {need.folder}, "
+            f"where {free} are free{f'; not here yet: {need.missing}' if need.missing else ''}"
+        )
+    return facts
 
 
 def _size(octets: float) -> str:

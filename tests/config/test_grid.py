@@ -14,6 +14,7 @@ from daso.published.cells import TABLES, cells, grid
 from daso.run.work import Operation, Work
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import disk_bytes
+from tests import pictures
 from tests.compose import config_of
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +150,13 @@ def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
     assert "4: 1 done, 1 partial, 1 failed, 1 new" in out
     assert "400 of 1,000" in out
     assert "2,600 to train, of 4,000" in out
+
+
+def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
+    root = pictures.photos(tmp_path / "photos")
+    files = ("dataset=folder", f"dataset.root={root}", "dataset.resolution=12", "model=wrn10_1")
+    _, out, _, _ = sweep(*files, "algorithm=fixmatch", "seed=0,1", "plan=true")
+    assert f"store  60 images to be decoded once, about 0 MB in {root}/.daso, where" in re.sub(" {3,}", "  ", out)
 
 
 def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):

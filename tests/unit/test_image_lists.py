@@ -137,6 +137,8 @@ def test_a_file_fixes_which_classes_there_are(root, lists):
          "cat, dog; an image of none of them has the label out"),
         ({"test_csv": "path,label\nt0.png,cat\nt1.png,dog\nno.png,cat\nnone.png,cat\n"}, "test.csv, line 4, is not "
          "possible: no.png is not there (No such file or directory), and neither are 1 others"),
+        ({"test_csv": "path,label\nt0\0.png,cat\n"}, "test.csv, line 2, is not possible: t0\0.png is not there (embedded "
+         "null byte)"),
         ({"test_csv": "path,label\nt0.png,cat\na.png,cat\n"}, "test.csv, line 3, is not possible: a.png is the labeled "
          "image a.png ("),
         ({"labeled_csv": LABELED + "a.png,dog\n"}, "labeled.csv, line 5, is not possible: a.png is a.png ("),

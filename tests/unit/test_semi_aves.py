@@ -183,12 +183,29 @@ def test_test_images_of_the_challenge_need_their_answers(tmp_path):
         read(tmp_path)
 
 
-def test_damaged_annotations_are_named(tmp_path):
+@pytest.mark.parametrize("text", ["{", "[]", '{"images": [{"id": 1, "file_name": ""}], "annotations": []}'])
+def test_damaged_annotations_are_named(tmp_path, text):
     write_annotations(write_images(tmp_path))
-    (tmp_path / "annotation/anno_val.json").write_text("{")
+    (tmp_path / "annotation/anno_val.json").write_text(text)
     with pytest.raises(
         UserError, match=r"anno_val\.json is not possible: it is no list of images and annotations in JSON"
     ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"Id,Category\n0,200\n", r"solution\.csv, line 2, is not possible: 200 is no class of test/0\.jpg"),
+        (b"Id,Category\n0\n", r"solution\.csv, line 2, is not possible: nothing is no class of test/0\.jpg"),
+        (b"Id,Category\n", r"solution\.csv is not possible: nothing is no class of test/0\.jpg"),
+        (b"\xff\xfe", r"solution\.csv is not possible: it is no text in UTF-8"),
+    ],
+)
+def test_answers_that_cannot_be_used_are_named_by_their_line(tmp_path, content, says):
+    write_annotations(write_images(tmp_path))
+    (tmp_path / "solution.csv").write_bytes(content)
+    with pytest.raises(UserError, match=says):
         read(tmp_path)
 
 

@@ -146,8 +146,8 @@ def _look(root: Path, parts: list[Part]) -> list[os.stat_result]:
         for item in part.items:
             try:
                 found.append((root / item.path).stat())
-            except OSError as error:
-                missing.append((part, item, error.strerror or type(error).__name__))
+            except (OSError, ValueError) as error:  # no name of a file may hold a zero
+                missing.append((part, item, getattr(error, "strerror", None) or str(error)))
     if missing:
         part, item, reason = missing[0]
         others = f", and neither are {len(missing) - 1} others" if len(missing) > 1 else ""

@@ -73,7 +73,7 @@ def csv_rows(source: Path, with_split: bool) -> Iterator[Row]:
     Raises:
         UserError: no text, no such header, or a line without a path.
     """
-    text = _text(source)
+    text = text_of(source)
     header = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(SEPARATORS, key=header.count), strict=True)
     try:
@@ -100,7 +100,7 @@ def text_rows(source: Path) -> Iterator[Row]:
     Raises:
         UserError: no text.
     """
-    for number, line in enumerate(_text(source).split("\n"), 1):
+    for number, line in enumerate(text_of(source).split("\n"), 1):
         path, _, label = line.strip().rpartition(" ")
         if path or label:
             yield Row((path or label).strip(), label if path else "", "", number)
@@ -145,7 +145,7 @@ def _label(name: str, row: Row, known: set[str], source: Path) -> Label:
 
 
 def _classes(source: Path) -> tuple[str, ...]:
-    names: Sequence[str] = [line.strip() for line in _text(source).split("\n")]
+    names: Sequence[str] = [line.strip() for line in text_of(source).split("\n")]
     for line, name in enumerate(names, 1):
         if name and name in names[: line - 1]:
             raise wrong(source, line, f"class {name} stands in it twice")
@@ -160,7 +160,12 @@ def _tidy(path: str, root: Path) -> str:
     return whole.as_posix()
 
 
-def _text(source: Path) -> str:
+def text_of(source: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        UserError: it is none, or cannot be read.
+    """
     try:
         return source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from daso.data.images.listing import OUT, UNKNOWN, Item, Label, Listing, Part, wrong
-from daso.data.images.lists import Row, text_rows
+from daso.data.images.lists import Row, text_of, text_rows
 from daso.errors import UserError
 
 NAME, CLASSES = "semi_aves", 200  # the classes with labels are 0..199, the others 200..999
@@ -26,6 +26,8 @@ FOLDERS = {  # of the images that a list names
 STARTS = ("l_train_val.txt", "l_train.txt", "annotation/anno_l_train.json")  # one of them says where the lists are
 SOLUTION = "solution.csv"
 IMAGES = {"labeled": 5959, "in": 26_640, "in_out": 148_848}  # of the published lists, by what a run may read
+TESTED = 8000  # test images
+MEAN_SIDES = (500, 363)  # of the published images
 CLASS_SIZES = (53, 15)  # labeled images of the largest and the smallest class
 SPECIES = "semi_aves_class_names.txt"
 SHA256 = {  # the first 12 hex digits of the published lists' checksums
@@ -79,6 +81,12 @@ def read(root: Path, unlabeled: str = "in") -> Listing:
     return Listing(images, parts, names=names, watched=tuple(used), notes=tuple(notes), published=not notes)
 
 
+def mean_pixels(short: int) -> float:
+    """About how many pixels an image has that is shrunk to a short side of `short`: within 6 % from 224 to 384."""
+    long, side = MEAN_SIDES
+    return short**2 * long / side if short < side else float(long * side)
+
+
 def is_there(root: Path) -> bool:
     """Whether there are lists of it at all."""
     return _found(root) is not None
@@ -123,23 +131,28 @@ def _rows(home: Path, name: str) -> tuple[list[Path], list[Row]]:
         content = json.loads(annotation.read_bytes())
         labels = {str(one["image_id"]): str(one["category_id"]) for one in content["annotations"]}
         files = {str(image["id"]): PurePosixPath(image["file_name"]) for image in content["images"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        folder = FOLDERS[name]
+        paths = {key: str(file if file.parts[0] == folder else folder / file) for key, file in files.items()}
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise wrong(annotation, 0, "it is no list of images and annotations in JSON") from error
-    folder = FOLDERS[name]
-    paths = {key: str(file if file.parts[0] == folder else folder / file) for key, file in files.items()}
     if name != "test":
         return [annotation], [Row(path, labels.get(key, ""), "", 0) for key, path in paths.items()]
     solution = next((place / SOLUTION for place in (home, annotation.parent) if (place / SOLUTION).is_file()), None)
     if solution is None:
         raise wrong(home, 0, f"there is neither test.txt nor {SOLUTION} in it, so nothing tells the test labels")
-    answers = _solution(solution)
-    return [annotation, solution], [Row(path, answers.get(Path(path).stem, ""), "", 0) for path in paths.values()]
+    answers, none = _solution(solution), ("", 0)
+    found = ((path, *answers.get(PurePosixPath(path).stem, none)) for path in paths.values())
+    return [solution, annotation], [Row(path, label, "", line) for path, label, line in found]
 
 
-def _solution(source: Path) -> dict[str, str]:
-    """File number -> class of the test images, from lines `Id,Category`."""
-    lines = [line.split(",") for line in source.read_text().split()[1:]]
-    return {line[0]: line[-1] for line in lines}
+def _solution(source: Path) -> dict[str, tuple[str, int]]:
+    """File number -> class of a test image and the line that says so, from lines `Id,Category` below a first one."""
+    found = {}
+    for number, line in enumerate(text_of(source).split("\n"), 1):
+        image, _, label = line.strip().partition(",")
+        if number > 1 and image:
+            found[image.strip()] = (label.strip(), number)
+    return found
 
 
 def _known(source: Path, rows: Iterable[Row]) -> list[Item]:
@@ -172,7 +185,7 @@ def _unpublished(home: Path, names: Iterable[str]) -> list[str]:
     for name in names:
         sources, rows = _rows(home, name)
         if len(sources) > 1:  # the test images, whose order an annotation does not have
-            source, published, content = sources[1], SHA256[SOLUTION], sources[1].read_bytes()
+            source, published, content = sources[0], SHA256[SOLUTION], sources[0].read_bytes()
         else:
             source, published = sources[0], SHA256[f"{name}.txt"]
             content = "".join(f"{row.path} {row.label}\n" for row in rows).encode()

@@ -1,6 +1,8 @@
 """Runs on image files: which images they train on, where the pixels come from, and what decides the run."""
 
 import json
+import os
+import signal
 from contextlib import suppress
 from functools import partial
 
@@ -10,13 +12,15 @@ import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
 
+from daso.data.freight import Freight
+from daso.data.images import pools
 from daso.data.images.decode import Rule
 from daso.data.images.source import index_of_dataset
 from daso.data.ragged import Resident
-from daso.errors import Interrupted, UserError
+from daso.errors import UserError
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
-from daso.run.images import class_names, telling
+from daso.run.images import telling
 from daso.run.training import data_for
 from daso.settings.compose import configuration
 from daso.track.console import Console
@@ -26,21 +30,13 @@ from tests.training import CPU, Rows
 
 SMALL = ("dataset.resolution=12",)
 LARGE = ("dataset.resolution=12", "dataset.crop=resized", "dataset.store_side=16")
-TRAIN = {"dog": 14, "cat": 10, "hen": 6}
 SHORT = ("model=wrn10_1", "track=none", "train.batch_size=4", "train.log_every=2", "train.checkpoint_every=100")
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Thirty labeled pictures of three classes, twelve unlabeled ones, a validation and a test set; of unequal size."""
-    root = tmp_path_factory.mktemp("photos")
-    paths = [f"train/{name}/{k}.png" for name, n in TRAIN.items() for k in range(n)]
-    paths += [f"unlabeled/{name}/{k}.png" for name, n in (("dog", 6), ("hen", 4), ("out", 2)) for k in range(n)]
-    paths += [f"{name}/{label}/{k}.png" for name in ("valid", "test") for label in TRAIN for k in range(3)]
-    for k, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        pictures.picture(k, 18 + k % 9, 17 + k % 13).save(root / path)
-    return root
+    return pictures.photos(tmp_path_factory.mktemp("photos"))
 
 
 def composed(root, *overrides, learner="fixmatch_daso"):
@@ -171,16 +167,14 @@ def test_images_and_options_decide_the_run_and_their_place_does_not(photos, tmp_
     assert len({same[0], *others, composed(tmp_path / "other", *LARGE).run_key}) == 8
 
 
-def trained(config, folder, stop_after=None, resume=False):
-    """Parts and rows of a training, or of its first or last steps."""
+def trained(config, folder, resume=False):
+    """Parts and rows of a training, or of what is left of it."""
     data, split = data_of(config)
     parts = build(config, CPU, data, split)
-    report, state, left = Rows(), State(), iter(range(stop_after or 10_000)[::-1])
-    path = folder / "checkpoint.pt"
+    report, state, path = Rows(), State(), folder / "checkpoint.pt"
     if resume:
         state.unpack(parts, torch.load(path, weights_only=True))
-    with suppress(Interrupted):
-        train(parts, state, report, path, {}, lambda: None if next(left) else 15)
+    train(parts, state, report, path, {})
     return parts, report.kept
 
 
@@ -194,20 +188,39 @@ METHODS = {
     "fixmatch_daso": ("daso.warmup_steps=4", "daso.update_every=2"),
     "fixmatch_crest_plus": ("protocol.generations=2",),
     "mixmatch": (),
+    "fixmatch_simpro": (),
 }
+READERS = [(1, 0), (4, 1), (4, 3)]  # threads, and how many steps ahead the images are that they are told to expect
+
+
+def killed(config, folder, step):
+    """Train in a process of its own until it kills itself at a step."""
+    child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            report = Rows()
+            report.progress = lambda done: os.kill(os.getpid(), signal.SIGKILL) if done == step else None
+            train(build(config, CPU, *data_of(config)), State(), report, folder / "checkpoint.pt", {})
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("learner", METHODS)
-def test_a_run_is_the_same_on_resident_images_on_ones_read_ahead_and_after_a_stop(photos, tmp_path, learner):
-    run = partial(composed, photos, *LARGE, "train.steps=8", "train.eval_every=4", *METHODS[learner], learner=learner)
+def test_a_run_is_the_same_wherever_its_images_are_and_after_it_was_killed(photos, tmp_path, learner, monkeypatch):
+    steps = ("train.steps=6", "train.eval_every=3", "train.checkpoint_every=3")
+    run = partial(composed, photos, *LARGE, *steps, *METHODS[learner], learner=learner)
     resident = trained(run("dataset.place=device"), tmp_path)
     assert isinstance(resident[0].feed.pool.images, Resident)
-    mapped = trained(run("dataset.place=host"), tmp_path)
-    assert mapped[0].feed.pool.far
-    assert_same(resident, mapped)
-    first = trained(run("dataset.place=host"), tmp_path, stop_after=5)
-    last = trained(run("dataset.place=host"), tmp_path, resume=True)
-    assert_same((last[0], [*first[1], *last[1]]), resident)
+    monkeypatch.setattr("daso.data.freight.LEAST", 2)  # so that few images are shared by several threads, too
+    for threads, ahead in READERS:
+        monkeypatch.setattr(pools, "Freight", partial(Freight, threads=threads))
+        monkeypatch.setattr("daso.data.feed.AHEAD", ahead)
+        mapped = trained(run("dataset.place=host"), tmp_path)
+        assert mapped[0].feed.pool.far
+        assert_same(resident, mapped)
+    killed(run("dataset.place=host"), tmp_path, step=5)
+    went_on = trained(run("dataset.place=host"), tmp_path, resume=True)
+    assert_same((resident[0], [row for row in resident[1] if row[1] > 3]), went_on)
 
 
 @pytest.mark.parametrize("views", [SMALL, LARGE])
@@ -259,7 +272,7 @@ def test_a_run_s_folder_has_the_names_and_sizes_of_its_classes(photos, tmp_path,
     folder = RunDir(tmp_path, "0" * 12)
     folder.path.mkdir()
     data_for(composed(photos, *SMALL), folder, Console(width=200))
-    assert class_names(folder) == ["dog", "cat", "hen"]
+    assert folder.class_names() == ["dog", "cat", "hen"]
     assert folder.classes.read_text().splitlines()[1] == "0,dog,dog,14,3,3,6"
     out = capsys.readouterr().out
     assert "3 classes, labeled images 14 dog (most), 10 cat (median), 6 hen (fewest): imbalance 2.33" in out
@@ -267,7 +280,7 @@ def test_a_run_s_folder_has_the_names_and_sizes_of_its_classes(photos, tmp_path,
 
 
 def test_a_data_set_of_arrays_has_no_names_of_classes(tmp_path):
-    assert class_names(RunDir(tmp_path, "0" * 12)) == []
+    assert RunDir(tmp_path, "0" * 12).class_names() == []
 
 
 def test_a_long_build_is_told_of_now_and_then_and_a_short_one_not_at_all(capsys):

@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py --part 1 --seconds 470   # what decides: in at most eight minutes
     python benchmarks/gpu.py --part 2 --seconds 230   # the rest: in at most four
+    python benchmarks/gpu.py --part 3 --seconds 470   # a ResNet-34 on photos, as on Semi-Aves: in at most eight
     python benchmarks/gpu.py --only bf16              # rows whose name holds that word
     python benchmarks/gpu.py --table gpu.jsonl ...    # the table of what was measured, from its files
     python benchmarks/gpu.py --device cpu --smoke     # does all of it still run? (no figure of it means anything)
@@ -10,8 +11,8 @@ WRN-28-2, 64 + 2 x 64 weak + 2 x 64 strong images of 32x32, 15,000 images an eva
 takes its steps as the training loop does, from `Engine`, in a process and under a time limit of its own: what it comes
 to know is a line of JSON at once, in `--out` (by default `gpu.jsonl` in the folder that $OUT names, else in `outputs`).
 Beside each speed stands whether the first losses agree with those of the plain fp32 step. Time is that of CUDA events
-around blocks of steps, after everything has been compiled and recorded; medians, with minimum and maximum. A new row is
-one more in `ROWS`.
+around blocks of steps, after everything has been compiled and recorded; medians, with minimum and maximum. The photos
+are synthetic, 8 GB of them, 256 + 2 x 1,280 a step at 224 px. A new row is one more in `ROWS`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import os
 import sys
 from pathlib import Path
 
-from gpu_rows import ENVIRONMENT, Lines, Planted, Row, Speed, Tests, Together, gathered, measure
+from gpu_rows import ENVIRONMENT, Lines, Photos, Planted, Row, Speed, Tests, Together, gathered, measure
 from gpu_table import described, table
 
 BF16 = Speed("fixmatch_daso", "bf16", "graph")
@@ -35,6 +36,8 @@ ROWS: list[Row] = [
     BF16._replace(compile="none", limit=60.0, part=2),
     Speed("fixmatch_daso", "tf32", "none", limit=60.0, part=2),
     BF16._replace(compile="default", part=2),
+    Photos("device", "fixmatch_daso"),
+    Photos("host", "fixmatch_daso"),
 ]
 PLANTED: list[Row] = [Planted("crash", limit=60.0), Planted("hang", limit=2.0)]
 
@@ -43,7 +46,7 @@ def main() -> None:
     """Measure, or print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--part", type=int, choices=(1, 2), help="of the rows; both by default")
+    parser.add_argument("--part", type=int, choices=(1, 2, 3), help="of the rows; both by default")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--seconds", type=float, default=720, help="in all; what then is not measured is not begun")
     parser.add_argument("--out", type=Path, help="file of JSON lines that is added to")

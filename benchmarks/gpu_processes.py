@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from gpu_rows import Row, Speed, Tests, Together
+from gpu_rows import Photos, Row, Speed, Tests, Together
 from gpu_run import ROOT, WARMUP_STEPS, Bench, Run, clocked, config_of, make_data, speeds
 
 
@@ -18,6 +18,10 @@ def measure(row: Row, bench: Bench) -> None:
         speeds(row, bench)
     elif isinstance(row, Together):
         together(row, bench)
+    elif isinstance(row, Photos):
+        from gpu_store import photos
+
+        photos(row, bench)
     elif isinstance(row, Tests):
         tests(row, bench)
     elif row.fault == "crash":

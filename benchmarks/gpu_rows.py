@@ -48,6 +48,21 @@ class Together(NamedTuple):
         return f"{self.runs} at once: {self.of.name}"
 
 
+class Photos(NamedTuple):
+    """A method's steps on a synthetic store of photos of unequal size, as on Semi-Aves."""
+
+    place: str  # device: all of them on the GPU; host: read from the disk, a step ahead
+    method: str
+    precision: str = "bf16"
+    compile: str = "graph"
+    limit: float = 240.0
+    part: int = 3
+
+    @property
+    def name(self) -> str:
+        return f"photos on the {self.place}: {self.method} {self.precision} {self.compile}"
+
+
 class Tests(NamedTuple):
     """Tests that need a GPU, by words of their names."""
 
@@ -72,7 +87,7 @@ class Planted(NamedTuple):
         return f"planted {self.fault}"
 
 
-Row = Speed | Together | Tests | Planted
+Row = Speed | Together | Photos | Tests | Planted
 
 
 class Lines:

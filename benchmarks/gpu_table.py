@@ -18,6 +18,15 @@ GOALS = {  # by a word of the card's name: method and precision -> steps per sec
 NAME = 58  # columns
 
 
+PHOTO_GOALS = {"H200": (250, 200), "H100": (300, 240)}  # milliseconds a step that are required, and the stretch
+
+
+def photo_goals(card: str) -> str:
+    """What a row of photos should reach on a card."""
+    known = next((found for word, found in PHOTO_GOALS.items() if word in card), None)
+    return f" (required {known[0]}, stretch {known[1]})" if known else ""
+
+
 def goals(card: str, row: str) -> tuple[int, int] | None:
     """What a row should reach on a card, where it is recorded and compiled."""
     method, precision, *how = row.split()
@@ -43,6 +52,8 @@ def described(name: str, row: Figures, card: str = "") -> list[str]:
         wanted = goals(card, name) or ("", "")
         numbers = "".join(f"{row[key]:9.1f}" for key in ("steps_per_second", "min", "max"))
         first = f"{numbers}{wanted[0]:>10}{wanted[1]:>9}  {verdict(row)}"
+    elif "step_ms" in row:
+        first = f"{row['step_ms']:9.1f} ms a step{photo_goals(card)}"
     elif "collected" in row:
         first = f"{row['collected']} collected"
     elif "passed" in row:
@@ -72,6 +83,15 @@ def verdict(row: Figures) -> str:
 
 def pace(row: Figures) -> list[str]:
     """What the host has to do with it."""
+    if "step_ms" in row:
+        return [
+            f"{row['first_seconds']:.0f} s to get going",
+            f"waits for images {100 * row['wait_share']:.1f} % of the time (2)",
+            f"{row['waits_per_step']:.2f} waits for the device a step",
+            f"{row['recompiles']:.0f} recompiles",
+            f"the host computes {row['host_core_seconds']:.2f} core s a step (0.3)",
+            f"augmentation one kernel after the other {row['augmentation_eager_ms']:.1f} ms",
+        ]
     if "recompiles" not in row:
         return []
     return [
@@ -102,6 +122,8 @@ def place(row: Figures) -> list[str]:
     if "over_needed" in row:
         out += [f"peak memory {row['over_needed']:.2f}x what is needed (1.2)"]
         out += [f"{row['allocated'] / 1e9:.2f} GB allocated", f"{row['reserved'] / 1e9:.2f} GB reserved"]
+    elif "allocated" in row:
+        out += [f"{row['allocated'] / 1e9:.2f} GB allocated"]
     if isinstance(row.get("idle"), float):
         out += [f"GPU idle {100 * row['idle']:.1f} % (5)"]
     if isinstance(row.get("clocks"), list):

@@ -34,6 +34,7 @@ def test_every_row_of_the_gpu_benchmark_runs_beside_one_that_crashes_and_one_tha
     assert failed == {"planted crash": "exit code -6", "planted hang": "it took more than 2 s"}
     assert sum("steps_per_second" in line for line in found) == 8
     assert sum("throughput" in line for line in found) == 2
+    assert sum("step_ms" in line for line in found) == 2
     assert [line["collected"] > 0 for line in found if "collected" in line] == [True]
 
 

@@ -128,6 +128,8 @@ def register() -> None:
     if (root := str(PACKAGE.parent)) not in sys.path:  # hydra_plugins lies beside the package
         sys.path.append(root)
     store = ConfigStore.instance()
+    # Hydra copies the one store that there is for each group that its help lists; what it loads is a copy already
+    setattr(ConfigStore, "__deepcopy__", lambda self, memo: self)  # noqa: B010  mypy refuses the plain assignment
     store.store(group="schema", name="config", node=Config)
     for group, options in OPTIONS.items():
         for name, node in options.items():

@@ -3,12 +3,11 @@
 The journal keeps everything. A tracker that stored all of it would take a hundred times as long to write and to open.
 """
 
+import math
 from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from daso.track.jsonl import TIME, Row
 
@@ -97,8 +96,8 @@ class PerClass:
         for name, value in row.items():
             if per_class(name):
                 column = self._columns.setdefault(name, array("d"))
-                column.extend([np.nan] * (missing - len(column)))
-                column.append(np.nan if value is None else value)
+                column.extend([math.nan] * (missing - len(column)))
+                column.append(math.nan if value is None else value)
 
     def save(self, path: Path) -> bool:
         """Write them as `.npz`, beside their `step` [E]; nan where a row had no value.
@@ -106,6 +105,8 @@ class PerClass:
         Returns:
             Whether there are any; else no file is written.
         """
+        import numpy as np
+
         tables: dict[str, np.ndarray] = {}
         for metric, classes in self._metrics().items():
             columns = [self._columns.get(f"{metric}/{k}", array("d")) for k in range(classes)]

@@ -45,7 +45,7 @@ VALUES = {  # as the code bases have them, for FixMatch on CIFAR-10
         "recipe": {"name": "cdmad", "reports": "bacc_mean20"},
     },
     "usb": {
-        "train": {"steps": 262_144, "batch_size": 64, "mu": 2, "eval_every": 1024},
+        "train": {"steps": 262_144, "batch_size": 64, "mu": 2, "eval_every": 1024, "period": 1024},
         "optim": {"name": "sgd", "lr": 0.03, "schedule": Schedule.cosine, "decay_norm_bias": False,
                   "ema_warmup": False, "ema_buffers": EmaBuffers.copy},
         "model": {"bn_momentum": 0.001, "bn_eps": 1e-5, "last_bn_eps": 0.001, "stem_bias": True, "raw_branch": True},

@@ -56,11 +56,19 @@ def chosen(arguments: Sequence[str]) -> Iterator[tuple[Path, str]]:
         group, option = left.pop(0)
         for root in (CONF, *own_folders()):
             path = root / group / f"{option}.yaml"
-            if path.is_file() and path not in seen:
+            if path not in seen and _is_file(path):
                 seen.add(path)
                 left += _defaults(path, group, path.stat().st_mtime_ns)
                 yield path, group
                 break
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; there is none of a name that no file system takes."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def entries(arguments: Sequence[str]) -> Iterator[Entry]:

@@ -43,10 +43,10 @@ def test_the_first_stage_of_one_job_is_another_job_of_the_sweep(sweep):
 def test_a_stage_that_nobody_asked_for_is_a_job_of_its_own(sweep):
     code, out, _, ran = sweep(*CRT, "seed=0,1", run=done)
     assert code == 0
-    assert kinds(ran) == ["supervised none"] * 2 + ["supervised crt"] * 2
-    assert [p.name for _, p in ran] == ["first stage of seed=0", "first stage of seed=1", "seed=0", "seed=1"]
-    assert [p.awaited for _, p in ran] == [True, True, False, False]
-    assert [bool(p.choices) for _, p in ran] == [False, False, True, True]
+    assert kinds(ran) == ["supervised none", "supervised crt"] * 2
+    assert [p.name for _, p in ran] == ["first stage of seed=0", "seed=0", "first stage of seed=1", "seed=1"]
+    assert [p.awaited for _, p in ran] == [True, False] * 2
+    assert [bool(p.choices) for _, p in ran] == [False, True] * 2
     assert "4 of 4 jobs finished" in out
     assert out.index("first stage of seed=0") < out.index(" seed=0 ") < out.index("first stage of seed=1")
 
@@ -98,7 +98,7 @@ def test_a_finished_stage_is_seen_as_such(sweep, tmp_path):
 
 
 def test_a_plan_names_the_stages_in_the_order_of_training(sweep):
-    _, out, _, _ = sweep(*CRT, "seed=0,1", "plan=true")
+    _, out, _, _ = sweep(*CRT, "seed=0,1", "plan=full")
     assert "4: 4 new" in out
     assert out.index("first stage of seed=0") < out.index(" seed=0 ") < out.index("first stage of seed=1")
 
@@ -129,19 +129,23 @@ def test_a_sweep_of_the_same_runs_is_the_same_in_mlflow_whether_its_stages_are_t
     assert len(set(shown)) == 1
 
 
-def test_jobs_one_after_the_other_speak_for_themselves(sweep):
+def test_jobs_one_after_the_other_are_named_in_each_line_too(sweep):
     _, out, _, _ = sweep(*CRT[:2], run=lambda config, provenance: float(isinstance(sys.stdout, Named)))
-    assert "0.00" in out
+    assert "1.00" in out
 
 
-def job(key, *needs):
-    config = config_of(*CRT, "track=none", f"seed={key}")
-    return Job([], config, needs=[config_of(*CRT, "track=none", f"seed={need}") for need in needs])
+def job(key, *needs, seed=0):
+    def config(number):
+        return config_of(*CRT, "track=none", f"optim.lr=0.0{number + 1}", f"seed={seed}")
+
+    return Job([], config(key), needs=[config(need) for need in needs])
 
 
 def test_stages_are_started_first_then_what_waits_for_nobody_then_the_rest():
     last, free, stage, middle = job(3, 2), job(0), job(1), job(2, 1)
     assert in_order([last, free, stage, middle, free]) == [stage, free, middle, last]
+    other = job(0, seed=1)
+    assert in_order([last, other, free, stage, middle]) == [stage, free, middle, last, other]
     assert ancestors([last, stage, middle])[last.key] == [stage.key, middle.key]
     assert waves({"a": [], "b": ["a", "gone"], "c": ["b", "a"], "d": ["gone"]}) == {"a": 0, "b": 1, "c": 2, "d": 0}
 

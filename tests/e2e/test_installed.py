@@ -55,7 +55,7 @@ def test_the_program_finds_its_options_plugins_and_a_person_s_own_options_from_a
     done = installed("daso", "--config-dir", "mine", "-m", "experiment=quickstart,small", "plan=true")
     assert (done.returncode, done.stderr) == (0, "")
     assert "1,030 to train, of 1,030" in done.stdout
-    assert f"this does: daso --config-dir {tmp_path / 'mine'} experiment=small" in done.stdout.replace("\n", "")
+    assert "daso --config-dir mine -m experiment=quickstart,small plan=probe" in done.stdout.replace("\n", "")
 
 
 def test_the_splits_command_works_from_any_folder(installed, tmp_path):

@@ -86,7 +86,7 @@ def raising(error):
 
 def test_a_plain_step_s_own_errors_are_left_alone(monkeypatch):
     engine, slots = engine_of()
-    monkeypatch.setattr(engine, "_batch", lambda given: 1 / 0)
+    monkeypatch.setattr(engine, "_batch", lambda given, flags: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine(engine.draw(0, 0, 60, 0.1), slots.flags(0))
 
@@ -94,7 +94,7 @@ def test_a_plain_step_s_own_errors_are_left_alone(monkeypatch):
 def test_a_host_read_inside_a_recorded_step_is_found(monkeypatch):
     engine, slots = engine_of(graphs=CpuGraphs())
     plain = engine.feed.batch
-    monkeypatch.setattr(engine, "_batch", lambda given: (given["lr"].item(), plain(given))[1])
+    monkeypatch.setattr(engine, "_batch", lambda given, flags: (given["lr"].item(), plain(given))[1])
 
     def take():
         for step in range(5):

@@ -127,14 +127,23 @@ def register() -> None:
     """Make schemas, resolvers and sweepers known to Hydra; may be called again, as worker processes do."""
     if (root := str(PACKAGE.parent)) not in sys.path:  # hydra_plugins lies beside the package
         sys.path.append(root)
-    store = ConfigStore.instance()
     # Hydra copies the one store that there is for each group that its help lists; what it loads is a copy already
     setattr(ConfigStore, "__deepcopy__", lambda self, memo: self)  # noqa: B010  mypy refuses the plain assignment
-    store.store(group="schema", name="config", node=Config)
+    _store("schema", "config", Config)
     for group, options in OPTIONS.items():
         for name, node in options.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
+            _store(f"schema/{group}", name, node)
     _register_resolvers()
+
+
+_STORED: dict[tuple[str, str], type] = {}
+
+
+def _store(group: str, name: str, node: type) -> None:
+    """Once in each process: to make the node of a schema takes as long as to load an option file."""
+    if _STORED.get((group, name)) is not node:
+        ConfigStore.instance().store(group=group, name=name, node=node)
+        _STORED[group, name] = node
 
 
 def _register_resolvers() -> None:

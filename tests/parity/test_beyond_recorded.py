@@ -105,9 +105,13 @@ def test_trajectory_in_the_recipe_of_the_paper(name, steps, tmp_path):
     compare(name, "base", tmp_path, steps)
 
 
-@pytest.mark.parametrize("name", ["acr", "cdmad", "ccl", pytest.param("simpro", marks=pytest.mark.slow)])
-def test_trajectory_in_the_recipe_of_its_own_code(name, tmp_path):
-    compare(name, "preset", tmp_path, None, f"recipe={CODE.get(name, name)}", OWN.get(name, lambda setting: ()))
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("acr", None), ("cdmad", 5), ("ccl", 5)]
+    + [pytest.param(name, None, marks=pytest.mark.slow) for name in METHODS if name != "acr"],
+)
+def test_trajectory_in_the_recipe_of_its_own_code(name, steps, tmp_path):
+    compare(name, "preset", tmp_path, steps, f"recipe={CODE.get(name, name)}", OWN.get(name, lambda setting: ()))
 
 
 def test_every_method_is_compared_in_both_recipes():

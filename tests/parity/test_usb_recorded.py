@@ -22,6 +22,7 @@ METHODS = {
     "flexmatch": ("algorithm=fixmatch_flexmatch",),
     "softmatch": ("algorithm=fixmatch_softmatch", MOVING),
 }
+CONTAINED = {"fixmatch"}  # in the others, which are FixMatch with another threshold or weight
 STATES = {  # what a recording holds at its end -> the slot's
     "freematch": {"state_tau": "level", "state_p_model": "predicted", "state_label_hist": "given"},
     "flexmatch": {"state_selected": "store"},
@@ -31,7 +32,7 @@ STATES = {  # what a recording holds at its end -> the slot's
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in CONTAINED else ()) for n in METHODS])
 def test_whole_trajectory(name, tmp_path):
     with np.load(GOLDEN / "beyond" / "usb_e2e.npz") as file:
         theirs = {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{name}/")}

@@ -55,10 +55,14 @@ def brief(preset: str, out_root: object, *overrides: str) -> Config:
     What it is built on is made first.
     """
     algorithm, *more = preset.split()
-    choices = "experiment=quickstart", f"algorithm={algorithm}", *more
+    choices = (  # composed once: what follows is values
+        "experiment=quickstart",
+        f"algorithm={algorithm}",
+        *more,
+        "track=none",
+    )
     config = config_of(
         *choices,
-        "track=none",
         f"out_root={out_root}",
         "imb.gamma_u=10",
         "train.steps=12",

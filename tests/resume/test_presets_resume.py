@@ -26,11 +26,9 @@ STOPS = (3, 8, 13, 18, 22, 27, 32, 37)
 
 def short(preset: str, out_root: object, recipe: str = "daso") -> Config:
     """The preset on digits, every period of its slots within a few steps."""
+    choices = "experiment=quickstart", f"algorithm={preset}", f"recipe={recipe}", "track=none"  # only values follow
     return config_of(
-        "experiment=quickstart",
-        f"algorithm={preset}",
-        f"recipe={recipe}",
-        "track=none",
+        *choices,
         f"out_root={out_root}",
         f"train.steps={STEPS}",
         "train.batch_size=4",
@@ -42,7 +40,7 @@ def short(preset: str, out_root: object, recipe: str = "daso") -> Config:
         "daso.queue_size=8",
         "align.window=3",
         *readable(
-            [f"algorithm={preset}"],
+            choices,
             ["debias.every=4", "debias.start=0.2", "debias.warm=1", "balance.every=4", "confidence.every=4"],
         ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Generator, Tensor, nn
 
 if TYPE_CHECKING:
@@ -181,3 +182,8 @@ class Facts(NamedTuple):
     encoder: Callable[[], Mapping[str, Tensor]]  # the encoder's state in the run that this one starts from
     separate: bool = False  # every view of a step takes a pass through the network of its own
     shared: int = 0  # so many rows at the head of the unlabeled set are the labeled images
+
+    @property
+    def own(self) -> Tensor:
+        """[N] bool: unlabeled images that are labeled ones too."""
+        return torch.arange(self.unlabeled) < self.shared

@@ -53,7 +53,7 @@ class Acr(AnchoredStrength, Adjust, Confidence, Auxiliary):
     def of(cls, config: AcrDebias, facts: Facts) -> "Acr":
         """For the images of the run and its learner's threshold."""
         first = round(config.start * facts.phase_steps)
-        return cls(facts.counts, torch.arange(facts.unlabeled) < facts.shared, facts.threshold, first, config)
+        return cls(facts.counts, facts.own, facts.threshold, first, config)
 
     def adjust(self, z: Tensor, feats: Tensor, nets: Nets) -> Tensor:
         """Logits [Bu,C] less the log prior at the strength of the period."""

@@ -52,7 +52,7 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
     @classmethod
     def of(cls, config: CclDebias, facts: Facts) -> "Ccl":
         """For the images of the run."""
-        own, first = torch.arange(facts.unlabeled) < facts.shared, round(config.start * facts.phase_steps)
+        own, first = facts.own, round(config.start * facts.phase_steps)
         return cls(facts.counts, own, facts.sizes, facts.features, first, config)
 
     def adjust(self, z: Tensor, feats: Tensor, nets: Nets) -> Tensor:

@@ -13,6 +13,7 @@ from daso.nn.net import Net
 from daso.schema import Blank, BlankBn, CdmadDebias
 from daso.slots.base import Adjust, Observe, PostHoc
 from daso.slots.losses import wide
+from daso.slots.priors import correlation
 from daso.types import Batch, Clock, Facts, Nets
 
 SETTLED = 20  # nats
@@ -95,7 +96,7 @@ class Cdmad(Observe, Adjust, PostHoc):
         return {
             "bias": self.bias - self.bias.mean(),
             "bias/spread": self.bias.max() - self.bias.min(),
-            "bias/labeled": torch.corrcoef(torch.stack([self.bias, prior]))[0, 1].nan_to_num(),
+            "bias/labeled": correlation(self.bias, prior),
             "bias/flipped": self.flipped.clone(),
         }
 

@@ -45,3 +45,8 @@ def last_counts(members: Tensor, counts: Tensor) -> Tensor:
     order = torch.arange(1, len(counts) + 1, device=counts.device)
     last = (members * order[:, None]).amax(0).to(torch.int64)  # [C], 0: the class has no image
     return (last > 0) * counts[(last - 1).clamp(min=0)].to(members.dtype)
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """[] Pearson's correlation of `a` and `b` [C]; 0 where one of them is constant."""
+    return torch.corrcoef(torch.stack([a, b]))[0, 1].nan_to_num()

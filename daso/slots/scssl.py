@@ -13,6 +13,7 @@ from daso.schema import Assumed, ScSslDebias
 from daso.slots.anchors import AnchoredThresholds
 from daso.slots.base import Auxiliary, Blend, Observe, PostHoc, Survey
 from daso.slots.losses import cross_entropy, labels, wide
+from daso.slots.priors import correlation
 from daso.types import Batch, Clock, Facts, Feats, Flags, Head, Nets, Noise, Target
 
 
@@ -124,7 +125,7 @@ class ScSsl(Observe, Auxiliary, PostHoc, Survey):
             out[f"pl/threshold/{head}"] = threshold.clone()
             out[f"pl/threshold/{head}/at_floor"] = (threshold <= self.config.floor).sum()
         for head, bias in zip(("cls", *self.own) if self.own else (), self.bias):
-            like = torch.corrcoef(torch.stack([bias, self.log_prior()]))[0, 1].nan_to_num()
+            like = correlation(bias, self.log_prior())
             out |= {f"bias/{head}": bias.clone(), f"bias/{head}/labeled": like}
         return out
 

@@ -4,6 +4,7 @@ Reads small files and the end of the journals only; imports no torch.
 """
 
 import argparse
+import csv
 import json
 import re
 import sys
@@ -66,8 +67,8 @@ def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
     return found
 
 
-def describe(run: RunDir) -> dict[str, Any]:
-    """What a table says about a run: setting, state, how far it is, and its results (None where unknown)."""
+def describe(run: RunDir, metrics: Sequence[str] = RESULTS) -> dict[str, Any]:
+    """What a table says about a run: setting, state, how far it is, and these of its numbers (None where unknown)."""
     config = run.config() or {}
     results = run.numbers() or {}
     step = results.get("steps")
@@ -77,7 +78,7 @@ def describe(run: RunDir) -> dict[str, Any]:
         results = {name: value for row in rows for name, value in row.items()}
     files = [path for path in (run.resolved, run.metrics, run.checkpoint, run.summary) if path.exists()] or [run.path]
     touched = max(path.stat().st_mtime for path in files)
-    return {
+    about = {
         "key": run.key,
         "state": run.state().value,
         "reason": run.reason(),
@@ -88,9 +89,9 @@ def describe(run: RunDir) -> dict[str, Any]:
         "seed": config.get("seed"),
         "step": step,
         "steps": run.about().get("steps", _get(config, "train", "steps")),
-        **{name: results.get(name) for name in RESULTS},
-        "age_seconds": round(time.time() - touched, 1),
     }
+    age = {"age_seconds": round(time.time() - touched, 1)}
+    return about | {name: results.get(name) for name in metrics if name not in about} | age
 
 
 def _named(name: Callable[[Any], str], part: Any) -> str | None:
@@ -103,20 +104,25 @@ def _named(name: Callable[[Any], str], part: Any) -> str | None:
 
 def _list(args: argparse.Namespace) -> int:
     runs = all_runs(args.root)
-    described = [describe(run) for run in runs]
+    described = [describe(run, args.metrics) for run in runs]
     _complain(runs)
     if args.json:
         print(json.dumps(described, indent=2))
+        return 0
+    if args.csv:
+        writer = csv.DictWriter(sys.stdout, described[0] if described else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(described)
         return 0
     if not described:
         print(f"No run lies in {args.root}.")
         return 0
     table = Table("key", "state", "data set", "method", "imbalance", box=None, header_style="bold")
-    for name in ("seed", "step", *RESULTS, "age"):
+    for name in ("seed", "step", *args.metrics, "age"):
         table.add_column(name, justify="right")
     for row in described:
         step = f"{row['step']}/{row['steps'] or '?'}"
-        results = [_number(row[name]) for name in RESULTS]
+        results = [_number(row[name]) for name in args.metrics]
         if row["recipe"] not in (None, PAPER_RECIPE):
             row["method"] += f" recipe={row['recipe']}"
         names = [str(row[name] or "?") for name in ("key", "state", "dataset", "method", "imbalance")]
@@ -138,7 +144,7 @@ def _show(args: argparse.Namespace) -> int:
         results = run.numbers() or {k: v for row in tail(run.metrics) for k, v in row.items()}
         for name, value in results.items():
             if name not in about and not re.search(r"/class(_la)?/|^journal_", name):
-                table.add_row(name, _number(value) if isinstance(value, float) else str(value))
+                table.add_row(name, _number(value))
         print_table(table)
     return 0
 
@@ -204,8 +210,10 @@ def _get(config: Mapping[str, Any], *keys: str) -> Any:
     return value
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _age(seconds: float) -> str:
@@ -226,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m daso.runs", description=__doc__)
     parser.set_defaults(action=_list)
     _common(parser, default=Path("outputs"))
-    parser.add_argument("--json", action="store_true", help="the list as JSON")
+    _listing(parser, json=False, csv=False, metrics=RESULTS)
     commands = parser.add_subparsers(metavar="list | watch | show | prune | mirror")
     for name, action, text in (
         ("list", _list, "a table of all runs (the default)"),
@@ -239,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(action=action)
         _common(command, default=argparse.SUPPRESS)
         if action is _list:
-            command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+            _listing(command, **dict.fromkeys(("json", "csv", "metrics"), argparse.SUPPRESS))
         if action is _watch:
             command.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks")
             command.add_argument("--once", action="store_true", help="look once, at all jobs")
@@ -258,6 +266,18 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--uri", help="MLflow's store (default: the run's)")
             command.add_argument("--experiment", help="MLflow's experiment (default: the run's)")
     return parser
+
+
+def _listing(parser: argparse.ArgumentParser, **default: Any) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", default=default["json"], help="the list as JSON")
+    form.add_argument("--csv", action="store_true", default=default["csv"], help="the list as CSV")
+    text = f"numbers of summary.json to list, with commas (default: {','.join(RESULTS)})"
+    parser.add_argument("--metrics", type=_names, default=default["metrics"], metavar="NAMES", help=text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _common(parser: argparse.ArgumentParser, default: Any) -> None:

@@ -1,5 +1,7 @@
 """`python -m daso.runs`: what the folders say, and nothing removed that was not asked for."""
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -108,6 +110,20 @@ def test_the_list_as_json_is_for_programs(root, capsys):
         assert [row["key"] for row in rows] == ["aa11", "aa22", "bb33"]
     assert rows[1]["reason"] == "The loss is not finite at step 40."
     assert (rows[2]["step"], rows[2]["steps"], rows[2]["test/top1_median20"]) == (100, 100, 70.5)
+
+
+def test_the_list_as_csv_holds_the_numbers_that_are_asked_for(root, capsys):
+    for arguments in (
+        ("list", "--csv", "--metrics", "test/bacc, steps,test/few"),
+        ("--csv", "--metrics=test/bacc,steps,test/few"),
+    ):
+        out = call(capsys, "--root", root, *arguments)[1]
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert [row["key"] for row in rows] == ["aa11", "aa22", "bb33"]
+        assert list(rows[0])[-4:] == ["steps", "test/bacc", "test/few", "age_seconds"]
+    assert (rows[2]["method"], rows[2]["steps"], rows[2]["test/bacc"]) == ("fixmatch_daso", "100", "")
+    header, *_ = call(capsys, "--root", root, "--metrics", "test/few")[1].splitlines()
+    assert header.split()[-3:] == ["step", "test/few", "age"]
 
 
 def test_a_run_that_is_worked_on_is_listed_as_running(root, capsys):

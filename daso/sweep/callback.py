@@ -19,6 +19,7 @@ from daso.credentials import ADDRESSES, hold, mask
 from daso.errors import Interrupted, UserError
 from daso.machine.signals import leave_terminal
 from daso.machine.streams import outlive_readers
+from daso.outputs.files import replace_file
 from daso.outputs.naming import objective
 from daso.schema import TuneConfig
 from daso.settings.identity import KEY_DIGITS
@@ -191,7 +192,10 @@ class SweepReport(Callback):
         return [_end(job, by_key) for job in self._jobs] + [end for end in told if end.key not in planned]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Take part in the session; runs in the job's process."""
+        """Take part in the session; runs in the job's process. Of Hydra's copies of the configuration, mask what they say
+        of passwords: values of the launcher and of the environment.
+        """
+        _mask_copies(config.hydra)
         SweepReport.session = self._session
         outlive_readers()
         if is_worker():
@@ -271,6 +275,17 @@ def _withhold(config: DictConfig) -> None:
         value = str(OmegaConf.select(config, key, throw_on_resolution_failure=False) or "")
         if (masked := hold(value)) != value:
             OmegaConf.update(config, key, masked)
+
+
+def _mask_copies(hydra: DictConfig) -> None:
+    copies = [Path(hydra.sweep.dir, "multirun.yaml")]
+    if hydra.output_subdir is not None:
+        copies += Path(hydra.runtime.output_dir, hydra.output_subdir).glob("*.yaml")
+    for path in copies:
+        with suppress(FileNotFoundError):
+            text = path.read_text()
+            if (masked := mask(text)) != text:
+                replace_file(path, masked.encode())
 
 
 def _end(job: Job, ends: Mapping[str, End]) -> End:

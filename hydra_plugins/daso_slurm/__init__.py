@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ else:
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             """Submit the jobs, those that wait for nobody as one array and each later wave as another; await them."""
             import submitit
+            from submitit.core.utils import JobPaths
 
             own = ("submitit_folder", "max_num_timeout")
             common = set(config.BaseQueueConf.__dataclass_fields__)
@@ -43,6 +45,7 @@ else:
                 f"export PYTHONPATH={shlex.quote(ROOT)}:$PYTHONPATH",
                 *(options["slurm_setup"] or []),
             ]
+            withdraw(JobPaths.get_first_id_independent_folder(self.params["submitit_folder"]))
             executor = submitit.AutoExecutor(
                 folder=self.params["submitit_folder"],
                 cluster="slurm",
@@ -69,6 +72,16 @@ else:
                 print(f"SLURM has {len(wave)} jobs, from {submitted[0].job_id} on{turn}.", flush=True)
             print(f"They write to {executor.folder}.", flush=True)
             return wait([job for _, job in sorted(jobs.items())])
+
+
+def withdraw(folder: Path) -> None:
+    """Make the folder of SLURM's scripts and logs one that only its user reads: scripts hold `setup` as it was typed.
+
+    One that is there already stays as it is.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
 
 
 def arrays(job_overrides: Sequence[Sequence[str]], session: Session | None) -> Iterator[tuple[list[int], list[int]]]:

@@ -93,7 +93,7 @@ def cluster(monkeypatch, tmp_path):
         session.share({"needs": {"c": ["a"], "d": ["a", "c"]}})
         monkeypatch.setattr(SweepReport, "session", session)
         slurm = object.__new__(daso_slurm.SlurmLauncher)
-        usual = {"submitit_folder": "logs", "max_num_timeout": 0, "setup": None}
+        usual = {"submitit_folder": f"{tmp_path}/logs/%j", "max_num_timeout": 0, "setup": None}
         slurm.params = usual | {"array_parallelism": 256, "additional_parameters": {"requeue": True}} | parameters
         returned = slurm.launch([[f"seed={i}", f"{NAMED}'{name}'"] for i, name in enumerate("abcd")], 5)
         session.close()
@@ -115,3 +115,11 @@ def test_a_cluster_runs_no_more_jobs_at_once_than_it_may_whatever_waits(cluster)
 def test_what_a_cluster_is_told_to_wait_for_is_waited_for_as_well(cluster):
     dependencies = [dependency for _, _, dependency in cluster(additional_parameters={"dependency": "afterok:9"})]
     assert dependencies == ["afterok:9", "afterok:9,afterany:1_0", "afterok:9,afterany:1_0:2_0"]
+
+
+def test_what_a_cluster_writes_down_of_a_sweep_only_its_user_reads(cluster, tmp_path):
+    cluster(setup=["export MLFLOW_TRACKING_PASSWORD=s3cret"])
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "logs").chmod(0o755)
+    cluster()
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o755  # as whoever made it left it

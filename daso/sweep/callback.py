@@ -192,8 +192,8 @@ class SweepReport(Callback):
         return [_end(job, by_key) for job in self._jobs] + [end for end in told if end.key not in planned]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Take part in the session; runs in the job's process. Of Hydra's copies of the configuration, mask what they say
-        of passwords: values of the launcher and of the environment.
+        """Take part in the session; runs in the job's process. What Hydra wrote down of the configuration, such as the
+        environment and the launcher's values, is masked.
         """
         _mask_copies(config.hydra)
         SweepReport.session = self._session

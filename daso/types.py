@@ -94,6 +94,7 @@ class Target(NamedTuple):
     logits: Tensor | None = None  # [Bu,C] as in `Guess`
     plain: Tensor | None = None  # [Bu,C] as in `Guess`
     aside: dict[str, Labels] | None = None  # by head: what further ones are trained with, as they add it; for meters
+    groups: dict[str, Tensor] | None = None  # [Bu] bool, by name: images whose labels meters judge apart, as parts say
 
 
 class Chosen(NamedTuple):

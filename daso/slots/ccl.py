@@ -12,11 +12,12 @@ from daso.nn.net import mlp
 from daso.schema import CclDebias, Centres, ContrastPrior
 from daso.slots.base import Adjust, Auxiliary, Blend, Reading, Scale
 from daso.slots.contrast import Contrast, Projected, contrastive, unit
-from daso.slots.losses import cross_entropy, wide
+from daso.slots.losses import cross_entropy, labels, wide
 from daso.slots.priors import log_prior
 from daso.slots.windows import Periods, TwoPriors
 from daso.types import Batch, Clock, Facts, Feats, Flags, Head, Nets, Noise, Sizes, Target, View
 
+SEEN = ("sharpness", "alone", "own", "other")  # what contrastive losses saw, by the names of `Seen`
 LEAST_RATIO = 1.5  # weight of the consistency losses, however few unlabeled images there are
 
 
@@ -33,7 +34,8 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         config: strengths, periods, weights.
     """
 
-    spread: Tensor
+    agreed: Tensor
+    seen: Tensor
 
     def __init__(self, counts: Tensor, own: Tensor, sizes: Sizes, features: int, first: int, config: CclDebias) -> None:
         periods, momenta = Periods(config.every, config.epoch, first), (config.momentum, config.momentum_all)
@@ -47,7 +49,8 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         if config.contrastive:
             self.heads = {**self.heads, **dict.fromkeys(("proj", "centre"), Head(2 * features, mlp))}
             self.further_views = (View.SIM, View.SIM)
-        self.register_buffer("spread", torch.zeros((), dtype=torch.float64), persistent=False)
+        self.register_buffer("agreed", torch.zeros((), dtype=torch.float64), persistent=False)  # of the last step
+        self.register_buffer("seen", torch.zeros(len(SEEN), dtype=torch.float64), persistent=False)  # likewise
 
     @classmethod
     def of(cls, config: CclDebias, facts: Facts) -> "Ccl":
@@ -60,7 +63,9 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         if self.config.balanced:
             mixed = (1 - self.share) * self.labeled() + self.share * self.all.prior
             moved = log_prior(self.unlabeled.prior, 1 + self.config.tau / 2) - log_prior(mixed, 1.0)
-            z = (z + moved.to(z.dtype) + wide(nets.student.classify(feats, self.head))) / 2
+            own = wide(nets.student.classify(feats, self.head))
+            self.agreed.copy_((z.argmax(1) == own.argmax(1)).to(self.agreed.dtype).mean())
+            z = (z + moved.to(z.dtype) + own) / 2
         return z / self.config.temperature
 
     def scales(self) -> tuple[float, float]:
@@ -85,7 +90,7 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         if self.config.balanced:
             losses |= self._balanced(nets, feats.l, torch.cat(feats.s), batch.y)
         if self.config.contrastive:
-            losses |= self._contrastive(nets, feats, batch.y, target.p)
+            losses |= self._contrastive(nets, feats, batch.y, target)
         self.follow(clock)
         return losses
 
@@ -97,9 +102,10 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         cons = cross_entropy(z_s, self.label.repeat(views), self.kept.to(z_s.dtype).repeat(views))
         return {"bal_cls": labeled * cross_entropy(z_l, y), "bal_cons": unlabeled * cons}
 
-    def _contrastive(self, nets: Nets, feats: Feats, y: Tensor, p: Tensor) -> dict[str, Tensor]:
+    def _contrastive(self, nets: Nets, feats: Feats, y: Tensor, target: Target) -> dict[str, Tensor]:
         """The weak labeled view counts in the batch statistics alone."""
         assert feats.l is not None
+        assert target.aside is not None
         net, config, own = nets.student, self.config, (feats.l, *feats.extra)
         parts = (*own, feats.w, *feats.s, *feats.further)
         rows = torch.split(unit(net.classify(torch.cat(parts), "proj")), [len(f) for f in parts])
@@ -108,8 +114,10 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         bias = log_prior(self.unlabeled.prior, 1.0) if config.contrast_prior is ContrastPrior.unlabeled else None
         numbers = config.contrast_temperature, config.graph_temperature, config.share, config.sharpen
         how = Contrast(*numbers, config.centres is Centres.floor)
-        smooth, reliable, spread = contrastive(Projected(centres, further, weak, strong), y, p, self.low, how, bias)
-        self.spread.copy_(spread)
+        found = Projected(centres, further, weak, strong)
+        smooth, reliable, seen = contrastive(found, y, target.p, self.low, how, bias)
+        self.seen.copy_(torch.stack([getattr(seen, name) for name in SEEN]))
+        target.aside["graph"] = labels(seen.label)
         return {"smooth": config.smooth_weight * smooth, "reliable": (1 - config.weight) * reliable}
 
     def read(self, features: Tensor, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,5 +128,10 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         return {"co": (own["cls"] - off.to(own["cls"].dtype) + own[self.head]) / 2}
 
     def metrics(self) -> dict[str, Tensor]:
-        """Beside the priors `contrast/sharpness`: log C less the entropy of smoothed labels; at 0 they say nothing."""
-        return super().metrics() | ({"contrast/sharpness": self.spread.clone()} if self.config.contrastive else {})
+        """Beside the priors, of the last step: `agree/balanced`, the share where both classifiers say the same;
+        `contrast/...`, what the contrastive losses saw (`Seen`): at a sharpness of 0 smoothed labels say nothing.
+        """
+        found = {"agree/balanced": self.agreed.clone()} if self.config.balanced else {}
+        if self.config.contrastive:
+            found |= {f"contrast/{name}": value for name, value in zip(SEEN, self.seen.clone().unbind())}
+        return super().metrics() | found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from daso.slots.losses import one_hot, sharpen, wide
+from daso.slots.losses import likenesses, one_hot, sharpen, wide
 
 
 class Projected(NamedTuple):
@@ -27,6 +27,16 @@ class Rows(NamedTuple):
 
     at: Tensor  # [R,P]
     label: Tensor  # [R,C], at least 0
+
+
+class Seen(NamedTuple):
+    """What there is to look at beside the losses; without gradient."""
+
+    label: Tensor  # [Bu,C] smoothed labels of the weak views
+    sharpness: Tensor  # 0-d: log C less the mean entropy of the strong views' labels, in nats
+    alone: Tensor  # 0-d: mean share of a weak view in its own smoothed label's graph
+    own: Tensor  # 0-d: mean cosine of a labeled view and the centre of its class
+    other: Tensor  # 0-d: the same of all other centres
 
 
 class Contrast(NamedTuple):
@@ -46,8 +56,8 @@ def unit(x: Tensor) -> Tensor:
 
 def contrastive(
     found: Projected, y: Tensor, p: Tensor, chosen: Tensor, how: Contrast, bias: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The smoothed loss (Eq. 18 to 21) and the reliable one (Eq. 16, 17), and how sharp the smoothed labels are.
+) -> tuple[Tensor, Tensor, Seen]:
+    """The smoothed loss (Eq. 18 to 21) and the reliable one (Eq. 16, 17), and what is seen on the way.
 
     Args:
         found: the vectors, with gradient.
@@ -56,14 +66,12 @@ def contrastive(
         chosen: [Bu] bool, which of them the reliable loss is trained with.
         how: the numbers.
         bias: [C] added to the logits of the posteriors, such as a log prior.
-
-    Returns:
-        0-d each: the losses, and log C less the mean entropy of the strong views' labels, in nats.
     """
     with torch.autocast(p.device.type, enabled=False):
         anchors = anchors_of(found.centres, found.labeled, y, how.floor)
         with torch.no_grad():
-            aim = sharpen(smoothed(found.weak, anchors, how, bias), 1 / how.power)
+            weak = smoothed(found.weak, anchors, how, bias)
+            aim = sharpen(weak, 1 / how.power)
         labels = [smoothed(rows, anchors, how, bias) for rows in found.strong]
         mean = torch.stack(labels).mean(0)
         views = len(labels)
@@ -71,8 +79,11 @@ def contrastive(
         sharp = sharpen(p, 1 / how.power).to(mean.dtype)
         rows = Rows(torch.cat(found.strong), sharp.repeat(views, 1))
         reliable = reliable_loss(anchors, rows, chosen.repeat(views), len(found.centres), how.temperature, bias)
-        entropy = torch.stack([cross(label, label) for label in labels]).mean().detach()
-    return smooth, reliable, math.log(p.shape[1]) - entropy
+        with torch.no_grad():
+            entropy = torch.stack([cross(label, label) for label in labels]).mean()
+            alone = graph(found.weak, how).diagonal().mean()
+            seen = Seen(weak, math.log(p.shape[1]) - entropy, alone, *likenesses(found.labeled, y, found.centres))
+    return smooth, reliable, seen
 
 
 def anchors_of(centres: Tensor, views: tuple[Tensor, ...], y: Tensor, floor: bool) -> Rows:
@@ -96,11 +107,16 @@ def smoothed(rows: Tensor, anchors: Rows, how: Contrast, bias: Tensor | None = N
     k = how.share
     likeness = (rows @ anchors.at.T / how.temperature).exp()
     q = posterior(likeness, anchors.label, anchors.label.sum(0), bias).softmax(1)
-    s = (rows @ rows.T / how.graph_temperature).softmax(1)
+    s = graph(rows, how)
     p = q
     for _ in range(terms(k, q.dtype)):
         p = k * (s @ p) + (1 - k) * q
     return p
+
+
+def graph(rows: Tensor, how: Contrast) -> Tensor:
+    """[R,R] how much of a smoothed label is by which of the unit vectors [R,P]; each row sums to 1."""
+    return (rows @ rows.T / how.graph_temperature).softmax(1)
 
 
 def terms(share: float, dtype: torch.dtype) -> int:

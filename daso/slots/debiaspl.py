@@ -27,12 +27,14 @@ class DebiasPl(Adjust, Offset, Auxiliary):
     """
 
     mean: Tensor
+    flipped: Tensor
 
     def __init__(self, num_classes: int, config: DebiasPlDebias) -> None:
         super().__init__()
         self.strength, self.momentum = config.strength, config.momentum
         self.cld_weight, self.cld_by = config.cld_weight, config.cld_by
         self.register_buffer("mean", torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))  # q
+        self.register_buffer("flipped", torch.zeros((), dtype=torch.float64), persistent=False)  # of the last step
 
     @classmethod
     def of(cls, config: DebiasPlDebias, facts: Facts) -> "DebiasPl":
@@ -51,6 +53,7 @@ class DebiasPl(Adjust, Offset, Auxiliary):
     def adjust(self, z: Tensor, feats: Tensor, nets: Nets) -> Tensor:
         """Logits [Bu,C] less the margin; then q follows the predictions of `z` [Bu,C] as they are."""
         adjusted = z - self.margin().to(z.dtype) if self.strength else z
+        self.flipped.copy_((adjusted.argmax(1) != z.argmax(1)).to(self.flipped.dtype).mean())
         self.mean.copy_(average(self.mean, z.softmax(1).mean(0).to(self.mean.dtype), self.momentum))
         return adjusted
 
@@ -79,8 +82,11 @@ class DebiasPl(Adjust, Offset, Auxiliary):
         return {"cld": self.cld_weight * discrimination(z, target.plain.repeat(views, 1), self.cld_by)}
 
     def metrics(self) -> dict[str, Tensor]:
-        """`prior/estimate` [C]: q."""
-        return {"prior/estimate": self.mean.clone()}
+        """`prior/estimate` [C]: q, and `prior/entropy`: its entropy, in nats; `bias/flipped`: the share of the last
+        step's labels that the correction changes.
+        """
+        entropy = torch.special.entr(self.mean).sum()
+        return {"prior/estimate": self.mean.clone(), "prior/entropy": entropy, "bias/flipped": self.flipped.clone()}
 
 
 def discrimination(z: Tensor, plain: Tensor, by: Centroids) -> Tensor:

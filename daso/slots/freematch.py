@@ -3,14 +3,12 @@
 Shape legend: Bu unlabeled batch, V strong views, C classes.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from daso.schema import FreeMatchConfidence
 from daso.slots.losses import one_hot, wide
-from daso.slots.priors import average
+from daso.slots.priors import average, quantile
 from daso.slots.thresholds import ClassThresholds
 from daso.types import Chosen, Clock, Facts, Target
 
@@ -102,12 +100,3 @@ class FreeMatch(ClassThresholds):
         found = {"pl/threshold/global": self.level.clone(), "pl/missing": self.missing.clone()}
         entropies = {name: torch.special.entr(getattr(self, name)).sum() for name in ("predicted", "given")}
         return super().metrics() | found | {f"pl/entropy/{name}": value for name, value in entropies.items()}
-
-
-def quantile(values: Tensor, share: float) -> Tensor:
-    """The `share` quantile of `values` [B], between two of them where it falls there; 0-d, of static shapes."""
-    ranked = values.sort().values
-    place = share * (len(values) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(values) - 1)
-    return ranked[below] + (place - below) * (ranked[above] - ranked[below])

@@ -84,3 +84,10 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     with torch.autocast(a.device.type, enabled=False):
         return F.normalize(a.to(dtype), dim=1, eps=1e-8) @ F.normalize(b.to(dtype), dim=1, eps=1e-8).T
+
+
+def likenesses(views: tuple[Tensor, ...], y: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """0-d mean cosines of views [Bl,P] each, of classes `y` [Bl], with the centres [C,P] of their own and of others."""
+    cosines = torch.cat(views) @ centres.T
+    own = cosines.gather(1, y.repeat(len(views))[:, None])[:, 0]
+    return own.mean(), ((cosines.sum(1) - own) / max(1, len(centres) - 1)).mean()

@@ -1,7 +1,9 @@
 """What corrections by a class prior share. C classes."""
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def log_prior(prior: Tensor, tau: float | Tensor) -> Tensor:
@@ -50,3 +52,48 @@ def last_counts(members: Tensor, counts: Tensor) -> Tensor:
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """[] Pearson's correlation of `a` and `b` [C]; 0 where one of them is constant."""
     return torch.corrcoef(torch.stack([a, b]))[0, 1].nan_to_num()
+
+
+def quantile(values: Tensor, share: float) -> Tensor:
+    """The `share` quantile of `values` [B], between two of them where it falls there; 0-d, of static shapes."""
+    ranked = values.sort().values
+    place = share * (len(values) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(values) - 1)
+    return ranked[below] + (place - below) * (ranked[above] - ranked[below])
+
+
+class Window(nn.Module):
+    """A class prior that moves once a window towards the class shares of what was counted in it, from 1 a class on.
+
+    Args:
+        classes: C.
+        momentum: of the prior, at the end of a window.
+    """
+
+    prior: Tensor
+    mass: Tensor
+
+    def __init__(self, classes: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("prior", torch.full((classes,), 1 / classes, dtype=torch.float64))
+        self.register_buffer("mass", torch.ones(classes, dtype=torch.float64))
+
+    def start(self, prior: Tensor) -> None:
+        """Begin with `prior` [C]."""
+        self.prior.copy_(prior)
+        self.mass.fill_(1)
+
+    def begin(self, due: Tensor) -> None:
+        """Count from 1 again where the 0-d `due` says so."""
+        renew(self.mass, due, torch.ones_like(self.mass))
+
+    def count(self, p: Tensor, weight: Tensor) -> None:
+        """Add the distributions `p` [Bu,C] times `weight` [Bu]."""
+        self.mass.add_((p * weight[:, None]).sum(0).to(self.mass.dtype))
+
+    def move(self, due: Tensor) -> None:
+        """The window ends where the 0-d `due` says so."""
+        renew(self.prior, due, average(self.prior, self.mass / self.mass.sum(), self.momentum))
+        self.begin(due)

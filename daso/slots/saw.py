@@ -31,7 +31,8 @@ class Saw(Observe, Census, Balance, Survey):
 
     def __init__(self, counts: Tensor, unlabeled: int, config: SawBalance) -> None:
         super().__init__()
-        self.config, self.surveyed = config, config.counted_by is CountedBy.survey
+        self.config = config
+        self.surveyed = config.scale > 0 and config.counted_by is CountedBy.survey
         rows = 0 if self.surveyed else unlabeled
         self.register_buffer("store", torch.full((rows,), -1))  # last pseudo-label of a row; -1: not seen
         self.register_buffer("weight", torch.ones(len(counts), dtype=torch.float64))  # of pseudo-labels
@@ -96,5 +97,11 @@ class Saw(Observe, Census, Balance, Survey):
         self.weight.copy_(self.weights(counts))
 
     def metrics(self) -> dict[str, Tensor]:
-        """`balance` [C], the weights of pseudo-labels; `balance/spread`, the largest over the smallest."""
-        return {"balance": self.weight.clone(), "balance/spread": self.weight.max() / self.weight.min()}
+        """`balance` [C], the weights of pseudo-labels; `balance/spread`, the largest over the smallest;
+        `balance/counts` [C], unlabeled images by their last pseudo-label, unless a survey counts. Nothing where nothing
+        is weighed.
+        """
+        if not self.config.scale:
+            return {}
+        found = {"balance": self.weight.clone(), "balance/spread": self.weight.max() / self.weight.min()}
+        return found if self.surveyed else found | {"balance/counts": self.counts()}

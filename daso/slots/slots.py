@@ -178,7 +178,7 @@ class Slots(Together, nn.Module):
         label, conf = labels(p)
         if self.semantic is not None:
             self.semantic.count(label)
-        target = Target(p, label, conf, linear, semantic, guess.logits, guess.plain, {})
+        target = Target(p, label, conf, linear, semantic, guess.logits, guess.plain, {}, {})
         for part in self.parts:
             if isinstance(part, Census):
                 part.note(target, idx)

@@ -7,49 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from daso.slots.base import Census, Observe
-from daso.slots.priors import average, renew
+from daso.slots.priors import Window, quantile
 from daso.types import Batch, Chosen, Clock, Nets, Target
 
+QUANTILES = {"tenth": 0.1, "median": 0.5, "nine_tenths": 0.9}  # of the energies of a step
 LEAST = 1e-6  # prior of a class below which it is as good as lost
-
-
-class Window(nn.Module):
-    """A class prior that moves once a window towards the class shares of what was counted in it, from 1 a class on.
-
-    Args:
-        classes: C.
-        momentum: of the prior, at the end of a window.
-    """
-
-    prior: Tensor
-    mass: Tensor
-
-    def __init__(self, classes: int, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_buffer("prior", torch.full((classes,), 1 / classes, dtype=torch.float64))
-        self.register_buffer("mass", torch.ones(classes, dtype=torch.float64))
-
-    def start(self, prior: Tensor) -> None:
-        """Begin with `prior` [C]."""
-        self.prior.copy_(prior)
-        self.mass.fill_(1)
-
-    def begin(self, due: Tensor) -> None:
-        """Count from 1 again where the 0-d `due` says so."""
-        renew(self.mass, due, torch.ones_like(self.mass))
-
-    def count(self, p: Tensor, weight: Tensor) -> None:
-        """Add the distributions `p` [Bu,C] times `weight` [Bu]."""
-        self.mass.add_((p * weight[:, None]).sum(0).to(self.mass.dtype))
-
-    def move(self, due: Tensor) -> None:
-        """The window ends where the 0-d `due` says so."""
-        renew(self.prior, due, average(self.prior, self.mass / self.mass.sum(), self.momentum))
-        self.begin(due)
 
 
 class Periods(NamedTuple):
@@ -77,6 +42,7 @@ class TwoPriors(Observe, Census):
     low: Tensor
     kept: Tensor
     label: Tensor
+    energies: Tensor
 
     def __init__(
         self, counts: Tensor, own: Tensor, rows: int, energy: float, momenta: tuple[float, float], periods: Periods
@@ -88,6 +54,7 @@ class TwoPriors(Observe, Census):
         self.register_buffer("own", own.clone(), persistent=False)
         for name, dtype in (("low", torch.bool), ("kept", torch.float64), ("label", torch.int64)):  # [Bu] of this step
             self.register_buffer(name, torch.zeros(rows, dtype=dtype), persistent=False)
+        self.register_buffer("energies", torch.zeros(len(QUANTILES)), persistent=False)  # of this step
         self.relabel(counts)
 
     def relabel(self, counts: Tensor) -> None:
@@ -110,15 +77,20 @@ class TwoPriors(Observe, Census):
     def note(self, target: Target, idx: Tensor) -> None:
         """Count the images of low energy, but those that are labeled."""
         assert target.logits is not None
-        self.low.copy_(-target.logits.logsumexp(1) <= self.energy)
+        energy = -target.logits.logsumexp(1)
+        self.low.copy_(energy <= self.energy)
+        self.energies.copy_(torch.stack([quantile(energy, share) for share in QUANTILES.values()]))
         self.unlabeled.count(target.p, self.low & ~self.own[idx])
 
     @torch.no_grad()
     def note_chosen(self, target: Target, chosen: Chosen) -> None:
-        """Count the images that train."""
+        """Count the images that train; tell the meters which have a low energy, which train, and which do both."""
         self.label.copy_(chosen.label)
         self.kept.copy_(chosen.weight)
         self.all.count(target.p, chosen.weight)
+        low, sure = self.low, chosen.weight > 0
+        if target.groups is not None:
+            target.groups.update(both=low & sure, energy=low & ~sure, confident=~low & sure, neither=~low & ~sure)
 
     @torch.no_grad()
     def follow(self, clock: Clock) -> None:
@@ -136,9 +108,11 @@ class TwoPriors(Observe, Census):
 
     def metrics(self) -> dict[str, Tensor]:
         """`prior/estimate` [C] of the unlabeled images, `prior/all` [C]; of this window so far, how many images count
-        for each; of the last step, the share of low energy.
+        for each; of the last step, the share of low energy, that of images which train as well, and `QUANTILES`.
         """
         masses = (window.mass.sum() - len(self.counts) for window in (self.unlabeled, self.all))
         found = {"prior/estimate": self.unlabeled.prior.clone(), "prior/all": self.all.prior.clone()}
         found |= zip(("energy/mass", "pl/mass"), masses, strict=True)
-        return found | {"energy/share": self.low.to(torch.float64).mean()}
+        found |= {f"energy/{name}": value for name, value in zip(QUANTILES, self.energies.clone().unbind())}
+        low = self.low.to(torch.float64)
+        return found | {"energy/share": low.mean(), "energy/both": (low * (self.kept > 0)).mean()}

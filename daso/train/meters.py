@@ -3,7 +3,8 @@
 Shape legend: B batch, C classes. Confusion counts have rows = truth (row C = unknown), columns = prediction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Meters:
         device: torch.device,
         accuracy: str = "top1",
         prior: Counts | None = None,
+        everything: Counts | None = None,
         outside: bool = False,
     ) -> None:
         self.classes = classes
@@ -55,8 +57,9 @@ class Meters:
         self.device = device
         self.accuracy = accuracy  # the name of the training accuracy
         self.prior = prior  # [C] true class distribution of the unlabeled set, where it is known
+        self.everything = everything  # [C] of all training images, where it is known
         self.outside = outside  # whether some unlabeled images are known to be of none of the classes
-        self.sums: dict[str, Tensor] = {}  # name -> [2]: sum, number of steps
+        self.sums: dict[str, Tensor] = {}  # name -> [2]: sum, and number of steps, or of images
         # kind -> [C+2, C]: confusion counts, of `USED` summed weights; then a row that starts with `confident`
         self.labels: dict[str, Tensor] = {}
         self.seen = torch.zeros(classes, dtype=torch.int64, device=device)  # labeled images per class
@@ -83,6 +86,8 @@ class Meters:
                 self._count(kind, labels, truth)
         for head, labels in (outcome.target.aside or {}).items():
             self._count(head, labels, truth)
+        for group, which in (outcome.target.groups or {}).items():
+            self._judge(group, final.label == truth, which & (truth >= 0))
         if chosen is not None:
             used = self._table(USED, torch.float64).view(-1)
             used.index_add_(0, self._cells(chosen.label, truth), chosen.weight.to(torch.float64))
@@ -99,13 +104,12 @@ class Meters:
 
     def with_distances(self, metrics: dict[str, float]) -> dict[str, float]:
         """`metrics`, and how far those of `TRUTH` among them are from the truth, if that is known."""
-        if self.prior is None:
-            return metrics
         found: dict[str, float] = {}
         for name, compare in TRUTH.items():
-            if f"{name}/class/0" in metrics:
+            truth = self.everything if name == ALL else self.prior
+            if truth is not None and f"{name}/class/0" in metrics:
                 values = np.array([metrics[f"{name}/class/{k}"] for k in range(self.classes)])
-                found |= compare(values, self.prior)
+                found |= compare(values, truth)
         return metrics | found
 
     def finite(self) -> bool:
@@ -133,12 +137,19 @@ class Meters:
         self.labels = {name: value.to(self.device) for name, value in state["labels"].items()}
         self.seen = state["seen"]["labeled"].to(self.device)
 
+    def _judge(self, group: str, right: Tensor, which: Tensor) -> None:
+        """Sum which labels are right [B], of the images `which` [B] alone."""
+        self._sum(f"pl/right/{group}").add_(torch.stack([right & which, which]).sum(1))
+
     def _add(self, values: dict[str, Tensor]) -> None:
-        for name in [name for name in values if name not in self.sums]:
-            self.sums[name] = torch.zeros(2, dtype=torch.float64, device=self.device)
         sums = torch.stack([value.to(torch.float64) for value in values.values()])
         rows = torch.stack([sums, torch.ones_like(sums)], 1)
-        torch._foreach_add_([self.sums[name] for name in values], list(rows))
+        torch._foreach_add_([self._sum(name) for name in values], list(rows))
+
+    def _sum(self, name: str) -> Tensor:
+        if name not in self.sums:
+            self.sums[name] = torch.zeros(2, dtype=torch.float64, device=self.device)
+        return self.sums[name]
 
     def _count(self, kind: str, labels: Labels, truth: Tensor, which: Tensor | None = None) -> None:
         """Count labels [B], or those of them that `which` [B] tells."""
@@ -171,14 +182,21 @@ def read_metrics(metrics: Mapping[str, Tensor]) -> Later[dict[str, float]]:
     return Later(list(metrics.values()), finish)
 
 
-def prior_distances(estimate: Counts, truth: Counts) -> dict[str, float]:
-    """`prior/l1`, and `prior/kl` = KL(truth || estimate) in nats, of an estimate [C] and the true distribution [C]."""
+def prior_distances(estimate: Counts, truth: Counts, of: str = "prior") -> dict[str, float]:
+    """`prior/l1`, and `prior/kl` = KL(truth || estimate) in nats, of an estimate [C] and the true distribution [C].
+
+    Args:
+        estimate, truth: as said; an estimate of nothing has no distance.
+        of: the first part of the names.
+    """
+    if not estimate.any():
+        return {}
     estimate = estimate / estimate.sum()
     here = truth > 0
     ratio = truth[here] / np.maximum(estimate[here], np.finfo(float).tiny)
     return {
-        "prior/l1": float(np.abs(estimate - truth).sum()),
-        "prior/kl": float((truth[here] * np.log(ratio)).sum()),
+        f"{of}/l1": float(np.abs(estimate - truth).sum()),
+        f"{of}/kl": float((truth[here] * np.log(ratio)).sum()),
     }
 
 
@@ -196,8 +214,17 @@ def correlation(bias: Counts, truth: Counts) -> dict[str, float]:
     return {"bias/unlabeled": 0.0 if flat else float(np.corrcoef(bias, logs)[0, 1])}
 
 
-TRUTH = {"prior/estimate": prior_distances, "prior/fresh": fresh_distance, "bias": correlation}
-"""What is compared with the true class distribution of the unlabeled set, by the names of `Part.metrics`."""
+ALL = "prior/all"
+TRUTH: dict[str, Callable[[Counts, Counts], dict[str, float]]] = {
+    "prior/estimate": prior_distances,
+    ALL: partial(prior_distances, of=ALL),
+    "prior/fresh": fresh_distance,
+    "balance/counts": partial(prior_distances, of="balance"),
+    "bias": correlation,
+}
+"""What is compared with the true class distribution of the unlabeled set, or, `ALL`, of all training images, by the
+names of `Part.metrics`.
+"""
 
 
 def means(sums: dict[str, Tensor]) -> dict[str, float]:

@@ -34,14 +34,22 @@ def test_the_contrastive_losses(case):
     how = Contrast(floor=setting["centre_label"] == "ones")
     bias = log_prior(torch.from_numpy(theirs["prior"]), 1.0) if setting["la"] else None
     found = Projected(centres, (one, two), weak, tuple(strong))
-    smooth, reliable, sharpness = contrastive(found, y, p, chosen, how, bias)
+    smooth, reliable, seen = contrastive(found, y, p, chosen, how, bias)
 
     anchors = anchors_of(centres, (one, two), y, how.floor)
     for name, view in zip(("P_w", "P_s1", "P_s2"), (weak, *strong)):
         close(smoothed(view, anchors, how, bias), theirs[name], name)
     close(sharpen(smoothed(weak, anchors, how, bias), 1 / 4), theirs["aim"], "aim")
     spread = [(-q * np.log(q)).sum(1).mean() for q in (theirs["P_s1"], theirs["P_s2"])]
-    close(sharpness, np.log(setting["C"]) - np.mean(spread), "sharpness")
+    close(seen.sharpness, np.log(setting["C"]) - np.mean(spread), "sharpness")
+    unit_rows = torch.split(rows.detach(), [setting["C"], *batch])
+    own = np.stack([view @ unit_rows[0].numpy().T for view in (unit_rows[1].numpy(), unit_rows[2].numpy())])
+    mine = theirs["labels"] == np.arange(setting["C"])[:, None]
+    close(seen.own, own[:, mine.T].mean(), "cosine with the own centre")
+    close(seen.other, own[:, ~mine.T].mean(), "cosine with other centres")
+    likeness = np.exp(unit_rows[3].numpy() @ unit_rows[3].numpy().T / how.graph_temperature)
+    close(seen.alone, (np.diag(likeness) / likeness.sum(1)).mean(), "share of itself")
+    close(seen.label, theirs["P_w"], "P_w")
     for name, loss in (("spl", smooth), ("rpl", reliable)):
         close(loss, theirs[name], name)
         raw.grad = rows.grad = None
@@ -65,6 +73,21 @@ class Given:
 
     def classify(self, f, head="cls"):
         return self.centres if head == "centre" else f[:, self.at[head]]
+
+
+def look_at(found, groups, theirs, t):
+    """What the log shows of a step, by NumPy from what was recorded of it."""
+    low, sure, energy = theirs["mask_energy"][t] > 0, theirs["mask"][t] > 0, theirs["energy"][t]
+    for name, share in (("tenth", 0.1), ("median", 0.5), ("nine_tenths", 0.9)):
+        close(found[f"energy/{name}"], np.quantile(energy, share), name)
+    close(found["energy/both"], (low & sure).mean(), "both")
+    logits = theirs["logits"][t]
+    weak = logits[:, len(theirs["labels"][t]) :][:, : len(low)]
+    close(found["agree/balanced"], (weak[0].argmax(1) == weak[1].argmax(1)).mean(), "agreement")
+    cells = {"both": low & sure, "energy": low & ~sure, "confident": ~low & sure, "neither": ~low & ~sure}
+    assert groups.keys() == cells.keys()
+    for name, cell in cells.items():
+        np.testing.assert_array_equal(groups[name], cell)
 
 
 @pytest.mark.parametrize("case", STEPS)
@@ -92,6 +115,7 @@ def test_a_step_on_given_outputs(case):
         np.testing.assert_array_equal(outcome.target.label, theirs["label"][t])
         np.testing.assert_array_equal(part.kept, theirs["mask"][t])
         np.testing.assert_array_equal(part.low, theirs["mask_energy"][t])
+        look_at(part.metrics(), outcome.target.groups, theirs, t)
         close(-outcome.target.logits.logsumexp(1), theirs["energy"][t], "energy")
         for name, key in names.items():
             close(outcome.losses[name] / scale[name], theirs[key][t], key)

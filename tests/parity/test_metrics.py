@@ -157,11 +157,27 @@ def test_utilisation_without_known_labels_says_nothing_of_right_ones():
     assert not {"pl/utilisation_right", "pl/used/right"} & ours.keys()
 
 
+def test_labels_of_a_group_of_images_are_judged_apart_wherever_the_truth_is_known():
+    r = np.random.default_rng(0)
+    label, truth, group = r.integers(0, 3, 40), r.integers(-1, 3, 40), r.random(40) < 0.4
+    meters = Meters(3, 0.95, torch.device("cpu"))
+    for half in (slice(0, 24), slice(24, 40)):
+        made, known, which = (torch.tensor(values[half]) for values in (label, truth, group))
+        labels = Labels(made, torch.ones(len(made)))
+        groups = {"some": which, "none": torch.zeros_like(which)}
+        target = Target(torch.zeros(len(made), 3), *labels, labels, groups=groups)
+        meters.add(Outcome({}, torch.eye(3), target), torch.arange(3), known)
+    seen = group & (truth >= 0)
+    found = meters.read_train().get()
+    assert found["pl/right/some"] == pytest.approx((label == truth)[seen].mean())
+    assert "pl/right/none" not in found
+
+
 def test_meters_continue_from_their_saved_state():
     def step(meters: Meters, loss: float) -> None:
-        target = Target(
-            torch.zeros(2, 3), torch.tensor([0, 1]), torch.tensor([0.99, 0.5]), Labels(*[torch.tensor([0, 1])] * 2)
-        )
+        labels = Labels(*[torch.tensor([0, 1])] * 2)
+        target = Target(torch.zeros(2, 3), labels.label, torch.tensor([0.99, 0.5]), labels)
+        target = target._replace(groups={"sure": torch.tensor([True, loss > 1])})
         meters.add(Outcome({"cls": torch.tensor(loss)}, torch.eye(3), target), torch.arange(3), torch.tensor([0, 2]))
 
     whole, first, second = (Meters(3, 0.95, torch.device("cpu")) for _ in range(3))

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from daso.schema import AcrDebias, CdmadDebias, SimProDebias
+from daso.schema import AcrDebias, CdmadDebias, CountedBy, DebiasPlDebias, SawBalance, SimProDebias
 from daso.slots.acr import SHARES, Acr
 from daso.slots.cdmad import Cdmad
+from daso.slots.debiaspl import DebiasPl
+from daso.slots.saw import Saw
 from daso.slots.simpro import SimPro
 from daso.train.alarms import noted
 from daso.train.meters import TRUTH, Meters
@@ -87,11 +89,37 @@ def test_simpro_warns_where_hardly_any_image_is_confident():
 def test_estimates_are_compared_with_the_truth_where_it_is_known():
     truth = np.array([0.4, 0.3, 0.2, 0.1])
     values = {f"{name}/class/{k}": share for name in TRUTH for k, share in enumerate(truth)}
-    meters = Meters(C, 0.95, torch.device("cpu"), prior=truth)
+    meters = Meters(C, 0.95, torch.device("cpu"), prior=truth, everything=truth)
     found = meters.with_distances(values)
-    for name in ("prior/l1", "prior/kl", "prior/fresh_kl"):
+    for name in ("prior/l1", "prior/kl", "prior/fresh_kl", "prior/all/l1", "prior/all/kl", "balance/l1", "balance/kl"):
         assert found[name] == pytest.approx(0, abs=1e-12)
     assert found["bias/unlabeled"] == pytest.approx(np.corrcoef(truth, np.log(truth))[0, 1])
     assert Meters(C, 0.95, torch.device("cpu")).with_distances(values) == values
     flat = {f"bias/class/{k}": 0.5 for k in range(C)}
     assert meters.with_distances(flat)["bias/unlabeled"] == 0
+
+
+def test_the_prior_of_all_images_is_compared_with_that_of_all_images():
+    everything, estimate = np.array([0.7, 0.1, 0.1, 0.1]), [0.4, 0.3, 0.2, 0.1]
+    meters = Meters(C, 0.95, torch.device("cpu"), prior=np.full(C, 1 / C), everything=everything)
+    found = meters.with_distances({f"prior/all/class/{k}": share for k, share in enumerate(estimate)})
+    assert found["prior/all/l1"] == pytest.approx(0.3 + 0.2 + 0.1)
+    assert found["prior/all/kl"] == pytest.approx((everything * np.log(everything / estimate)).sum())
+
+
+def test_debiaspl_says_how_many_labels_it_changes_and_how_even_its_prior_is():
+    part = DebiasPl(C, DebiasPlDebias(strength=1.0))
+    part.mean.copy_(torch.tensor([0.7, 0.1, 0.1, 0.1]))
+    part.adjust(torch.tensor([[1.0, 0, 0, 0], [9.0, 0, 0, 0]]), None, None)
+    found = part.metrics()
+    q = found["prior/estimate"].numpy()
+    assert found["bias/flipped"] == 0.5
+    np.testing.assert_allclose(found["prior/entropy"], -(q * np.log(q)).sum())
+
+
+def test_saw_says_what_it_counts_images_for_unless_a_survey_does_or_nothing_is_weighed():
+    part = Saw(COUNTS, 6, SawBalance())
+    part.store.copy_(torch.tensor([3, -1, 0, 3, -1, 1]))
+    np.testing.assert_array_equal(part.metrics()["balance/counts"], [1, 1, 0, 2])
+    assert "balance/counts" not in Saw(COUNTS, 6, SawBalance(counted_by=CountedBy.survey)).metrics()
+    assert Saw(COUNTS, 6, SawBalance(scale=0)).metrics() == {}

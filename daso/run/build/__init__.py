@@ -12,7 +12,7 @@ from daso.data.split import Split
 from daso.data.views import Views, ViewSpec, draw
 from daso.data.views.boxes import longest_box
 from daso.machine.execution import build_autocast, effective_compile, effective_precision
-from daso.run.build.data import Data, aside_stream, data_of, labeled_stream, pool_of, true_prior, unlabeled_stream
+from daso.run.build.data import Data, aside_stream, data_of, labeled_stream, pool_of, true_priors, unlabeled_stream
 from daso.run.build.networks import build_nets
 from daso.run.build.parts import build_method, build_protocol, facts_of
 from daso.schema import Compile, Config
@@ -77,9 +77,9 @@ def build(
     )
     compiled = mode is not Compile.none
     step = TrainStep(nets, method.learner, method.slots, optimizer, config.optim, autocast, compiled)
-    prior = true_prior(pool, classes)
+    prior, everything = true_priors(pool, classes)
     outside = pool.unlabeled_y is not None and bool((pool.unlabeled_y == OUT).any())
-    meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy, prior, outside)
+    meters = Meters(classes, facts.threshold, device, method.learner.train_accuracy, prior, everything, outside)
 
     def resize(images: Tensor) -> Tensor:
         nothing = draw(View.IDENTITY, 0, torch.Generator(), views.spec)

@@ -64,13 +64,16 @@ def _files_of(config: Config, progress: Callable[[str], Progress]) -> tuple[Gall
     return found, split
 
 
-def true_prior(pool: AnyPool, classes: int) -> np.ndarray | None:
-    """[C] class distribution of the unlabeled set, for the meters alone; None where it is unknown, or nothing is."""
+def true_priors(pool: AnyPool, classes: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """[C] class distributions of the unlabeled set and of all training images, each counted once, for the meters alone;
+    None where it is unknown, or nothing is.
+    """
     y = pool.unlabeled_y
     if y is None or len(y) == 0 or bool((y < 0).any()):
-        return None
-    prior: np.ndarray = np.bincount(y.cpu().numpy(), minlength=classes) / len(y)
-    return prior
+        return None, None
+    unlabeled: np.ndarray = np.bincount(y.cpu().numpy(), minlength=classes)
+    everything = np.bincount(torch.cat([pool.labeled_y, y[pool.shared :]]).cpu().numpy(), minlength=classes)
+    return unlabeled / unlabeled.sum(), everything / everything.sum()
 
 
 def pool_of(config: Config, data: Data, split: Split, device: torch.device) -> AnyPool:

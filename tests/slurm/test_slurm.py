@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600  # seconds; a busy machine takes five times as long as an idle one
 TINY = ["experiment=quickstart", "track=none", "device=cpu", "train.log_every=5", "train.checkpoint_every=100000"]
-TINY += ["train.steps=1200", "train.eval_every=400", "daso.warmup_steps=100", "daso.update_every=10"]
+TINY += ["train.steps=600", "train.eval_every=200", "daso.warmup_steps=100", "daso.update_every=10"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,12 +1,10 @@
 """Parallel jobs each keep to their own device."""
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-TRAIN = str(Path(__file__).resolve().parents[2] / "train.py")
+from tests import warm
+
 TINY = ["experiment=quickstart", "track=none", "device=cpu", "train.log_every=5", "daso.warmup_steps=100"]
 
 
@@ -24,18 +22,9 @@ def affinities(folder):
 
 
 def test_jobs_at_once_keep_to_different_cores(tmp_path):
-    command = [
-        sys.executable,
-        TRAIN,
-        "-m",
-        *TINY,
-        "train.steps=300",
-        "train.eval_every=300",
-        "seed=0,1",
-        "out_root=out",
-    ]
-    command += ["hydra/launcher=joblib_gpu", "hydra.launcher.n_jobs=2", "jobs_per_device=1"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    parallel = ["hydra/launcher=joblib_gpu", "hydra.launcher.n_jobs=2", "jobs_per_device=1"]
+    budget = ["train.steps=120", "train.eval_every=120", "seed=0,1", "out_root=out"]
+    process = warm.start(tmp_path, "-m", *TINY, *budget, *parallel, merged=True)
     seen = []
     while process.poll() is None:
         seen.append(affinities(tmp_path / "out"))

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 from benchmarks.synthetic_store import synthetic
-from daso.data.freight import SLOTS, Freight
+from daso.data.freight import SPARE, Freight
 from daso.data.images.build import ready
 from daso.data.images.decode import Rule
 from daso.data.images.store import Request
@@ -155,7 +155,7 @@ def trained(folder: Path) -> Figures:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     images = parts.feed.pool.images
     assert isinstance(images, Freight)
-    slots = (SLOTS + 1) * images.bytes.numel()
+    slots = (images.ahead + SPARE + 1) * images.bytes.numel()
     return {
         "memory_gigabytes": (peak - slots) / 1e9,
         "slots_gigabytes": slots / 1e9,

@@ -14,7 +14,6 @@ from daso.data.views import Ragged, Views, draw, kind_of
 from daso.types import Aside, Batch, Flags, Given, Sizes, View, Wanted
 
 LABELED_VIEW = "views/labeled"
-AHEAD = 1  # steps: whose images are expected while a step is made
 
 
 class Feed:
@@ -97,8 +96,8 @@ class Feed:
         """What `batch` needs for `step`, on the CPU: rows, labels and the random numbers of every view."""
         rows, labels = self._rows(step)
         given = {f"rows/{name}": some for name, some in rows.items()} | {**labels, **self.pool.bring(rows)}
-        if self.pool.far:
-            self.pool.expect(self._rows(step + AHEAD)[0])
+        for following in range(step + 1, step + 1 + self.pool.ahead):
+            self.pool.expect(self._rows(following)[0])
         size = {name: self.pool.sizes(name, some) for name, some in rows.items()}
         views = {stream: (view, LABELED) for stream, view in self.labeled_views.items()}
         if self.unlabeled is not None:

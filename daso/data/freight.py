@@ -1,4 +1,4 @@
-"""Images read from the disk when a step needs them, while the step before it runs.
+"""Images read from the disk when a step needs them, while those before it run.
 
 Reader threads fill pinned host memory; on a GPU a stream of its own carries it over. Which images a step gets does not
 depend on what was expected: a wrong guess costs time, nothing else.
@@ -7,8 +7,9 @@ Legend: N images of a run, B of a step.
 
 import time
 import weakref
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from daso.data.ragged import Integers, Reader, Shelf
 
-SLOTS = 3  # blocks of host memory: one on its way to the device, one being read, one to spare
+SPARE = 2  # blocks of host memory beside those that are read ahead: one on its way to the device, one to be free
 LEAST = 64  # images that a thread reads at a time
 
 
@@ -25,7 +26,7 @@ class Slot:
     """A block of host memory that holds the images of one step."""
 
     block: Tensor  # [capacity] uint8
-    rows: Integers | None = None  # [B] what it holds, or will
+    rows: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # [B] what it holds, or will
     start: Tensor | None = None  # [B] int64: first byte of each
     used: int = 0  # bytes
     reads: tuple["Future[None]", ...] = ()
@@ -40,21 +41,24 @@ class Freight:
         batch: images of a step at most.
         device: where they are brought.
         threads: how many read at once.
+        ahead: of how many steps the images are read before they are asked for. One is enough where a step takes longer
+            than its reading, and where reading takes longer more blocks of memory only delay the wait; 0 reads none.
     """
 
     far = True
 
-    def __init__(self, shelf: Shelf, batch: int, device: torch.device, threads: int = 2) -> None:
-        self.shelf, self.batch, self.device = shelf, batch, device
+    def __init__(self, shelf: Shelf, batch: int, device: torch.device, threads: int = 2, ahead: int = 1) -> None:
+        self.shelf, self.batch, self.device, self.ahead = shelf, batch, device, ahead
         capacity = batch * int(shelf.length.max())
         self.size = torch.from_numpy(shelf.size)
         self.size_there = self.size.to(device)
         self.bytes = torch.zeros(capacity, dtype=torch.uint8, device=device)
         self.waited = 0.0  # seconds that steps had to wait for their images, in all
         cuda = device.type == "cuda"
-        self._slots = [Slot(torch.empty(capacity, dtype=torch.uint8, pin_memory=cuda)) for _ in range(SLOTS)]
+        blocks = (torch.empty(capacity, dtype=torch.uint8, pin_memory=cuda) for _ in range(ahead + SPARE))
+        self._slots = [Slot(block) for block in blocks]
         self._next = 0
-        self._expected: Slot | None = None
+        self._expected: deque[Slot] = deque()  # in the order in which they will be asked for
         self._staging = torch.empty_like(self.bytes) if cuda else self.bytes
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
         self._taken: torch.cuda.Event | None = None  # when the buffer had taken over what was staged
@@ -65,8 +69,16 @@ class Freight:
         self.close = weakref.finalize(self, _close, self._pool, self._reader)  # also where nobody calls it
 
     def expect(self, rows: Tensor) -> None:
-        """Begin to read the images `rows` [B], which will be asked for next."""
-        self._expected = self._read(rows.numpy())
+        """Begin to read the images `rows` [B], which will be asked for after those that are expected already.
+
+        Where more are expected than are read ahead, the oldest are given up.
+        """
+        wanted = rows.numpy()
+        if not self.ahead or any(np.array_equal(slot.rows, wanted) for slot in self._expected):
+            return
+        if len(self._expected) == self.ahead:
+            self._give_up()
+        self._expected.append(self._read(wanted))
 
     def load(self, rows: Tensor) -> Tensor:
         """Bring the images `rows` [B]; [B] int64 on the CPU, the first byte of each in `bytes`.
@@ -74,10 +86,10 @@ class Freight:
         Raises:
             RunFailed: a file cannot be read; what was read ahead says so here, not before.
         """
-        slot, self._expected = self._expected, None
         wanted = rows.numpy()
-        if slot is None or slot.rows is None or not np.array_equal(slot.rows, wanted):
-            slot = self._read(wanted)
+        while self._expected and not np.array_equal(self._expected[0].rows, wanted):
+            self._give_up()
+        slot = self._expected.popleft() if self._expected else self._read(wanted)
         began = time.perf_counter()
         for read in slot.reads:
             read.result()
@@ -85,6 +97,11 @@ class Freight:
         self._send(slot)
         assert slot.start is not None
         return slot.start
+
+    def _give_up(self) -> None:
+        """Expect the oldest images no more; their slot is free once what is under way has ended."""
+        for read in self._expected.popleft().reads:
+            read.cancel()
 
     def _read(self, rows: Integers) -> Slot:
         """Begin to fill the next slot."""

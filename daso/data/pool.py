@@ -62,7 +62,11 @@ class AnyPool(Protocol):
 
     @property
     def far(self) -> bool:
-        """Whether images have to be brought, and it helps to say which are next."""
+        """Whether images have to be brought."""
+
+    @property
+    def ahead(self) -> int:
+        """Of how many steps to come it helps to say which images they need."""
 
     @property
     def waited(self) -> float:
@@ -73,7 +77,7 @@ class AnyPool(Protocol):
         images all others. What `pick` needs to find them."""
 
     def expect(self, rows: Mapping[str, Tensor]) -> None:
-        """Say which images will be brought next; nothing depends on it but time."""
+        """Say which images will be brought after those that are expected already; nothing depends on it but time."""
 
     def sizes(self, name: str, rows: Tensor) -> Tensor | None:
         """[B,2] heights and widths on the CPU, where they differ from image to image."""
@@ -138,6 +142,11 @@ class Pool:
     def far(self) -> bool:
         """Everything is there."""
         return False
+
+    @property
+    def ahead(self) -> int:
+        """Everything is there."""
+        return 0
 
     @property
     def waited(self) -> float:
@@ -245,6 +254,11 @@ class RaggedPool:
     def far(self) -> bool:
         """Whether the images are read from the disk when a step needs them."""
         return self.images.far
+
+    @property
+    def ahead(self) -> int:
+        """Of how many steps to come the images are read."""
+        return self.images.ahead
 
     @property
     def waited(self) -> float:

@@ -56,13 +56,14 @@ class Images(Protocol):
     size: Tensor  # [N,2] int64 on the CPU: height and width
     size_there: Tensor  # the same on the device
     far: bool  # whether `load` reads from the disk
+    ahead: int  # of how many steps to come it begins to read the images that are expected
     waited: float  # seconds that `load` has waited for it so far
 
     def load(self, rows: Tensor) -> Tensor:
         """Make the images `rows` [B] readable in `bytes`; [B] int64 on the CPU, the first byte of each."""
 
     def expect(self, rows: Tensor) -> None:
-        """Say which images will be asked for next; nothing depends on it but time."""
+        """Say which images will be asked for after those that are expected already; nothing depends on it but time."""
 
 
 class Resident:
@@ -73,7 +74,7 @@ class Resident:
         RunFailed: one cannot be read.
     """
 
-    far, waited = False, 0.0
+    far, ahead, waited = False, 0, 0.0
 
     def __init__(self, shelf: Shelf, device: torch.device | str) -> None:
         length = shelf.length

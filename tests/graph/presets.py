@@ -1,5 +1,6 @@
 """The option files of algorithms: all of them, a few in which everything occurs, and a short whole run of each."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def claims(preset: str) -> set[tuple[str, str]]:
     return set(chosen.items()) | {(learner, group) for group in chosen}
 
 
-def cover(presets: list[str]) -> list[str]:
+def cover(presets: list[str], claims: Callable[[str], set[tuple[str, str]]] = claims) -> list[str]:
     """Few of `presets` with the claims of all: a new learner, slot or protocol joins by itself."""
     left = {preset: claims(preset) for preset in presets}
     found = []

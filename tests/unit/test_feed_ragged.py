@@ -91,9 +91,10 @@ def test_a_batch_holds_the_images_of_its_rows(shelf, expected):
         torch.testing.assert_close(weak[k], (shown / 255 - 0.5) / 0.25, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 3])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_images_read_ahead_give_the_batches_of_resident_ones(shelf, expected, threads):
-    images = Freight(shelf, 15, CPU, threads)
+def test_images_read_ahead_give_the_batches_of_resident_ones(shelf, expected, threads, ahead):
+    images = Freight(shelf, 15, CPU, threads, ahead)
     assert_same(steps_of(feed_of(images)), expected)
     images.close()
 
@@ -110,13 +111,6 @@ def test_a_guess_that_is_never_right_changes_nothing(shelf, expected):
     images.close()
 
 
-def test_no_guess_at_all_changes_nothing(shelf, expected):
-    images = Freight(shelf, 15, CPU)
-    images.far = False
-    assert_same(steps_of(feed_of(images)), expected)
-    images.close()
-
-
 def test_a_run_that_is_resumed_in_the_middle_is_fed_the_same(shelf, expected):
     images = Freight(shelf, 15, CPU)
     feed = feed_of(images)
@@ -125,13 +119,17 @@ def test_a_run_that_is_resumed_in_the_middle_is_fed_the_same(shelf, expected):
     images.close()
 
 
-def test_what_comes_next_is_read_while_the_step_runs(shelf):
-    images = Freight(shelf, 15, CPU)
-    feed = feed_of(images)
-    feed(0)
-    expected = images._expected.rows.tolist()
-    given = feed.draw(1)
-    assert expected == torch.cat([given["rows/labeled"], given["rows/unlabeled"] + LABELED]).tolist()
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_what_comes_next_is_read_while_the_step_runs_and_once(shelf, ahead, monkeypatch):
+    images, asked = Freight(shelf, 15, CPU, ahead=ahead), []
+    read = images._read
+    monkeypatch.setattr(images, "_read", lambda rows: asked.append(rows.tolist()) or read(rows))
+    feed, needed = feed_of(images), []
+    for step in range(6):
+        given = feed.draw(step)
+        needed.append([*given["rows/labeled"].tolist(), *(given["rows/unlabeled"] + LABELED).tolist()])
+        assert len(asked) == step + 1 + ahead
+    assert asked[:6] == needed
     images.close()
 
 

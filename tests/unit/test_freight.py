@@ -73,18 +73,28 @@ def test_images_are_brought_when_they_are_asked_for(freight):
         assert_holds(freight, torch.randint(60, (8,), generator=torch.Generator().manual_seed(step)))
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 3])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_right_and_a_wrong_guess_bring_the_same_bytes(stores, threads, monkeypatch):
+def test_a_right_and_a_wrong_guess_bring_the_same_bytes(stores, threads, ahead, monkeypatch):
     monkeypatch.setattr("daso.data.freight.LEAST", 2)
-    made = Freight(Shelf.of(stores), 8, CPU, threads)
+    made = Freight(Shelf.of(stores), 8, CPU, threads, ahead)
     draws = torch.Generator().manual_seed(0)
-    for step in range(12):
-        rows = torch.randint(60, (8,), generator=draws)
-        if step % 3 == 1:
-            made.expect(rows)
-        elif step % 3 == 2:
-            made.expect((rows + 1) % 60)
+    steps = [torch.randint(60, (8,), generator=draws) for _ in range(30)]
+    for step, rows in enumerate(steps):
+        for following in steps[step + 1 : step + 1 + step % 5]:
+            made.expect(following if step % 3 else (following + 1) % 60)
         assert_holds(made, rows)
+    made.close()
+
+
+def test_images_that_nobody_came_for_are_passed_over(stores, monkeypatch):
+    made = Freight(Shelf.of(stores), 8, CPU, ahead=3)
+    one, two, three = (torch.arange(8) + 10 * k for k in range(3))
+    for rows in (one, two, three):
+        made.expect(rows)
+    monkeypatch.setattr(made, "_read", None)
+    assert_holds(made, two)
+    assert_holds(made, three)
     made.close()
 
 

@@ -190,7 +190,7 @@ METHODS = {
     "mixmatch": (),
     "fixmatch_simpro": (),
 }
-READERS = [(1, 0), (4, 1), (4, 3)]  # threads, and how many steps ahead the images are that they are told to expect
+READERS = [(1, 0), (4, 1), (4, 3)]  # threads, and of how many steps to come they read the images
 
 
 def killed(config, folder, step):
@@ -213,10 +213,9 @@ def test_a_run_is_the_same_wherever_its_images_are_and_after_it_was_killed(photo
     assert isinstance(resident[0].feed.pool.images, Resident)
     monkeypatch.setattr("daso.data.freight.LEAST", 2)  # so that few images are shared by several threads, too
     for threads, ahead in READERS:
-        monkeypatch.setattr(pools, "Freight", partial(Freight, threads=threads))
-        monkeypatch.setattr("daso.data.feed.AHEAD", ahead)
+        monkeypatch.setattr(pools, "Freight", partial(Freight, threads=threads, ahead=ahead))
         mapped = trained(run("dataset.place=host"), tmp_path)
-        assert mapped[0].feed.pool.far
+        assert mapped[0].feed.pool.ahead == ahead
         assert_same(resident, mapped)
     killed(run("dataset.place=host"), tmp_path, step=5)
     went_on = trained(run("dataset.place=host"), tmp_path, resume=True)

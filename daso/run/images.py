@@ -33,7 +33,7 @@ def telling(console: Console, now: Callable[[], float] = time.monotonic) -> Call
 
 def tell(data: Gallery, split: Split, folder: RunDir, console: Console | None) -> None:
     """Write the table of classes into the run's folder, and say what a person should know about the images."""
-    counted = census(data.index, split, data.train_y)
+    counted = census(data, split)
     replace_file(folder.classes, counted.csv().encode(errors="surrogateescape"))
     if console is not None:
         for sentence in data.notes:

@@ -15,7 +15,7 @@ from PIL import Image
 from daso.data.freight import Freight
 from daso.data.images import pools
 from daso.data.images.decode import Rule
-from daso.data.images.source import index_of_dataset
+from daso.data.images.source import census, index_of_dataset
 from daso.data.ragged import Resident
 from daso.errors import UserError
 from daso.outputs.rundir import RunDir
@@ -262,7 +262,9 @@ def test_broken_files_are_refused_or_left_out(tmp_path, views):
     used = {index.paths[row] for row in (*split.labeled, *split.unlabeled)}
     assert used == {path for path in index.paths[:10] if path not in ("train/a/1.png", "unlabeled/x/0.png")}
     assert len(data.test.y) == 3
-    assert sum("broken file" in note for note in data.notes) >= 2
+    assert "1 broken file of the test images left out (dataset.broken=skip)." in data.notes
+    counted = census(data, split)
+    assert (counted.labeled.sum(), len(counted.truth), counted.test.tolist()) == (6, 2, [2, 1])
     parts, _ = trained(composed(tmp_path, *views, "dataset.broken=skip", "train.steps=2"), tmp_path)
     assert parts.counts == [3, 3]
 

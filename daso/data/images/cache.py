@@ -1,7 +1,7 @@
 """An index kept beside the images, so that not every start walks through all files again.
 
 It holds while the folders and lists that it was made from are as they were. A file that was replaced by another of the
-same name in place is not noticed; `dataset.rescan` looks again.
+same name in place is not noticed; `dataset.rescan` looks again, and finds it if its length is another one.
 """
 
 import hashlib

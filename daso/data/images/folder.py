@@ -24,7 +24,9 @@ def read(root: Path) -> Listing:
             images do not have, or a set under two names.
     """
     if not root.is_dir():
-        raise UserError(f"dataset.root={root} is not possible: there is no such folder.")
+        raise UserError(
+            f"dataset.root={root} is not possible: there is no such folder; name the one with train/ in it."
+        )
     walk = Walk(root)
     present, loose = walk.entries(root)
     named = {name: _one_of(root, present, name) for name in SETS}

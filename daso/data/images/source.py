@@ -19,7 +19,7 @@ from daso.data.images.cache import index_at
 from daso.data.images.census import Census
 from daso.data.images.decode import Rule
 from daso.data.images.index import Index
-from daso.data.images.listing import OWN, UNKNOWN, Listing
+from daso.data.images.listing import OWN, Listing
 from daso.data.images.store import Request, Store, check
 from daso.data.sizes import class_counts
 from daso.data.split import Split, deal
@@ -211,9 +211,11 @@ def gallery(dataset: DatasetConfig, seed: int, threads: int, progress: Callable[
         if dataset.broken == "refuse":
             refuse_broken(store, request)
         if store.broken:
-            notes.append(f"{len(store.broken)} broken files of the {name} images are left out (dataset.broken=skip).")
+            some = f"{len(store.broken)} broken file{'s' * (len(store.broken) != 1)} of the {name} images"
+            notes.append(f"{some} left out (dataset.broken=skip).")
         if store.transparent:
-            notes.append(f"{store.transparent} {name} images are transparent in parts, and shown on white.")
+            some = f"{store.transparent} {name} image{'s' * (store.transparent != 1)}"
+            notes.append(f"{some} transparent in parts, shown on white.")
         stores.setdefault(name, []).append(store)
     held = {name: _held(index, name, found[0]) for name, found in stores.items() if name in ("valid", "test")}
     training = [store for name, found in stores.items() if name not in held for store in found]
@@ -238,14 +240,10 @@ def squares(store: Store) -> npt.NDArray[np.uint8]:
     return channels_first
 
 
-def census(index: Index, split: Split, train_y: Integers) -> Census:
-    """The images of a run by class."""
-    classes = len(index.names)
-    return Census(
-        names=index.names,
-        original=index.original,
-        labeled=np.bincount(train_y[split.labeled], minlength=classes),
-        valid=index.counts("valid"),
-        test=index.counts("test"),
-        truth=train_y[split.unlabeled] if len(split.unlabeled) else np.full(0, UNKNOWN),
-    )
+def census(data: Gallery, split: Split) -> Census:
+    """The images of a run by class, without those that are left out."""
+    index, truth = data.index, data.train_y[split.unlabeled]
+    valid = data.valid.y if data.valid else truth[:0]
+    labels = {"labeled": data.train_y[split.labeled], "valid": valid, "test": data.test.y}
+    counts = {name: np.bincount(of, minlength=len(index.names)) for name, of in labels.items()}
+    return Census(index.names, index.original, truth=truth, **counts)

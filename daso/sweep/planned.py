@@ -168,7 +168,7 @@ def _time(
         if not found:
             how = "only estimated" if kind in guessed else "unknown"
             facts.append(f"{how} for {kind.learner} on {kind.model}: no run tells it yet")
-    return facts
+    return list(dict.fromkeys(facts))  # kinds may differ in what is not named, such as the size of images
 
 
 def _estimated(items: Sequence[Item], guessed: Mapping[Kind, Sequence[Estimate]], at_once: int) -> list[str]:

@@ -171,7 +171,9 @@ def test_missing_lists_and_answers_are_named(root):
     with pytest.raises(UserError, match=r"there is neither test\.txt nor annotation/anno_test\.json in it"):
         read(root)
     with pytest.raises(
-        UserError, match=r"holds the lists of Semi-Aves \(l_train_val\.txt, annotation/anno_l_train\.json\)"
+        UserError,
+        match=r"holds the lists of Semi-Aves \(l_train_val\.txt, annotation/anno_l_train\.json\): unpack the four .*"
+        r" the lists of cvl-umass/ssl-evaluation into .*elsewhere/semi_aves",
     ):
         read(root / "elsewhere")
 

@@ -24,6 +24,7 @@ FOLDERS = {  # of the images that a list names
     "test": "test",
 }
 STARTS = ("l_train_val.txt", "l_train.txt", "annotation/anno_l_train.json")  # one of them says where the lists are
+UNPACK = "unpack the four archives trainval_images, u_train_in, u_train_out and test of cvl-umass/semi-inat-2020"
 SOLUTION = "solution.csv"
 IMAGES = {"labeled": 5959, "in": 26_640, "in_out": 148_848}  # of the published lists, by what a run may read
 TESTED = 8000  # test images
@@ -102,7 +103,8 @@ def _home(root: Path) -> Path:
     found = _found(root)
     if found is None:
         right = f"neither it nor a folder {NAME} in it holds the lists of Semi-Aves ({', '.join(STARTS[::2])})"
-        raise UserError(f"dataset.root={root} is not possible: {right}.")
+        lists = f"{UNPACK} and the lists of cvl-umass/ssl-evaluation into {root / NAME}"
+        raise UserError(f"dataset.root={root} is not possible: {right}: {lists}.")
     return found
 
 
@@ -113,10 +115,7 @@ def _images(root: Path, home: Path, needed: Sequence[str]) -> Path:
         if not missing:
             return folder
     wanted = [name for name in needed if not any((folder / name).is_dir() for folder in (home, home.parent))] or needed
-    right = (
-        f"{', '.join(wanted)} lie neither in {home} nor in {home.parent}: unpack the four archives trainval_images, "
-        f"u_train_in, u_train_out and test of cvl-umass/semi-inat-2020 into {home}"
-    )
+    right = f"{', '.join(wanted)} lie neither in {home} nor in {home.parent}: {UNPACK} into {home}"
     raise UserError(f"dataset.root={root} is not possible: {right}.")
 
 

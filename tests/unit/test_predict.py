@@ -105,8 +105,11 @@ def test_torch_alone_loads_the_file_and_answers_the_same(corrected, tmp_path, ca
         np.testing.assert_allclose(answers, trained.predict(images[:n, 0]), atol=1e-6)
 
 
-def test_resizing_is_inside_the_file(tmp_path):
-    trained = daso.load(finished(tmp_path, *METHODS["resized images"]))
+@pytest.mark.parametrize(
+    "what", ["resized images", "another head", "the second of three heads", "a classifier outside the network"]
+)
+def test_what_answers_is_inside_the_file(what, tmp_path):
+    trained = daso.load(finished(tmp_path, *METHODS[what]))
     program = torch.export.load(trained.export(tmp_path / "net.pt2")).module()
     images = digits({}).test_x[:5]
     np.testing.assert_allclose(program(torch.from_numpy(images)), trained.predict(images[:, 0]), atol=1e-6)

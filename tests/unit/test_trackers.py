@@ -1,6 +1,7 @@
 """Several trackers of one run: TensorBoard read by its own reader, W&B by what it was told, together by what they cost."""
 
 import json
+import struct
 import sys
 import threading
 import time
@@ -188,6 +189,53 @@ def test_wandb_is_told_what_the_journal_holds_over_its_steps(run, config, fake):
     assert values(fake, "headline/top1_median20") == [(15, 15.0), (30, 30.0), (45, 45.0), (60, 60.0)]
     assert fake.finished == [0]
     assert any("figures/confusion" in row for row in fake.logged)
+
+
+def records(path):
+    """What W&B wrote for `wandb sync`: a log in LevelDB's format after seven bytes, blocks of 32 KiB, a record in one part
+    (kind 1) or in several (2, 3..., 4).
+    """
+    data, at, whole = path.read_bytes(), 7, b""
+    assert data.startswith(b":W&B")
+    while at + 7 <= len(data):
+        left = 2**15 - at % 2**15
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack_from("<IHB", data, at)
+        part = data[at + 7 : at + 7 + size]
+        whole = part if kind in (1, 2) else whole + part
+        at += 7 + size
+        if kind in (1, 4):
+            yield whole
+
+
+def test_the_file_that_wandb_itself_writes_offline_holds_the_journal(run, config):
+    pytest.importorskip("wandb", reason="pip install -e '.[wandb]'")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    train(run, 0, 60)
+    picture(run)
+    for _ in range(2):  # what is written anew takes the place of what was there
+        follow(run, config)
+    (folder,) = (run.root / "wandb").glob("offline-run-*")
+    (file,) = folder.glob("*.wandb")
+    found = [Record.FromString(data) for data in records(file)]
+    (about,) = [record.run for record in found if record.WhichOneof("record_type") == "run"]
+    assert (about.run_id, about.project, about.display_name, about.run_group) == (run.key, "daso", "a run", "the sweep")
+    rows = [
+        {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
+        for record in found
+        if record.WhichOneof("record_type") == "history"
+    ]
+    there = {name: [(row["step"], row[name]) for row in rows if name in row] for row in rows for name in row}
+    journal = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    for name in ("train/loss_cls", "test/top1_median20"):
+        assert there[name] == [(row["step"], row[name]) for row in journal if name in row]
+    assert there["headline/top1_median20"] == there["test/top1_median20"]
+    assert not any("/class/" in name or name == "test/few" for name in there)
+    assert [path.name.split("_")[0] for path in folder.rglob("*.png")] == ["confusion"]
+    assert [record.exit.exit_code for record in found if record.WhichOneof("record_type") == "exit"] == [0]
 
 
 def test_wandb_is_online_only_where_there_is_a_key(run, tmp_path, monkeypatch):

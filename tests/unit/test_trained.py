@@ -32,6 +32,7 @@ METHODS = {
     "a classifier outside the network": ("algorithm=fixmatch_cossl", "debias.start=0.5"),
     "the raw network": ("algorithm=supervised",),
     "a second stage": ("algorithm=supervised_crt",),
+    "generations of labels": ("algorithm=fixmatch_crest_plus", "protocol.generations=2"),
     "an estimate that came first": ("algorithm=fixmatch_darp", "darp.goal=estimate"),
     "resized images": ("algorithm=fixmatch_saw", "dataset.resolution=12"),
 }

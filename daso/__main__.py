@@ -3,8 +3,9 @@
 import signal
 import sys
 
+from daso.command import STARTS
+
 ASKING = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
-STARTS = "Starting; the libraries take some seconds."
 
 
 def main() -> int:

@@ -95,7 +95,8 @@ def _predict(trained: "Trained", paths: list[Path], out: str) -> int:
                 else:
                     print(f"{path}  {trained.classes[best]}  {row[best]:.3f}")
     if out:
-        print(f"wrote {out}: {len(paths) - broken:,} images by {trained.name}")
+        seen = len(paths) - broken
+        print(f"wrote {out}: {seen:,} image{'s' * (seen != 1)} by {trained.name}")
     if broken:
         print(f"{broken} of {len(paths):,} files could not be used.", file=sys.stderr)
     return int(broken > 0)

@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from daso.command import STARTS
 from daso.errors import RunFailed, UserError
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
@@ -25,7 +26,7 @@ from daso.sweep.jobs import run_job
 from daso.sweep.planned import print_plan
 from daso.sweep.session import FAIL_FAST, FAILED, REFUSED, JobResult, Session
 from daso.track.hints import after_run
-from daso.track.terminal import complain, print_line
+from daso.track.terminal import announce, complain, print_line
 
 Run = Callable[[Config, Provenance], float]
 
@@ -106,6 +107,7 @@ def _single(cfg: DictConfig, run: Run) -> float:
         refuse_unread("", cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task)))
         config = resolve(cfg)
         if not config.plan:
+            announce(STARTS)
             _refuse_foreign_data(config)
             result = run(config, provenance(config))
             for line in after_run(RunDir(config.out_root, config.run_key), config.track):

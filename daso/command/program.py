@@ -13,15 +13,12 @@ from daso.schema import Config, Provenance
 from daso.settings.compose import register
 from daso.settings.options import CONF
 from daso.sweep.supervise import PATIENCE
-from daso.track.terminal import announce
 
 register()
 
 
 def run(config: Config, provenance: Provenance) -> float:
     """The run itself, imported here so that --help and --cfg answer without it."""
-    if not provenance.in_sweep:
-        announce("Starting; the libraries take some seconds.")
     with loading():
         from daso.run.start import run
 

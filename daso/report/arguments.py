@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from daso.errors import UserError
 from daso.published.cells import Overrides
 from daso.report.stats import listed
-from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES
+from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
 from daso.settings.options import CONF
 
@@ -45,7 +45,7 @@ USES = {
     "table=mine": NUMBERS | LOOKS | SETTING.keys(),
     "table=field": (NUMBERS | LOOKS | SETTING.keys()) - {"la", "metric", "usb"},
     "figure=": {"runs", "keys", "min_seeds", "own", "names", "format", "width", "out", "mlflow"},
-    "html=": NUMBERS | {"mlflow"},
+    "html=": NUMBERS | {"columns", "names", "bold", "external", "mlflow"},
 }
 TABLES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 PICTURES = {"pdf": ".pdf", "svg": ".svg", "png": ".png"}
@@ -120,8 +120,10 @@ def _judge(request: Request) -> None:
     for key, known in (("columns", COLUMNS), ("names", NAMES)):
         if values[key] not in known:
             raise UserError(f"{key}={values[key]} is not possible: one of {', '.join(known)}.")
-    if values["table"] == "mine" and values["columns"] != BOTH:
-        raise UserError(f"columns={values['columns']} has no effect on table=mine: its numbers are all own ones.")
+    if values["columns"] == PUBLISHED and (values["table"] == "mine" or values["html"]):
+        raise UserError(
+            "columns=published is not possible here: own runs are shown; table=field has what is published."
+        )
     if values["html"] and Path(values["html"]).suffix in {*TABLES.values(), *PICTURES.values()} - {".html"}:
         raise UserError(f"html={values['html']} is not possible: a page is written as .html.")
 

@@ -18,8 +18,9 @@ from daso.report.collect import Run, known, passed_over
 from daso.report.figures import own_series
 from daso.report.match import Configure
 from daso.report.mine import own_table
+from daso.report.names import paper_name, paper_setting
 from daso.report.paper import paper_table
-from daso.report.table import AS_REPORTED, PAPER_RULE, Options, Table, with_baseline
+from daso.report.table import AS_REPORTED, PAPER_NAMES, PAPER_RULE, Options, Table, with_baseline
 from daso.track.console import duration
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
         ],
         tables=_tables(runs, options, configure),
         sections=[
-            (f"{dataset}: {setting}", _pictures(series))
+            (f"{dataset}: {_named(paper_setting, setting, options)}", _pictures(series, options))
             for (dataset, setting), series in own_series(runs, options.min_seeds).items()
         ],
         runs=[_line(run) for run in runs],
@@ -88,7 +89,13 @@ def _fill(**content: Any) -> str:
     return environment.get_template("report.html.j2").render(content)
 
 
-def _pictures(series: Sequence[Series]) -> list[Picture]:
+def _named(printed: Callable[[str], str], name: str, options: Options) -> str:
+    """A method or a setting, as papers print it where that is asked for."""
+    return printed(name) if options.names == PAPER_NAMES else name
+
+
+def _pictures(series: Sequence[Series], options: Options) -> list[Picture]:
+    series = [one._replace(label=_named(paper_name, one.label, options)) for one in series]
     classes = int(series[0].runs[0].config["dataset"]["num_classes"])
     curves = pictures.curves(series, classes, "Over training", ("overall", "minority"))
     if classes <= MOST_BARS:

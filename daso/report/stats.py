@@ -50,6 +50,15 @@ def metric_name(metric: str, select: str, after_la: bool) -> str:
     return f"test/{metric}{'_la' if after_la else ''}{SELECTIONS[select]}"
 
 
+def spoken(metric: str) -> str:
+    """A key of summary.json in words: `test/bacc_median20` is the balanced accuracy, the median of 20."""
+    quantity, *rest = metric.removeprefix("test/").split("_")
+    words = {"top1": "test accuracy", "bacc": "balanced test accuracy"}[quantity]
+    rules = {"median20": "median of the last 20 evaluations", "mean20": "mean of the last 20 evaluations"}
+    rule = rules | {"best": "best evaluation"}
+    return f"{words}{' after logit adjustment' * ('la' in rest)}, {rule.get((rest or [''])[-1], 'last evaluation')}"
+
+
 def ranks(means: Mapping[str, float], decimals: int) -> dict[str, int]:
     """Rank 1 for the best and 2 for the second best; equal at the printed precision is an equal rank."""
     printed = {name: round(mean, decimals) for name, mean in means.items()}

@@ -17,6 +17,7 @@ from daso.report.stats import (
     paired_p,
     ranks,
     shortcomings,
+    spoken,
     wanting,
 )
 
@@ -184,6 +185,11 @@ class Table:
         self.entries[row, column] = entry
 
     @property
+    def has_published(self) -> bool:
+        """Whether published numbers stand in it."""
+        return any(entry.published for entry in self.entries.values())
+
+    @property
     def own(self) -> int:
         """How many cells have own runs."""
         return sum(entry.sample is not None for entry in self.entries.values())
@@ -217,8 +223,10 @@ class Table:
             self.notes.append(f"{missing} of {len(ours)} cells have no finished run (—).")
         if self.own:
             best = "; best of a column bold, second underlined, equal at the printed precision ranks equal"
+            metrics = {entry.metric for entry in ours if entry.sample}
+            what = f"{spoken(*metrics)}; " if len(metrics) == 1 and not self.has_published else ""
             self.notes.append(
-                "Own numbers: mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets"
+                f"Own numbers: {what}mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets"
                 f"{best * options.bold}."
             )
         if len(ours) < len(self.entries):
@@ -238,9 +246,9 @@ class Table:
             return
         if options.select == "best":
             self.notes.append("TEST-SELECTED: the best evaluation was chosen on the test set; not a fair estimate.")
-        elif options.select not in (AS_REPORTED, PAPER_RULE) and any(e.published for e in self.entries.values()):
+        elif options.select not in (AS_REPORTED, PAPER_RULE) and self.has_published:
             self.notes.append(f"Own numbers are {options.select}; published ones are {self.rule}.")
-        if options.metric != "top1":
+        if options.metric != "top1" and self.has_published:
             self.notes.append(f"Own numbers are {options.metric}; published ones are top-1 accuracies.")
 
 

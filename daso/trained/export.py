@@ -5,6 +5,7 @@ Legend: B images, c channels, S pixels per side, C classes.
 
 import copy
 import json
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def export(network: Network, dataset: DatasetConfig, facts: dict[str, Any], path
         program = torch.export.export(Answers(plain), (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
     temporary = path.with_name(f".{path.stem}.part.pt2")
     try:
-        torch.export.save(program, temporary, extra_files={FACTS: json.dumps(told, indent=2)})
+        with warnings.catch_warnings():  # of weights on several devices; these are on the CPU
+            warnings.filterwarnings("ignore", "No complete tensor found in the group")
+            torch.export.save(program, temporary, extra_files={FACTS: json.dumps(told, indent=2)})
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)

@@ -250,7 +250,11 @@ def test_a_second_number_of_one_cell_and_a_file_that_is_not_there_are_refused(th
         (["table=1", "out=t.tex", "format=csv"], "out=t.tex is not possible with format=csv: name it t.csv, or leave"),
         (["table=1", "out=t.pdf"], "out=t.pdf is not possible: a table is written as .md, .tex, .csv or .html."),
         (["table=1", "format=pdf"], "format=pdf is not possible: a table has one of markdown, latex, csv, html."),
-        (["table=mine", "columns=own"], "columns=own has no effect on table=mine: its numbers are all own ones."),
+        (
+            ["table=mine", "columns=published"],
+            "columns=published is not possible here: own runs are shown; table=field",
+        ),
+        (["html=report.html", "columns=published"], "columns=published is not possible here: own runs are shown;"),
         (["table=1", "columns=none"], "columns=none is not possible: one of own, published, both."),
         (["table=1", "width=text"], "width= has no effect on table=: it is for figure=."),
         (["html=report.pdf"], "html=report.pdf is not possible: a page is written as .html."),

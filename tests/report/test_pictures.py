@@ -211,6 +211,27 @@ def test_the_page_holds_everything_itself(runs):
     assert "80.5 ± 0.71" in text
 
 
+def test_what_is_asked_of_tables_holds_for_those_of_the_page_and_its_pictures(runs, tmp_path):
+    def pictured(text):
+        return [
+            base64.b64decode(data).decode() for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
+        ]
+
+    folder, theirs, out = runs[0].folder.root, tmp_path / "results.csv", tmp_path / "page.html"
+    theirs.write_text("method,setting,mean,std,n,protocol,source\nTheirs,cifar10_n500_m4000_g100,80.6,,,usb,a paper\n")
+    asked = ["names=paper", "columns=own", "bold=false", f"external={theirs}", "min_seeds=2"]
+    assert main([f"html={out}", f"runs={folder}", *asked]) == 0
+    text, plain = out.read_text(), page(runs, Options(min_seeds=2), configure)
+    assert "FixMatch w/ DASO" in text
+    assert "fixmatch_daso</td>" in plain
+    assert "fixmatch_daso</td>" not in text
+    assert ('class="first"' in plain, 'class="first"' in text) == (True, False)
+    assert ("<th>published</th>" in plain, "<th>published</th>" in text) == (True, False)
+    assert "Theirs ¶" in text
+    for svg, wanted in ((pictured(text)[0], True), (pictured(plain)[0], False)):
+        assert ("FixMatch w/ DASO" in svg) is wanted
+
+
 def test_nothing_on_the_page_is_wider_than_a_phone_but_what_scrolls_and_says_so(runs):
     text = page(runs, Options(), configure)
     style = text[text.index("<style>") : text.index("</style>")]

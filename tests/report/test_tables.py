@@ -306,6 +306,22 @@ def test_own_runs_are_grouped_by_method_and_setting(tmp_path):
     assert entry(made, "fixmatch", ("cifar10", "N1=500 gl=100 gu=1")).sample is None
 
 
+def test_a_table_without_published_numbers_says_which_of_a_run_s_evaluations_it_shows(tmp_path, capsys):
+    others = {"test/bacc_mean20": 60.0, "test/top1_la_best": 80.0}
+    record(tmp_path, FIXMATCH, 0, 70.0, **others)
+    says = {
+        (): "test accuracy, median of the last 20 evaluations",
+        ("columns=own", "select=last"): "test accuracy, last evaluation",
+        ("metric=bacc", "select=mean20"): "balanced test accuracy, mean of the last 20 evaluations",
+        ("la=true", "select=best"): "test accuracy after logit adjustment, best evaluation",
+    }
+    for options, words in says.items():
+        assert main(["table=mine", f"runs={tmp_path}", *options]) == 0
+        shown = capsys.readouterr().out
+        assert f"- Own numbers: {words}; mean ±" in shown
+        assert "published" not in shown
+
+
 def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
     three(tmp_path, DASO, (75.0, 77.0, 76.0))
     three(tmp_path, (*DASO, "daso.queue_size=64"), (60.0, 61.0, 62.0))

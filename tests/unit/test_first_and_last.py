@@ -1,11 +1,16 @@
 """What a run leaves of what it said, of a machine's choices, and of a refusal."""
 
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torchvision.datasets.utils as tv_utils
 import yaml
 
+from daso import __main__ as program
+from daso.command import STARTS
 from daso.errors import UserError
 from daso.outputs.rundir import RunDir
 from daso.run.start import run
@@ -93,3 +98,32 @@ def test_what_to_do_next_can_be_pasted(tmp_path, monkeypatch):
         "        open http://***@host:5000",
     ]
     assert after_sweep("outputs", TrackConfig("none"))[1:] == ["next    python -m daso.report table=mine"]
+
+
+FIRST = """
+import os, sys
+from daso.command import launch
+def announce(text):
+    print(text, sorted({"torch", "numpy", "mlflow"} & set(sys.modules)), flush=True)
+    os._exit(0)
+launch.announce = announce
+sys.argv = ["train.py", "experiment=quickstart", "device=cpu"]
+from daso.__main__ import main
+main()
+"""
+
+
+def test_the_first_line_in_a_pipe_comes_before_any_large_library():
+    done = subprocess.run([sys.executable, "-c", FIRST], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{STARTS} []\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [(["seed=1"], True), (["-m", "seed=1,2"], True), (["--cfg", "job"], False)]
+)
+def test_the_first_line_on_a_terminal_comes_before_anything_is_read(arguments, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "daso.command.program", SimpleNamespace(main=lambda: 0))
+    assert program.main() == 0
+    assert capsys.readouterr().out == f"{STARTS}\n" * says

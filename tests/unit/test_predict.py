@@ -51,6 +51,8 @@ def test_a_table_has_all_classes_and_broken_files_are_named(corrected, folder, t
     assert said.err.splitlines()[0].startswith(f"{folder / 'bad.png'} is damaged (")
     assert said.err.splitlines()[1] == "1 of 4 files could not be used."
     assert "3 images by digits fixmatch_cdmad" in said.out
+    assert main([str(corrected), str(folder / "b.png"), f"out={tmp_path / 'one.csv'}"]) == 0
+    assert "1 image by digits fixmatch_cdmad" in capsys.readouterr().out
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == [str(folder / name) for name in ("a.png", "b.png", "below/c.PNG")]
@@ -108,6 +110,7 @@ def test_torch_alone_loads_the_file_and_answers_the_same(corrected, tmp_path, ca
 @pytest.mark.parametrize(
     "what", ["resized images", "another head", "the second of three heads", "a classifier outside the network"]
 )
+@pytest.mark.filterwarnings("error")  # torch's of weights on several devices, which these are not
 def test_what_answers_is_inside_the_file(what, tmp_path):
     trained = daso.load(finished(tmp_path, *METHODS[what]))
     program = torch.export.load(trained.export(tmp_path / "net.pt2")).module()

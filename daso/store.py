@@ -66,31 +66,34 @@ def show(values: Sequence[str]) -> int:
 def check(values: Sequence[str]) -> int:
     """Compare every image of some stores, or of one, with its checksum."""
     code = 0
-    for folder in _folders(values):
-        for one in stores(folder):
-            if _value(values, "key") not in ("", one.key) or not one.state.startswith("whole"):
-                continue
-            store = load(folder, one.key)
-            assert store is not None, "it was listed as whole"
-            damaged = store.damaged(range(len(store.size)))
-            rows = enumerate_some([str(row) for row in damaged])
-            print(f"{one.key} ({one.of}): " + (f"damaged images {rows}; remove it" if damaged else "intact"))
-            code |= bool(damaged)
+    for folder, one in _stores(values):
+        if not one.state.startswith("whole"):
+            continue
+        store = load(folder, one.key)
+        assert store is not None, "it was listed as whole"
+        damaged = store.damaged(range(len(store.size)))
+        rows = enumerate_some([str(row) for row in damaged])
+        print(f"{one.key} ({one.of}): " + (f"damaged images {rows}; remove it" if damaged else "intact"))
+        code |= bool(damaged)
     return code
 
 
 def free(values: Sequence[str]) -> int:
     """Remove one store."""
-    key = _value(values, "key")
-    if not key:
+    if not _value(values, "key"):
         raise UserError("key= is missing: name the store to be removed, as list shows it.")
-    folders = [folder for folder in _folders(values) if any(one.key == key for one in stores(folder))]
-    for folder in folders:
-        print(f"Freed {gigabytes(remove(folder, key))} in {folder}.")
-    if not folders:
-        places = ", ".join(map(str, _folders(values)))
-        raise UserError(f"key={key} is not possible: there is no such store in {places}.")
+    for folder, one in _stores(values):
+        print(f"Freed {gigabytes(remove(folder, one.key))} in {folder}.")
     return 0
+
+
+def _stores(values: Sequence[str]) -> list[tuple[Path, Listed]]:
+    """The stores of the folders that the values name, and their folders; only one where they name its key."""
+    folders, key = _folders(values), _value(values, "key")
+    found = [(folder, one) for folder in folders for one in stores(folder) if key in ("", one.key)]
+    if not found:
+        raise UserError(f"key={key} is not possible: there is no such store in {', '.join(map(str, folders))}.")
+    return found
 
 
 def _folders(values: Sequence[str]) -> list[Path]:

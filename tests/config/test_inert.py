@@ -15,6 +15,7 @@ from tests.compose import config_of as composed
 from tests.toy import facts
 
 config_of = cache(composed)
+OF_FILES = "a data set of image files, such as dataset=folder,"
 BALANCED = ["debias.tau_fixed=1", "debias.tau_labeled=1", "debias.momentum=0.5", "debias.estimate_by=counts"]
 
 
@@ -27,6 +28,14 @@ BALANCED = ["debias.tau_fixed=1", "debias.tau_labeled=1", "debias.momentum=0.5",
         (["algorithm=supervised"], "train.mu=3", "a learner of unlabeled images"),
         (["algorithm=supervised_la"], "optim.ema_decay=0.9", "a learner of unlabeled images"),
         (["dataset=digits"], "dataset.verify=false", "a data set of published files in dataset.root"),
+        (["dataset=digits"], "dataset.rescan=true", OF_FILES),
+        (["dataset=digits"], "dataset.place=host", OF_FILES),
+        (["dataset=digits"], "dataset.broken=skip", OF_FILES),
+        (["dataset=digits"], "dataset.store_side=300", OF_FILES),
+        (["dataset=semi_aves", "dataset.crop=pad"], "dataset.store_side=300", "dataset.crop=resized"),
+        (["dataset=semi_aves", "dataset.crop=pad"], "dataset.place=host", "dataset.crop=resized"),
+        (["dataset=semi_aves"], "dataset.lists=elsewhere", "dataset=csv"),
+        (["dataset=digits"], "dataset.unlabeled=in_out", "dataset=semi_aves"),
         (["algorithm=fixmatch"], "daso.t_proto=0.1", "another option than daso=none"),
         (["algorithm=fixmatch_daso", "daso.blend=0.5"], "daso.t_dist=0.5", "daso.blend=dist"),
         (["algorithm=supervised"], "imb.gamma_u=1", "a learner of unlabeled images"),
@@ -61,6 +70,7 @@ def test_an_override_that_nothing_reads_is_named_with_who_would_read_it(choices,
         ["algorithm=supervised", "optim.gamma=0.5", "optim.milestones=[0.5]", "optim.lr=0.2"],
         ["algorithm=fixmatch_la", "supervised.tau=2", "seed=3", "out_root=elsewhere", "train.steps=100"],
         ["dataset=cifar100", "dataset.root=/nowhere", "dataset.verify=false"],
+        ["dataset=semi_aves", "dataset.unlabeled=in_out", "dataset.store_side=256", "dataset.place=host"],
         ["algorithm=fixmatch", "optim.schedule=cosine", "optim.cosine_ratio=2"],
         ["algorithm=fixmatch_crest_plus", "protocol.t_min=0.3", "protocol.generations=3"],
         ["algorithm=fixmatch_acr", "train.period=50"],

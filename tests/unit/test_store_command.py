@@ -80,6 +80,7 @@ def test_it_removes_one_and_leaves_the_others(built, capsys):
         (["build", "dataset=folder", "dataset.root=/nowhere"], "there is no such folder"),
         (["remove", "dataset.root=ROOT"], "key= is missing"),
         (["remove", "dataset.root=ROOT", "key=0"], "key=0 is not possible: there is no such store in"),
+        (["check", "dataset.root=ROOT", "key=0"], "key=0 is not possible: there is no such store in"),
     ],
 )
 def test_a_mistake_is_one_sentence(built, capsys, arguments, says):

@@ -22,6 +22,10 @@ UNREAD = "unread"
 SETTINGS = ("dataset.", "imb.", "model.", "optim.", "train.")
 OF_RECIPE = ("dataset.", "model.", "optim.", "train.")  # where a learner or a recipe may have values of its own
 RECIPE = "recipe"
+OWN_FILES, STAND_IN = (
+    ("folder", "csv"),
+    "fashion_mnist",
+)  # no recipe knows a person's files, nor has this one values for it
 
 
 def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -> Table:
@@ -138,8 +142,9 @@ def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _relative(run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:
     """The knobs with `None` for those that have the value of the run's learner and recipe."""
     config = run.config
+    name, reader = (str(config["dataset"].get(key, "")) for key in ("name", "reader"))
     choices = (
-        f"dataset={config['dataset']['name']}",
+        f"dataset={STAND_IN if reader in OWN_FILES else reader or name}",
         f"recipe={recipe_name(config)}",
         f"algorithm={config['algorithm']['name']}",
     )

@@ -1,6 +1,7 @@
 """Tables of recorded runs, against numbers worked out by hand."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from daso.report.render import markdown
 from daso.report.stats import spans
 from daso.report.table import Options
 from daso.train.alarms import collapse
+from tests import pictures
 from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three
 
 
@@ -398,3 +400,16 @@ def test_a_wrong_argument_ends_in_one_sentence_and_exit_code_2(arguments, says, 
 )
 def test_seeds_in_words(seeds, words):
     assert spans(seeds) == words
+
+
+def test_runs_on_a_person_s_own_images_are_told_apart_without_them(tmp_path):
+    photos = pictures.photos(tmp_path / "photos")
+    files = ("dataset=folder", f"dataset.root={photos}", "dataset.name=flowers", "model=wrn10_1")
+    for learner in ("supervised", "fixmatch"):
+        for side in (12, 16):
+            record(tmp_path / "runs", (*files, f"algorithm={learner}", f"dataset.resolution={side}"), 0, 50.0 + side)
+    shutil.rmtree(photos)
+    made = table(tmp_path / "runs", "mine")
+    assert sorted({row for row, _ in made.entries}) == ["fixmatch", "supervised"]
+    assert len(made.columns) == 2
+    assert all(word in str(made.columns) for word in ("resolution=12", "resolution=16"))

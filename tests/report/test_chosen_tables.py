@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -309,10 +311,25 @@ def test_every_table_is_latex_that_compiles(name, root, theirs):
     theirs.write_text(HEADER + f'"{quoted}",cifar10_n500_m4000_g100,80.6,0.5,3,usb,"{quoted}"\n')
     where = Where() if name == "mine" or name in TABLES else Where(name)
     kind = "field" if where.dataset else name
-    for columns in ("both", "own", "published") if kind != "mine" else ("both",):
+    for columns in ("both", "own", "published") if kind != "mine" else ("both", "own"):
         options = Options(columns=columns, names="paper", external=read_external(theirs), baseline="")
         for table in make_tables(kind, collect([root]), options, where):
             assert flaws(latex(table)) == []
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="apt install texlive-latex-recommended")
+def test_a_document_of_tables_compiles(root, theirs, tmp_path):
+    quoted = ODD.replace('"', '""')
+    theirs.write_text(HEADER + THEIRS + f'"{quoted}",cifar10_n500_m4000_g100,80.6,0.5,3,usb,"{quoted}"\n')
+    options = {"names": "paper", "external": read_external(theirs), "baseline": "fixmatch"}
+    tables = [table for name, where in ALL for table in made(root, name, where, **options)]
+    text = "\n\n".join(map(latex, tables))
+    begin = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}"
+    (tmp_path / "paper.tex").write_text(f"{begin}\n{text}\n\\end{{document}}\n")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 def test_the_check_of_latex_finds_what_latex_would():

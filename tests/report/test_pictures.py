@@ -209,6 +209,9 @@ def test_the_page_holds_everything_itself(runs):
     assert "Table 1:" in text  # with own cells
     assert "Table 2:" not in text  # without
     assert "80.5 ± 0.71" in text
+    listed = re.findall(r"<td>(cifar10 [^<]*)</td>", text)
+    assert len(listed) == 4
+    assert listed == sorted(listed)  # seeds of a method together
 
 
 def test_what_is_asked_of_tables_holds_for_those_of_the_page_and_its_pictures(runs, tmp_path):

@@ -12,6 +12,7 @@ how a dataclass is the record of a method.
 
 from daso.schema.balance import BalanceConfig, CountedBy, SawBalance, Unseen
 from daso.schema.base import DIST, NOT_SCIENCE, UNKNOWN, Provenance, missing_reader, require, require_one_of
+from daso.schema.classifiers import Assumed, CclDebias, Centres, ContrastPrior, CosslDebias, ScSslDebias
 from daso.schema.confidence import (
     AdshConfidence,
     BossConfidence,
@@ -36,20 +37,14 @@ from daso.schema.debias import (
     AcrDebias,
     AllPrior,
     Anchors,
-    Assumed,
     Blank,
     BlankBn,
-    CclDebias,
     CdmadDebias,
-    Centres,
     Centroids,
-    ContrastPrior,
-    CosslDebias,
     DebiasConfig,
     DebiasPlDebias,
     EstimateBy,
     ReversedBy,
-    ScSslDebias,
     SimProDebias,
 )
 from daso.schema.labeled import ClassBalancedLoss, LogitAdjustedLoss, MarginBalancedLoss, SupervisedLossConfig

@@ -1,12 +1,15 @@
 """How much a class counts in the losses: one dataclass per option."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 ADAPTIVE = "adaptive"
 WEIGHED_TWICE = "both weigh the labeled classes"
@@ -37,9 +40,9 @@ class Unseen(Enum):
     first = "first"  # class 0, as in the published code
 
 
-def _of_weights(usual: Any) -> dict[str, Any]:
+def _of_weights(usual: "Callable[[Config], Any]") -> dict[str, Any]:
     """The metadata of a knob of weights that are not all 0."""
-    return read_by(Reader("balance.scale above 0", lambda c: cast(Any, c.balance).scale > 0, lambda c: usual))
+    return read_by(Reader("balance.scale above 0", lambda c: cast(Any, c.balance).scale > 0, usual))
 
 
 @option("balance", "saw")
@@ -54,12 +57,13 @@ class SawBalance(BalanceConfig):
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO, Offer.WEIGHTS})
     apart: ClassVar[Mapping[str, str]] = {"supervised=cb": WEIGHED_TWICE, "supervised=ldam_drw": WEIGHED_TWICE}
     name: str = "saw"
-    every: int = 500  # steps between two changes of the weights of pseudo-labels
+    # steps between two changes of the weights of pseudo-labels
+    every: int = field(default=500, metadata=_of_weights(lambda c: c.train.period))
     # base of the effective number: a number, or by the mean number of images of a class
-    beta: Any = field(default=ADAPTIVE, metadata=_of_weights(ADAPTIVE))
+    beta: Any = field(default=ADAPTIVE, metadata=_of_weights(lambda c: ADAPTIVE))
     scale: float = 1.0  # mean of the weights; 0: nothing is weighed
-    counted_by: CountedBy = CountedBy.store
-    unseen: Unseen = field(default=Unseen.nothing, metadata=_of_weights(Unseen.nothing))
+    counted_by: CountedBy = field(default=CountedBy.store, metadata=_of_weights(lambda c: CountedBy.store))
+    unseen: Unseen = field(default=Unseen.nothing, metadata=_of_weights(lambda c: Unseen.nothing))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,10 +1,10 @@
 """Which pseudo-labels a thresholded consistency loss is trained with: one dataclass per option."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
-from daso.schema.base import require, require_one_of
+from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 
@@ -56,13 +56,25 @@ class FreeMatchConfidence(ConfidenceConfig):
     fair_weight: float = 0.01  # of the fairness loss; negative turns it round
     # to what is clipped, as on SVHN: `sample` each threshold to 0.9..0.95, `global` the mean confidence to at most 0.95
     clip: str = "none"
-    quantile: float = 0.0  # of the batch's confidences, in place of their mean; 0: the mean
+    # of the batch's confidences, in place of their mean; 0: the mean
+    quantile: float = field(
+        default=0.0,
+        metadata=read_by(
+            Reader("confidence.momentum below 1", lambda c: cast(Any, c.confidence).momentum < 1, lambda c: 0.0)
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_momentum(self.momentum)
         require_one_of("confidence.clip", self.clip, ("none", "sample", "global"))
         require(0 <= self.quantile <= 1, "confidence.quantile", self.quantile, "0 (the mean) to 1")
+
+
+def _of_threshold(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob that moves the learner's threshold by shares of it."""
+    positive = Reader("algorithm.threshold above 0", lambda c: cast(Any, c.algorithm).threshold > 0, lambda c: usual)
+    return read_by(positive)
 
 
 @option("confidence", "flexmatch")
@@ -75,8 +87,10 @@ class FlexMatchConfidence(ConfidenceConfig):
     places: ClassVar[frozenset[str]] = frozenset({"confidence"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.CONFIDENCE})
     name: str = "flexmatch"
-    warmup: bool = True  # classes are also measured by the images that never had a confident label
-    map: str = "convex"  # from what a class has learned to its share of the threshold: convex, linear, low, concave
+    # classes are also measured by the images that never had a confident label
+    warmup: bool = field(default=True, metadata=_of_threshold(True))
+    # from what a class has learned to its share of the threshold: convex, linear, low, concave
+    map: str = field(default="convex", metadata=_of_threshold("convex"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -44,6 +44,11 @@ class Includes(Enum):
     train = "train"
 
 
+def _usual_padding(config: "Config") -> Padding:
+    """The one that the option files give."""
+    return Padding.zero if config.recipe.name == "cdmad" else Padding.reflect
+
+
 @dataclass
 class DatasetConfig(ImageFiles):
     """An image data set and how its images enter the network.
@@ -78,7 +83,11 @@ class DatasetConfig(ImageFiles):
     num_valid: int = 0  # images held out of the training split, class-balanced
     flip: bool = True
     crop_pad: int = 4
-    padding: Padding = field(default=Padding.reflect, metadata={"neutral": Padding.reflect})
+    padding: Padding = field(
+        default=Padding.reflect,
+        metadata={"neutral": Padding.reflect}
+        | read_by(Reader("dataset.crop_pad above 0", lambda c: c.dataset.crop_pad != 0, _usual_padding)),
+    )
     cutout: int = field(
         default=16,
         metadata=read_by(

@@ -1,11 +1,14 @@
 """The labeled loss: one dataclass per option."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from daso.schema.base import require, require_one_of
+from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.protocol import require_beta
 from daso.schema.record import OPTIONS, Offer, Record, option
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 
 @option("supervised", "ce")
@@ -38,6 +41,18 @@ class LogitAdjustedLoss(SupervisedLossConfig):
         require(self.tau >= 0, "supervised.tau", self.tau, "0 (plain cross-entropy) or more")
 
 
+def _deferred(config: "Config") -> bool:
+    """Whether anything changes late in training."""
+    loss = cast(Any, config.supervised)
+    return bool(loss.beta > 0 or not getattr(loss, "margins_at_once", True))
+
+
+def _defers(config: "Config") -> bool:
+    """Whether margins may come late; where weights change nothing, the margins alone tell when."""
+    loss = cast(Any, config.supervised)
+    return bool(loss.defer > 0 or loss.beta == 0)
+
+
 @option("supervised", "cb")
 @dataclass
 class ClassBalancedLoss(SupervisedLossConfig):
@@ -48,7 +63,11 @@ class ClassBalancedLoss(SupervisedLossConfig):
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.LABELED_LOGITS})
     name: str = "cb"
     beta: float = 0.999  # a class weighs (1 - beta) / (1 - beta^n_c)
-    defer: float = 0.8  # weights from this fraction of train.steps on
+    # weights from this fraction of train.steps on
+    defer: float = field(
+        default=0.8,
+        metadata=read_by(Reader("supervised.beta above 0, or deferred margins,", _deferred, lambda c: 0.8)),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +85,11 @@ class MarginBalancedLoss(ClassBalancedLoss):
     name: str = "ldam_drw"
     max_margin: float = 0.5
     scale: float = 30.0
-    margins_at_once: bool = False  # else they are deferred too (Q18)
+    # else they are deferred too (Q18)
+    margins_at_once: bool = field(
+        default=False,
+        metadata=read_by(Reader("supervised.defer above 0", _defers, lambda c: False)),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from daso.schema.base import Reader, read_by, require
 from daso.schema.protocol import FrozenBn
 from daso.schema.record import OPTIONS, Offer, Record, option
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 COMPARES = Reader(
     "a method that compares with it, beside the metric pl/*/coverage,",
@@ -49,13 +52,25 @@ class RampShape(Enum):
     exp = "exp"  # exp(-5 (1 - x)^2)
 
 
+def _weighs(config: "Config") -> bool:
+    """Whether a loss that ramps up counts."""
+    return any(getattr(config.algorithm, name, 0) > 0 for name in ("cons_weight", "kl_weight"))
+
+
+def _ramps(name: str) -> dict[str, Any]:
+    """The metadata of a knob of the ramp-up, which is the learner's own where nobody sets it."""
+    return read_by(
+        Reader("a loss that ramps up, of a weight above 0,", _weighs, lambda c: getattr(type(c.algorithm), name))
+    )
+
+
 @dataclass
 class RampedAlgorithm(AlgorithmConfig):
     """A learner whose consistency loss grows to its weight over the first `ramp_up` of a phase."""
 
     cons_weight: float = 1.0
-    ramp_up: float = 0.4
-    ramp_shape: RampShape = RampShape.linear
+    ramp_up: float = field(default=0.4, metadata=_ramps("ramp_up"))
+    ramp_shape: RampShape = field(default=RampShape.linear, metadata=_ramps("ramp_shape"))
 
     def __post_init__(self) -> None:
         require(self.cons_weight >= 0, "algorithm.cons_weight", self.cons_weight, "a loss weight, 0 or more")
@@ -98,7 +113,7 @@ class MixMatchAlgorithm(RampedAlgorithm):
     """MixMatch: sharpened guesses and MixUp. Labeled images are seen mixed only, so no slot may fill their loss."""
 
     cons_weight: float = 100.0
-    ramp_up: float = 0.016
+    ramp_up: float = field(default=0.016, metadata=_ramps("ramp_up"))
     temperature: float = 0.5
     alpha: float = 0.5
     part: ClassVar[str] = "daso.learners.mixmatch.MixMatch"
@@ -150,7 +165,13 @@ class UsadtmAlgorithm(AlgorithmConfig):
     threshold: float = 0.85  # a cosine
     mi_weight: float = 0.1
     warmup: float = 0.002  # pseudo-labels count from this fraction of train.steps on
-    mi_start: float = 0.0  # the mutual-information loss acts from this fraction of train.steps on (Q42)
+    # the mutual-information loss acts from this fraction of train.steps on (Q42)
+    mi_start: float = field(
+        default=0.0,
+        metadata=read_by(
+            Reader("algorithm.mi_weight above 0", lambda c: cast(Any, c.algorithm).mi_weight > 0, lambda c: 0.0)
+        ),
+    )
     ema_prototypes: bool = False  # prototypes of the EMA encoder's features, not of the student's (Q42)
     part: ClassVar[str] = "daso.learners.usadtm.Usadtm"
     printed: ClassVar[str] = "USADTM"

@@ -25,6 +25,10 @@ def _has_window(config: "Config") -> bool:
     return config.align.momentum == 0
 
 
+def _remembers(config: "Config") -> bool:
+    return config.align.momentum > 0 or config.align.window > 1
+
+
 @option("align", NONE, "da")
 @dataclass
 class AlignConfig(Record):
@@ -43,7 +47,12 @@ class AlignConfig(Record):
     # what to follow: the labeled class frequencies; `images`, the labeled images of each class at the size of the
     # unlabeled set, as in CDMAD's code; or `refine`, the distribution that DARP assumes
     goal: str = field(default="labeled", metadata={"neutral": "labeled"})
-    restart: int = field(default=0, metadata={"neutral": 0})  # the window begins anew every so many batches; 0: never
+    # the window, or the moving average, begins anew every so many batches; 0: never
+    restart: int = field(
+        default=0,
+        metadata={"neutral": 0}
+        | read_by(Reader("align.window or align.momentum, of more than one batch,", _remembers, lambda c: 0)),
+    )
 
     def __post_init__(self) -> None:
         require_one_of("align.name", self.name, (NONE, "da"))
@@ -67,6 +76,15 @@ def parse_blend(value: object) -> float | str:
     return share
 
 
+def _refines(usual: Any, *others: Reader) -> dict[str, Any]:
+    """The metadata of a knob of refinements; phases of a run may be longer than the one that fractions are of."""
+
+    def refines(config: "Config") -> bool:
+        return config.darp.warmup < 1 or config.train.steps % config.protocol.phases > 0
+
+    return read_by(Reader("darp.warmup below 1", refines, lambda c: usual), *others)
+
+
 @option("darp", NONE, "darp")
 @dataclass
 class DarpConfig(Record):
@@ -80,11 +98,16 @@ class DarpConfig(Record):
     # the class distribution that the unlabeled set is assumed to have: `labeled` (that of the labeled set), `estimate`
     # (by a run on held-out images, which comes first), `shipped` (the reference's estimates, for some settings)
     goal: str = "labeled"
-    alpha: float = 2.0  # of each class the alpha * (images assumed) largest entries are kept
+    # of each class the alpha * (images assumed) largest entries are kept
+    alpha: float = field(default=2.0, metadata=_refines(2.0))
     warmup: float = 0.4  # fraction of train.steps (of a generation) without refinement
-    every: int = 10  # steps between two refinements
-    iterations: int = 10
-    refine_on_first: bool = False  # refine at the end of the warm-up too, not only at multiples of `every` (Q44)
+    every: int = field(default=10, metadata=_refines(10))  # steps between two refinements
+    iterations: int = field(default=10, metadata=_refines(10))
+    # refine at the end of the warm-up too, not only at multiples of `every` (Q44)
+    refine_on_first: bool = field(
+        default=False,
+        metadata=_refines(False, Reader("darp.every=2 or more", lambda c: c.darp.every > 1, lambda c: False)),
+    )
 
     def __post_init__(self) -> None:
         require_one_of("darp.name", self.name, (NONE, "darp"))
@@ -106,6 +129,11 @@ class DarpConfig(Record):
         ]
 
 
+def _of_head(usual: "Callable[[Config], Any]", *others: Reader) -> dict[str, Any]:
+    """The metadata of a knob of the second head."""
+    return read_by(*others, Reader("abc.weight above 0", lambda c: c.abc.weight > 0, usual))
+
+
 @option("abc", NONE, "abc")
 @dataclass
 class AbcConfig(Record):
@@ -122,11 +150,14 @@ class AbcConfig(Record):
     }
     name: str = NONE
     weight: float = 1.0
-    every: int = 500  # steps between two stairs of the schedule that balances unlabeled images
+    # steps between two stairs of the schedule that balances unlabeled images
+    every: int = field(default=500, metadata=_of_head(lambda c: c.train.period))
     # its pseudo-labels are blended as the main head's, where something blends those
     blend: bool = field(
         default=True,
-        metadata=read_by(Reader("a method with semantic labels", lambda c: c.fills("semantic"), lambda c: True)),
+        metadata=_of_head(
+            lambda c: True, Reader("a method with semantic labels", lambda c: c.fills("semantic"), lambda c: True)
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -171,7 +202,8 @@ class DasoConfig(Record):
     # steps between two looks at the pseudo-label distribution
     update_every: int = field(default=100, metadata=_blends_by_count(lambda c: 50 if c.miniature else 100))
     warmup_epochs: float = field(default=0.0, metadata={"neutral": 0.0})  # in place of warmup_steps, which then follow
-    update_epochs: float = field(default=0.0, metadata={"neutral": 0.0})  # likewise of update_every
+    # likewise of update_every
+    update_epochs: float = field(default=0.0, metadata={"neutral": 0.0} | _blends_by_count(lambda c: 0.0))
     ema_bn: EmaBn = EmaBn.official
     # the semantic label's share: `dist` follows the pseudo-label distribution, a number in 0..1 fixes it (Table 6)
     blend: Any = field(default=DIST, metadata={"neutral": DIST})

@@ -123,6 +123,19 @@ class ModelConfig:
         return RESNETS[self.depth] if self.name == "resnet" else WRN_FEATURES * self.width
 
 
+def _of_decay(neutral: object) -> dict[str, Any]:
+    """The metadata of a knob of weight decay that came later."""
+    positive = Reader("optim.weight_decay above 0", lambda c: c.optim.weight_decay > 0, lambda c: neutral)
+    return {"neutral": neutral} | read_by(positive)
+
+
+def _of_average(neutral: object) -> dict[str, Any]:
+    """The metadata of a knob of the averaged network that came later; without a memory it is the trained one."""
+    learns = Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: neutral)
+    remembers = Reader("optim.ema_decay above 0", lambda c: c.optim.ema_decay > 0, lambda c: neutral)
+    return {"neutral": neutral} | read_by(learns, remembers)
+
+
 @dataclass
 class OptimConfig:
     """SGD with Nesterov momentum, or Adam; the learning-rate schedule, and the EMA of the weights.
@@ -147,19 +160,25 @@ class OptimConfig:
     warmup: float = 0.0
     milestones: list[float] = field(
         default_factory=list,
-        metadata=read_by(Reader(STEPS, lambda c: c.optim.schedule is Schedule.multistep, lambda c: [])),
+        metadata=read_by(
+            Reader(STEPS, lambda c: c.optim.schedule is Schedule.multistep, lambda c: []),
+            Reader("optim.gamma other than 1", lambda c: c.optim.gamma != 1, lambda c: []),
+        ),
     )
     gamma: float = field(
         default=0.2,
-        metadata=read_by(Reader(STEPS, lambda c: c.optim.schedule is Schedule.multistep, lambda c: 0.2)),
+        metadata=read_by(
+            Reader(STEPS, lambda c: c.optim.schedule is Schedule.multistep, lambda c: 0.2),
+            Reader("optim.milestones", lambda c: len(c.optim.milestones) > 0, lambda c: 0.2),
+        ),
     )
     cosine_ratio: float = field(
         default=7.0,
         metadata=read_by(Reader(COSINE, lambda c: c.optim.schedule is Schedule.cosine, lambda c: 7.0)),
     )
     # whether weight decay acts on normalisation and biases too, as in the reference (Q20)
-    decay_norm_bias: bool = field(default=True, metadata={"neutral": True})
-    decay: Decay = field(default=Decay.gradient, metadata={"neutral": Decay.gradient})
+    decay_norm_bias: bool = field(default=True, metadata=_of_decay(True))
+    decay: Decay = field(default=Decay.gradient, metadata=_of_decay(Decay.gradient))
     # whether a cosine begins where a warm-up ends; else at the first step, multiplied by the warm-up
     cosine_after_warmup: bool = field(
         default=False,
@@ -169,13 +188,11 @@ class OptimConfig:
     # whether the EMA begins as a copy: its decay is min(1 - 1 / (step + 1), ema_decay)
     ema_warmup: bool = field(
         default=True,
-        metadata={"neutral": True}
-        | read_by(Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: True)),
+        metadata=_of_average(True),
     )
     ema_buffers: EmaBuffers = field(
         default=EmaBuffers.average,
-        metadata={"neutral": EmaBuffers.average}
-        | read_by(Reader(LEARNS_UNLABELED, lambda c: c.algorithm.reads_unlabeled, lambda c: EmaBuffers.average)),
+        metadata=_of_average(EmaBuffers.average),
     )
 
     def __post_init__(self) -> None:

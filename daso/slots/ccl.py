@@ -133,5 +133,6 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         """
         found = {"agree/balanced": self.agreed.clone()} if self.config.balanced else {}
         if self.config.contrastive:
-            found |= {f"contrast/{name}": value for name, value in zip(SEEN, self.seen.clone().unbind())}
+            seen = dict(zip(SEEN, self.seen.clone().unbind()))
+            found |= {f"contrast/{name}": seen[name] for name in SEEN if self.config.share or name != "alone"}
         return super().metrics() | found

@@ -85,7 +85,7 @@ class Adam(torch.optim.Adam):
 
 
 def _groups(params: list[nn.Parameter], optim: OptimConfig, decayed: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
-    if optim.decay_norm_bias:
+    if optim.decay_norm_bias or optim.weight_decay == 0:
         return [{"params": params}]
     rest = {"params": [p for p in params if not decayed(p)], "weight_decay": 0.0}
     return [{"params": [p for p in params if decayed(p)]}, rest]

@@ -2,6 +2,7 @@
 
     python benchmarks/bookkeeping.py
     python benchmarks/bookkeeping.py --device cuda
+    python benchmarks/bookkeeping.py --only CCL,CoSSL --repeats 5      # the second table alone, of these
 
 On the CPU: one thread, CPU seconds, the variants of a row in turn, medians. On a GPU: wall time between two waits for
 the device. The first table is per step, of the sizes of the paper (64 + 128 + 128 images, 128 features); the second is
@@ -206,6 +207,7 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
 
     return {
         "FixMatch": step(),
+        "FixMatch, again": step(),  # the noise
         "FixMatch + DASO": step(Daso(classes, 64, DasoConfig("daso"))),
         "FixMatch + ABC": step(Abc(counts(classes), 0.95, AbcConfig("abc"))),
         "FixMatch + BOSS": step(Boss(classes, 0.25)),
@@ -221,6 +223,20 @@ def whole_steps(classes: int, device: torch.device) -> dict[str, Callable[[], ob
         "FixMatch + CoSSL": step(Cossl(counts(classes), 64, LABELED, 0, 1, CosslDebias())),
         "FixMatch + DARP": step(Darp(goal, ROWS, 1, DarpConfig("darp", warmup=0.0))),
     }
+
+
+def table_of_steps(
+    tasks: dict[str, Callable[[], object]], device: torch.device, repeats: int
+) -> dict[str, dict[str, float]]:
+    """Print what whole steps cost, and over that of FixMatch, the median of the pairs; returns the figures."""
+    figures = {}
+    steps = measured(tasks, device, repeats)
+    print(f"{'whole step, WRN-10-1, C=10':32}{'ms':>10}{'over FixMatch':>16}")
+    for name, seconds in steps.items():
+        over = 100 * (ratio(seconds, steps["FixMatch"]) - 1)
+        print(f"{name:32}{1e3 * statistics.median(seconds):10.1f}{over:15.1f}%")
+        figures[f"whole step, {name}"] = {"ms": 1e3 * statistics.median(seconds), "over_percent": over}
+    return figures
 
 
 def between_generations(device: torch.device) -> dict[str, Callable[[], object]]:
@@ -251,9 +267,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), help="whole steps of methods alone, by their names"
+    )
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     torch.set_num_threads(1)
+    if arguments.only:
+        every = whole_steps(10, device)
+        chosen = [name for name in every if any(part in name for part in ("FixMatch, again", *arguments.only))]
+        table_of_steps({name: every[name] for name in ("FixMatch", *chosen)}, device, arguments.repeats)
+        print(f"\nload average {os.getloadavg()[0]:.1f}")
+        return
 
     figures: dict[str, dict[str, float]] = {}
     print(f"{'ms a step':32}" + "".join(f"{f'C={classes}':>10}" for classes in CLASSES) + f"{'ratio':>8}")
@@ -270,12 +295,8 @@ def main() -> None:
     reached = "reached" if figures["together"]["ratio"] <= GROWTH else "missed"
     print(f"C={CLASSES[1]} at no more than {GROWTH}x the cost of C={CLASSES[0]}: {reached}")
 
-    steps = measured(whole_steps(10, device), device, arguments.repeats)
-    print(f"\n{'whole step, WRN-10-1, C=10':32}{'ms':>10}{'over FixMatch':>16}")
-    for name, seconds in steps.items():
-        over = 100 * (ratio(seconds, steps["FixMatch"]) - 1)
-        print(f"{name:32}{1e3 * statistics.median(seconds):10.1f}{over:15.1f}%")
-        figures[f"whole step, {name}"] = {"ms": 1e3 * statistics.median(seconds), "over_percent": over}
+    print()
+    figures |= table_of_steps(whole_steps(10, device), device, arguments.repeats)
 
     aside = measured(between_generations(device), device, arguments.repeats)
     image, init = statistics.median(aside["pass"]) / 1000, statistics.median(aside["init"])

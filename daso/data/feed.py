@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from daso.data.pool import LABELED, UNLABELED, AnyPool
+from daso.data.pool import LABELED, UNLABELED, AnyPool, RaggedPool
 from daso.data.streams import Stream
 from daso.data.views import Ragged, Views, draw, kind_of
 from daso.types import Aside, Batch, Flags, Given, Sizes, View, Wanted
@@ -156,8 +156,11 @@ class Feed:
 
     @property
     def at_once(self) -> int:
-        """Images of the unlabeled set that `looked_at` can give in one call."""
-        return self.sizes.labeled + self.sizes.unlabeled if self.pool.far else max(self.unlabeled_count, 1)
+        """Images of the unlabeled set that `looked_at` can give in one call; as many wherever unequal images are,
+        since a network's outputs differ in their last bits with the number of images in a pass.
+        """
+        ragged = isinstance(self.pool, RaggedPool)
+        return self.sizes.labeled + self.sizes.unlabeled if ragged else max(self.unlabeled_count, 1)
 
     def plain(self, rows: Tensor) -> Tensor:
         """Images of the unlabeled set as they are evaluated: rows [B] on the CPU to uint8 [B,c,r,r] on the device."""

@@ -199,7 +199,7 @@ class Table:
         and say what the signs mean.
         """
         for (row, column), entry in self.entries.items():
-            where = f"{self.label(row)} on {column.group} {column.label}"
+            where = f"{self.label(row)} on {self.head(column, group=True)}"
             self.warnings += [f"{where}: {text}." for text in (entry.sample.remarks if entry.sample else ())]
         for column in self.columns:
             ours = {row: e for row in self.rows if (e := self.entries.get((row, column))) and e.sample is not None}

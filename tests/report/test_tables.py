@@ -174,6 +174,8 @@ def test_a_seed_at_chance_is_warned_about_and_marks_its_cell(tmp_path):
     assert entry(made, "FixMatch").marks(3) == "!"
     (text,) = made.warnings
     assert "FixMatch on CIFAR10-LT γ=100 N1=500 M1=4000: seed 2 ended at chance (10.0 %" in text
+    (text,) = table(tmp_path, "mine", names="paper").warnings
+    assert text.startswith("FixMatch on cifar10 N1=500 γl=100 γu=100: seed 2 ended at chance")
 
 
 def test_a_seed_far_below_the_others_is_warned_about(tmp_path):

@@ -1,17 +1,14 @@
 """Conditions that every test starts from."""
 
-import copy
 import gc
-import os
 import signal
-from functools import cache
 
 import pytest
 import torch
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hypothesis import settings
 
 from daso.credentials import HELD
+from tests import composed
 
 # The same examples in every run, however busy the machine; --hypothesis-profile=explore looks for others.
 settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True)
@@ -22,25 +19,7 @@ settings.load_profile("suite")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-plainly_loaded = FileConfigSource.load_config
-
-
-@cache
-def loaded(folder, provider, config_path, edition):
-    return plainly_loaded(FileConfigSource(provider, folder), config_path=config_path)
-
-
-def load_config(self, config_path):
-    """Hydra's, but an option file is parsed once, for as long as nobody writes it."""
-    try:
-        found = os.stat(os.path.join(self.path, self._normalize_file_name(config_path)))
-    except OSError:
-        return plainly_loaded(self, config_path=config_path)
-    edition = found.st_ino, found.st_size, found.st_mtime_ns
-    return copy.deepcopy(loaded(os.path.abspath(self.path), self.provider, config_path, edition))
-
-
-FileConfigSource.load_config = load_config
+composed.patch()
 
 
 def pytest_collection_finish():

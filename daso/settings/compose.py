@@ -210,7 +210,7 @@ def configuration(overrides: Sequence[str], composed: Compose | None = None) -> 
     Raises:
         UserError: as `resolve`.
     """
-    values = [item for item in overrides if item.partition("=")[0] in _knobs()]
+    values = [item for item in overrides if item.partition("=")[0] in knobs()]
     sizes = [CONF / f"{item.replace('=', '/')}.yaml" for item in overrides if item.startswith("imbalance=")]
     plain = len(sizes) == 1 and sizes[0].is_file() and "defaults" not in (node := _option(sizes[0]))
     rest = [item for item in overrides if item not in values and not (plain and item.startswith("imbalance="))]
@@ -236,7 +236,6 @@ def reseeded(config: Config, seed: int) -> Config:
     return identified(config)
 
 
-_knobs = cache(knobs)
 _option = cache(OmegaConf.load)
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
+from functools import cache
 from typing import Any, NamedTuple, get_type_hints
 
 import yaml
@@ -144,7 +145,8 @@ class Knob(NamedTuple):
     default: Any  # MISSING where a configuration file must choose
 
 
-def knobs() -> dict[str, Knob]:
+@cache
+def knobs() -> Mapping[str, Knob]:
     """Every key that a configuration can hold, over all options."""
     found: dict[str, Knob] = {}
 

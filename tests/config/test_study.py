@@ -110,8 +110,16 @@ def test_a_study_tries_the_same_wherever_it_was_interrupted():
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch, tmp_path):
+def elsewhere(monkeypatch, tmp_path, request):
+    """In a folder of its own; figures, which take longer than the search, are drawn where a test asks for them."""
     monkeypatch.chdir(tmp_path)
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr("daso.report.tuning.figures", lambda study, folder: [])
+
+
+@pytest.fixture
+def figures():
+    """Drawn."""
 
 
 def test_a_stopped_trial_is_ended_and_its_values_tried_again(search, trials):
@@ -373,7 +381,7 @@ def test_a_plan_trains_nothing(search):
     assert "2 trials are to come: 2 runs of 100 steps" in out
 
 
-def test_a_study_leaves_its_best_values_a_table_and_figures(search, tmp_path, trials):
+def test_a_study_leaves_its_best_values_a_table_and_figures(search, tmp_path, trials, figures):
     search()
     folder = tmp_path / "out" / "study_quickstart"
     best = max(trials(), key=lambda trial: trial.value)

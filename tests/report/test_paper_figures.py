@@ -96,7 +96,7 @@ def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
         (["format=pdf", "width=wide"], "width=wide is not possible: column or text, or inches from 1 to 20."),
         (["format=pdf", "width=nan"], "width=nan is not possible"),
         (["format=pdf", "names=long"], "names=long is not possible: one of plain, paper."),
-        (["format=pdf", "bold=false"], "bold= has no effect on figure=: it is for table="),
+        (["format=pdf", "bold=false"], "bold= has no effect on figure=: it is for table, html="),
     ],
 )
 def test_a_wrong_form_is_refused_in_a_sentence(runs, tmp_path, monkeypatch, capsys, arguments, says):

@@ -189,6 +189,32 @@ def fork_workers():
     fork_exec.fork_exec = forked
 
 
+class Forks:
+    """In the place of `subprocess`, where it starts this very program: forks a process that has imported it."""
+
+    SubprocessError = subprocess.SubprocessError
+
+    @staticmethod
+    def run(command, input, **how):
+        module = sys.modules[command[2]]
+        reading, writing = os.pipe()
+        os.write(writing, input.encode())
+        os.close(writing)
+        if not (process := os.fork()):
+            code = 1
+            try:
+                gc.freeze()
+                os.setsid()
+                os.dup2(reading, 0)
+                sys.stdin = os.fdopen(0, closefd=False)
+                code = module.main()
+            finally:
+                sys.stdout.flush(), sys.stderr.flush()
+                os._exit(code)
+        os.close(reading)
+        os.waitpid(process, 0)
+
+
 def main():
     """Serve, and in a process that is forked for an order: run the command line, which draws no figures of runs."""
     import mlflow.tracking  # noqa: F401  what a run and its tracking import
@@ -197,9 +223,11 @@ def main():
     from daso.__main__ import main
     from daso.command import program
     from daso.run import training
+    from daso.track import sweeps
 
     program.prepare()
     training.draw_figures = lambda *given: None
+    sweeps.subprocess = Forks
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()

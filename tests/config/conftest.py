@@ -8,6 +8,7 @@ import pytest
 
 from daso.command import program
 from daso.command.guard import guard
+from tests import warm
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def command(monkeypatch, capsys, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(program, "run", record)
             patch.setattr(program, "prepare", lambda: None)
+            patch.setattr("daso.track.sweeps.subprocess", warm.Forks)
             patch.setattr(sys, "argv", ["train.py", *arguments])
             patch.setenv("HYDRA_FULL_ERROR", "0")
             patch.setattr(sys, "path", [os.getcwd(), *sys.path])

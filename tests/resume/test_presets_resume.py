@@ -26,7 +26,8 @@ STOPS = (3, 8, 13, 18, 22, 27, 32, 37)
 
 def short(preset: str, out_root: object, recipe: str = "daso") -> Config:
     """The preset on digits, every period of its slots within a few steps."""
-    choices = "experiment=quickstart", f"algorithm={preset}", f"recipe={recipe}", "track=none"  # only values follow
+    foreign = [f"recipe={recipe}"] if recipe != "daso" else []
+    choices = "experiment=quickstart", f"algorithm={preset}", *foreign, "track=none"  # only values follow
     return config_of(
         *choices,
         f"out_root={out_root}",

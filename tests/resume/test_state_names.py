@@ -8,9 +8,9 @@ import torch
 
 from daso.run.build.parts import build_method, build_protocol
 from daso.run.stages import own
-from daso.settings.mistakes import groups
 from tests import toy
 from tests.compose import config_of
+from tests.graph.presets import EVERY
 from tests.training import CPU
 
 FROZEN = Path(__file__).with_name("state_names.json")  # what is in it never changes; new presets join
@@ -18,7 +18,7 @@ RECORDED = json.loads(FROZEN.read_text())
 
 
 def names(preset):
-    config = own(config_of("experiment=quickstart", f"algorithm={preset}", "darp.goal=labeled"))
+    config = own(config_of("experiment=quickstart", f"algorithm={preset}", "track=none", "darp.goal=labeled"))
     facts = toy.facts(config, torch.tensor([12, 9, 7, 6, 5, 4, 3, 3, 2, 2]), 40)
     method = build_method(config, facts, CPU, torch.float32)
     student = toy.nets(heads=method.heads, classes=10, encoder=toy.OneBlock()).student
@@ -40,6 +40,6 @@ def join(preset):
     FROZEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
-@pytest.mark.parametrize("preset", groups()["algorithm"])
+@pytest.mark.parametrize("preset", EVERY)
 def test_the_state_of_a_preset_keeps_its_names(preset):
     assert names(preset) == RECORDED[preset]

@@ -39,7 +39,7 @@ def test_the_operations_of_a_step_are_those_of_its_passes_with_and_without_a_gra
 
 @pytest.mark.parametrize("preset", EVERY)
 def test_the_work_of_every_preset_is_known(preset):
-    config = config_of("experiment=quickstart", "track=none", f"algorithm={preset}")
+    config = config_of("experiment=quickstart", f"algorithm={preset}", "track=none")
     work = work_of(config)
     assert work.flops > 1e6
     assert work.octets > 1e6

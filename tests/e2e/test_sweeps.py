@@ -103,7 +103,7 @@ def test_a_job_killed_under_a_parallel_launcher_is_reported_and_retried(tmp_path
 
 def test_a_job_that_memory_does_not_suffice_for_is_reported_and_the_others_run(tmp_path):
     sweep = Sweep(
-        tmp_path, "track=none", "device=cpu", "train.batch_size=65536,16,8", "train.mu=1024", "train.steps=1", *PARALLEL
+        tmp_path, "track=none", "device=cpu", "train.batch_size=65536,4,2", "train.mu=1024", "train.steps=1", *PARALLEL
     )
     before = resource.getrlimit(resource.RLIMIT_AS)
     try:

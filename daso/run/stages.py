@@ -22,6 +22,7 @@ from daso.schema import (
     SamplerConfig,
     Schedule,
     SupervisedAlgorithm,
+    darp_assumes,
 )
 from daso.settings.assumed import shipped
 from daso.settings.identity import identified, plain
@@ -65,7 +66,8 @@ def assumed_counts(config: Config, rows: int) -> list[float]:
     Raises:
         UserError: the estimate is not there, or the reference has none.
     """
-    imb, goal, classes = config.imb, config.darp.goal, config.dataset.num_classes
+    imb, classes = config.imb, config.dataset.num_classes
+    goal = config.darp.goal if darp_assumes(config) else "labeled"
     weights: Sequence[float] | None = None
     if goal == "shipped":
         weights = shipped(config)
@@ -94,7 +96,7 @@ def remarks(config: Config) -> list[str]:
 
 
 def _wants_estimate(config: Config) -> bool:
-    return config.darp.name != "none" and config.darp.goal == "estimate"
+    return darp_assumes(config) and config.darp.goal == "estimate"
 
 
 def _estimating(config: Config) -> RunDir:

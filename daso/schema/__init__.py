@@ -76,7 +76,16 @@ from daso.schema.protocol import (
 )
 from daso.schema.record import NONE, OPTIONS, Offer, Record
 from daso.schema.run import Config
-from daso.schema.slots import AbcConfig, AlignConfig, DarpConfig, DasoConfig, EmaBn, paper_t_dist, parse_blend
+from daso.schema.slots import (
+    AbcConfig,
+    AlignConfig,
+    DarpConfig,
+    DasoConfig,
+    EmaBn,
+    darp_assumes,
+    paper_t_dist,
+    parse_blend,
+)
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import (
     EPOCH,
@@ -194,6 +203,7 @@ __all__ = [
     "TuneConfig",
     "Unseen",
     "UsadtmAlgorithm",
+    "darp_assumes",
     "missing_reader",
     "paper_t_dist",
     "parse_blend",

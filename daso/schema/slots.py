@@ -21,12 +21,26 @@ class EmaBn(Enum):
     clean = "clean"  # the EMA encoder normalises with its running statistics, which stay untouched
 
 
+def _remembers(config: "Config") -> bool:
+    return config.align.momentum > 0 or config.align.window > 1
+
+
 def _has_window(config: "Config") -> bool:
     return config.align.momentum == 0
 
 
-def _remembers(config: "Config") -> bool:
-    return config.align.momentum > 0 or config.align.window > 1
+def _fills_window(config: "Config") -> bool:
+    align = config.align
+    return align.restart == 0 or align.window < align.restart or align.window == 1
+
+
+def _averages(config: "Config") -> bool:
+    return config.align.momentum == 0 or config.align.restart != 1
+
+
+def _has_goal(config: "Config") -> bool:
+    """Whether the goal is more than uniform, or of another sum."""
+    return config.align.temperature > 0 or config.align.goal == "images" or config.protocol.main.name == "crest_plus"
 
 
 @option("align", NONE, "da")
@@ -41,12 +55,24 @@ class AlignConfig(Record):
     name: str = NONE
     temperature: float = 1.0
     # batches in the running mean
-    window: int = field(default=128, metadata=read_by(Reader("align.momentum=0", _has_window, lambda c: 128)))
+    window: int = field(
+        default=128,
+        metadata=read_by(
+            Reader("align.momentum=0", _has_window, lambda c: 128),
+            Reader("align.restart=0, or one above the window,", _fills_window, lambda c: max(128, c.align.restart)),
+        ),
+    )
     # of a moving average in place of the window
-    momentum: float = field(default=0.0, metadata={"neutral": 0.0})
+    momentum: float = field(
+        default=0.0,
+        metadata={"neutral": 0.0} | read_by(Reader("align.restart other than 1", _averages, lambda c: 0.999)),
+    )
     # what to follow: the labeled class frequencies; `images`, the labeled images of each class at the size of the
     # unlabeled set, as in CDMAD's code; or `refine`, the distribution that DARP assumes
-    goal: str = field(default="labeled", metadata={"neutral": "labeled"})
+    goal: str = field(
+        default="labeled",
+        metadata={"neutral": "labeled"} | read_by(Reader("align.temperature above 0", _has_goal, lambda c: "labeled")),
+    )
     # the window, or the moving average, begins anew every so many batches; 0: never
     restart: int = field(
         default=0,
@@ -76,13 +102,25 @@ def parse_blend(value: object) -> float | str:
     return share
 
 
-def _refines(usual: Any, *others: Reader) -> dict[str, Any]:
-    """The metadata of a knob of refinements; phases of a run may be longer than the one that fractions are of."""
+def _refines(config: "Config") -> bool:
+    """Whether a refinement may be due; phases of a run may be longer than the one that fractions are of."""
+    return config.darp.warmup < 1 or config.train.steps % config.protocol.phases > 0
 
-    def refines(config: "Config") -> bool:
-        return config.darp.warmup < 1 or config.train.steps % config.protocol.phases > 0
 
-    return read_by(Reader("darp.warmup below 1", refines, lambda c: usual), *others)
+def darp_assumes(config: "Config") -> bool:
+    """Whether anything follows the class distribution that `darp.goal` says."""
+    aligned = config.align.name != NONE and config.align.goal == "refine" and _has_goal(config)
+    return config.darp.name != NONE and (aligned or _refines(config))
+
+
+def _usual_goal(config: "Config") -> str:
+    """What the paper does (App. C.3)."""
+    return "labeled" if config.imb.matched else "estimate"
+
+
+def _of_refinements(usual: Any, *others: Reader) -> dict[str, Any]:
+    """The metadata of a knob of refinements."""
+    return read_by(Reader("darp.warmup below 1", _refines, lambda c: usual), *others)
 
 
 @option("darp", NONE, "darp")
@@ -97,16 +135,19 @@ class DarpConfig(Record):
     name: str = NONE
     # the class distribution that the unlabeled set is assumed to have: `labeled` (that of the labeled set), `estimate`
     # (by a run on held-out images, which comes first), `shipped` (the reference's estimates, for some settings)
-    goal: str = "labeled"
+    goal: str = field(
+        default="labeled",
+        metadata=read_by(Reader("darp.warmup below 1, or align.goal=refine,", darp_assumes, _usual_goal)),
+    )
     # of each class the alpha * (images assumed) largest entries are kept
-    alpha: float = field(default=2.0, metadata=_refines(2.0))
+    alpha: float = field(default=2.0, metadata=_of_refinements(2.0))
     warmup: float = 0.4  # fraction of train.steps (of a generation) without refinement
-    every: int = field(default=10, metadata=_refines(10))  # steps between two refinements
-    iterations: int = field(default=10, metadata=_refines(10))
+    every: int = field(default=10, metadata=_of_refinements(10))  # steps between two refinements
+    iterations: int = field(default=10, metadata=_of_refinements(10))
     # refine at the end of the warm-up too, not only at multiples of `every` (Q44)
     refine_on_first: bool = field(
         default=False,
-        metadata=_refines(False, Reader("darp.every=2 or more", lambda c: c.darp.every > 1, lambda c: False)),
+        metadata=_of_refinements(False, Reader("darp.every=2 or more", lambda c: c.darp.every > 1, lambda c: False)),
     )
 
     def __post_init__(self) -> None:

@@ -183,7 +183,10 @@ class OptimConfig:
     cosine_after_warmup: bool = field(
         default=False,
         metadata={"neutral": False}
-        | read_by(Reader(COSINE, lambda c: c.optim.schedule is Schedule.cosine, lambda c: False)),
+        | read_by(
+            Reader(COSINE, lambda c: c.optim.schedule is Schedule.cosine, lambda c: False),
+            Reader("optim.warmup above 0", lambda c: c.optim.warmup > 0, lambda c: c.recipe.name == "usb"),
+        ),
     )
     # whether the EMA begins as a copy: its decay is min(1 - 1 / (step + 1), ema_decay)
     ema_warmup: bool = field(

@@ -18,6 +18,7 @@ from daso.schema import (
     Offer,
     Record,
     Schedule,
+    darp_assumes,
     require,
 )
 from daso.settings.assumed import SHIPPED, shipped
@@ -120,7 +121,7 @@ def _check_refinement(config: Config) -> None:
     fewest = int(imb.n1 * (1 / imb.gamma_l))
     held_out = "the estimate needs held-out images: two labeled ones of every class (imb.gamma_l), or dataset.num_valid"
     require(not estimates or dataset.num_valid > 0 or fewest > 1, "protocol.name", config.protocol.name, held_out)
-    if darp.name == "none":
+    if not darp_assumes(config):
         return
     known = "; ".join(f"{name} with imb.n1={n1} imb.gamma_l={g}" for name, n1, _, g, _ in SHIPPED)
     right = f"the reference has no estimate for this setting, so estimate; it has them for {known}"

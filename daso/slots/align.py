@@ -45,7 +45,8 @@ class DistributionAlignment(Align):
         self.restart, self.total, self.momentum = restart, total, momentum
         self.register_buffer("goal", goal.to(torch.float64) / goal.sum())
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float64))
-        self.register_buffer("ring", torch.zeros(1 if momentum else window, len(goal)))  # batch means, or their average
+        rows = 1 if momentum else min(window, restart or window)  # batch means, or their average
+        self.register_buffer("ring", torch.zeros(rows, len(goal)))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))  # batches seen
 
     @classmethod

@@ -24,6 +24,23 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
     "ldam": ([*LDAM, "supervised.margins_at_once=true"], ["supervised.beta=0"], ["supervised.defer=0.3"]),
     "ldam at once": (LDAM, ["supervised.defer=0"], ["supervised.margins_at_once=true"]),
     "align": (["algorithm=fixmatch_da"], ["align.window=1"], ["align.restart=3"]),
+    "align, no window": (["algorithm=fixmatch_da"], ["align.restart=1"], ["align.window=5"]),
+    "align, short": (["algorithm=fixmatch_da"], ["align.restart=3"], ["align.window=64"]),
+    "align, no average": (
+        ["algorithm=fixmatch_da", "align.momentum=0.9"],
+        ["align.restart=1"],
+        ["align.momentum=0.5"],
+    ),
+    "align, uniform": (
+        ["algorithm=fixmatch_darp", "darp.goal=labeled", "align=da"],
+        ["align.temperature=0"],
+        ["align.goal=refine"],
+    ),
+    "darp, never": (
+        ["algorithm=fixmatch_darp", "imb.gamma_u=1"],
+        ["darp.warmup=1"],
+        ["darp.goal=labeled"],
+    ),
     "darp": (
         ["algorithm=fixmatch_darp", "darp.goal=labeled"],
         ["darp.warmup=1"],
@@ -89,6 +106,11 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
     ),
     "average": (["algorithm=fixmatch"], ["optim.ema_decay=0"], ["optim.ema_warmup=false", "optim.ema_buffers=copy"]),
     "stairs": (["algorithm=supervised"], ["optim.gamma=1"], ["optim.milestones=[0.5]"]),
+    "cosine": (
+        ["algorithm=fixmatch", "optim.schedule=cosine", "optim.warmup=0.3"],
+        ["optim.warmup=0"],
+        ["optim.cosine_after_warmup=true"],
+    ),
     "no stairs": (["algorithm=supervised"], ["optim.milestones=[]"], ["optim.gamma=0.5"]),
     "crop": (["algorithm=fixmatch"], ["dataset.crop_pad=0"], ["dataset.padding=zero"]),
 }

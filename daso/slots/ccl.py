@@ -18,6 +18,10 @@ from daso.slots.windows import Periods, TwoPriors
 from daso.types import Batch, Clock, Facts, Feats, Flags, Head, Nets, Noise, Sizes, Target, View
 
 SEEN = ("sharpness", "alone", "own", "other")  # what contrastive losses saw, by the names of `Seen`
+ASLEEP, LATE = (
+    0.01,
+    0.2,
+)  # the sharpness below which smoothed labels teach nothing, and the progress from which that matters
 LEAST_RATIO = 1.5  # weight of the consistency losses, however few unlabeled images there are
 
 
@@ -36,6 +40,7 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
 
     agreed: Tensor
     seen: Tensor
+    late: Tensor
 
     def __init__(self, counts: Tensor, own: Tensor, sizes: Sizes, features: int, first: int, config: CclDebias) -> None:
         periods, momenta = Periods(config.every, config.epoch, first), (config.momentum, config.momentum_all)
@@ -51,6 +56,7 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
             self.further_views = (View.SIM, View.SIM)
         self.register_buffer("agreed", torch.zeros((), dtype=torch.float64), persistent=False)  # of the last step
         self.register_buffer("seen", torch.zeros(len(SEEN), dtype=torch.float64), persistent=False)  # likewise
+        self.register_buffer("late", torch.zeros((), dtype=torch.bool), persistent=False)  # likewise
 
     @classmethod
     def of(cls, config: CclDebias, facts: Facts) -> "Ccl":
@@ -91,6 +97,7 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
             losses |= self._balanced(nets, feats.l, torch.cat(feats.s), batch.y)
         if self.config.contrastive:
             losses |= self._contrastive(nets, feats, batch.y, target)
+            self.late.copy_(clock.progress >= LATE)
         self.follow(clock)
         return losses
 
@@ -127,12 +134,24 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         off = log_prior((self.labeled() + self.all.prior) / 2, 1.0)
         return {"co": (own["cls"] - off.to(own["cls"].dtype) + own[self.head]) / 2}
 
+    def alarms(self, measured: Mapping[str, float]) -> list[str]:
+        """Beside those of the priors, smoothed labels that still say nothing when a fifth of a phase is over."""
+        found = super().alarms(measured)
+        if measured.get("contrast/asleep"):
+            found.append(
+                "Smoothed labels are as good as uniform (train/contrast/sharpness): the smoothed contrastive loss "
+                "teaches nothing."
+            )
+        return found
+
     def metrics(self) -> dict[str, Tensor]:
         """Beside the priors, of the last step: `agree/balanced`, the share where both classifiers say the same;
-        `contrast/...`, what the contrastive losses saw (`Seen`): at a sharpness of 0 smoothed labels say nothing.
+        `contrast/...`, what the contrastive losses saw (`Seen`): at a sharpness of 0 smoothed labels say nothing,
+        which is `asleep` later than `LATE`.
         """
         found = {"agree/balanced": self.agreed.clone()} if self.config.balanced else {}
         if self.config.contrastive:
             seen = dict(zip(SEEN, self.seen.clone().unbind()))
             found |= {f"contrast/{name}": seen[name] for name in SEEN if self.config.share or name != "alone"}
+            found["contrast/asleep"] = (self.late & (seen["sharpness"] < ASLEEP)).to(torch.float64)
         return super().metrics() | found

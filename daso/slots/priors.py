@@ -73,17 +73,20 @@ class Window(nn.Module):
 
     prior: Tensor
     mass: Tensor
+    empty: Tensor
 
     def __init__(self, classes: int, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
         self.register_buffer("prior", torch.full((classes,), 1 / classes, dtype=torch.float64))
         self.register_buffer("mass", torch.ones(classes, dtype=torch.float64))
+        self.register_buffer("empty", torch.zeros((), dtype=torch.bool))  # nothing was counted in the last window
 
     def start(self, prior: Tensor) -> None:
         """Begin with `prior` [C]."""
         self.prior.copy_(prior)
         self.mass.fill_(1)
+        self.empty.zero_()
 
     def begin(self, due: Tensor) -> None:
         """Count from 1 again where the 0-d `due` says so."""
@@ -96,4 +99,5 @@ class Window(nn.Module):
     def move(self, due: Tensor) -> None:
         """The window ends where the 0-d `due` says so."""
         renew(self.prior, due, average(self.prior, self.mass / self.mass.sum(), self.momentum))
+        renew(self.empty, due, (self.mass == 1).all())
         self.begin(due)

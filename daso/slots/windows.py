@@ -100,19 +100,28 @@ class TwoPriors(Observe, Census):
             window.move(due & (clock.step >= self.periods.first))
 
     def alarms(self, measured: Mapping[str, float]) -> list[str]:
-        """A class that the unlabeled prior has given up."""
-        least = min(measured[f"prior/estimate/class/{k}"] for k in range(len(self.counts)))
-        if least >= LEAST:
-            return []
-        return ["The estimated unlabeled prior has given a class up (train/prior/estimate): it is taken for no image."]
+        """A class that the unlabeled prior has given up, and a window without a single image."""
+        found = []
+        if min(measured[f"prior/estimate/class/{k}"] for k in range(len(self.counts))) < LEAST:
+            found.append(
+                "The estimated unlabeled prior has given a class up (train/prior/estimate): it is taken for no image."
+            )
+        if measured["energy/empty"]:
+            found.append(
+                f"No image had an energy of at most {self.energy:g} in a whole window (train/energy/empty): the "
+                "estimated unlabeled prior moves towards the uniform one."
+            )
+        return found
 
     def metrics(self) -> dict[str, Tensor]:
         """`prior/estimate` [C] of the unlabeled images, `prior/all` [C]; of this window so far, how many images count
-        for each; of the last step, the share of low energy, that of images which train as well, and `QUANTILES`.
+        for each; `energy/empty`: none did for the first in the last window; of the last step, the share of low energy,
+        that of images which train as well, and `QUANTILES`.
         """
         masses = (window.mass.sum() - len(self.counts) for window in (self.unlabeled, self.all))
         found = {"prior/estimate": self.unlabeled.prior.clone(), "prior/all": self.all.prior.clone()}
         found |= zip(("energy/mass", "pl/mass"), masses, strict=True)
         found |= {f"energy/{name}": value for name, value in zip(QUANTILES, self.energies.clone().unbind())}
+        found["energy/empty"] = self.unlabeled.empty.to(torch.float64)
         low = self.low.to(torch.float64)
         return found | {"energy/share": low.mean(), "energy/both": (low * (self.kept > 0)).mean()}

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from daso.schema import AcrDebias, CdmadDebias, CountedBy, DebiasPlDebias, SawBalance, SimProDebias
+from daso.schema import AcrDebias, CclDebias, CdmadDebias, CountedBy, DebiasPlDebias, SawBalance, SimProDebias
 from daso.slots.acr import SHARES, Acr
+from daso.slots.ccl import Ccl
 from daso.slots.cdmad import Cdmad
 from daso.slots.debiaspl import DebiasPl
 from daso.slots.saw import Saw
 from daso.slots.simpro import SimPro
 from daso.train.alarms import noted
 from daso.train.meters import TRUTH, Meters
-from daso.types import Sizes, Target
+from daso.types import Clock, Sizes, Target
 from tests import toy
 
 C = 4
@@ -123,3 +124,43 @@ def test_saw_says_what_it_counts_images_for_unless_a_survey_does_or_nothing_is_w
     np.testing.assert_array_equal(part.metrics()["balance/counts"], [1, 1, 0, 2])
     assert "balance/counts" not in Saw(COUNTS, 6, SawBalance(counted_by=CountedBy.survey)).metrics()
     assert Saw(COUNTS, 6, SawBalance(scale=0)).metrics() == {}
+
+
+def ccl(**knobs):
+    return Ccl(COUNTS, torch.zeros(8, dtype=torch.bool), Sizes(2, 4), toy.SIDE, 3, CclDebias(every=2, epoch=4, **knobs))
+
+
+def clock(step, steps=10):
+    return Clock(torch.tensor(step), torch.tensor(step / steps))
+
+
+def alarms_of(part):
+    scalars = {name: value.item() for name, value in part.metrics().items() if value.ndim == 0}
+    return part.alarms(scalars | {f"prior/estimate/class/{k}": 0.25 for k in range(C)})
+
+
+def test_ccl_warns_of_a_window_in_which_no_image_has_a_low_energy():
+    part = ccl()
+    far, near = (torch.full((4, C), value) for value in (0.0, 100.0))
+    told = []
+    for step, logits in enumerate((near, far, near, far, far, far, near, far)):  # of the windows' four, one is empty
+        part.note(target(logits, logits), torch.arange(4))
+        part.follow(clock(step))
+        told.append(alarms_of(part))
+    assert [len(said) for said in told] == [0, 0, 0, 0, 0, 1, 1, 0]
+    assert "energy of at most -8.75" in told[5][0]
+    restarted = ccl()
+    restarted.unlabeled.empty.fill_(True)
+    restarted.relabel(COUNTS)
+    assert alarms_of(restarted) == []
+
+
+def test_ccl_warns_of_smoothed_labels_that_say_nothing_late_in_a_run():
+    part = ccl()
+    assert alarms_of(part) == []
+    part.late.fill_(True)
+    (said,) = alarms_of(part)
+    assert "contrast/sharpness" in said
+    part.seen.fill_(0.02)
+    assert alarms_of(part) == []
+    assert alarms_of(ccl(balanced=False, weight=1, smooth_weight=0)) == []

@@ -88,7 +88,7 @@ def stopped(run, before=0):
 
 
 def test_stopped_jobs_are_requeued_and_end_with_the_undisturbed_numbers(sweep, tmp_path):
-    process = sweep("seed=0,1")
+    process = sweep("seed=0,1", "track.uri='http://ann:s3cret@127.0.0.1:9'", "hydra.output_subdir=.hydra")
     twice = under_way(tmp_path / "cluster", 0)
     subprocess.run(["scancel", "--signal=USR2", job_of(0)], check=True)  # what comes before the time limit
     first = stopped(twice)
@@ -106,6 +106,15 @@ def test_stopped_jobs_are_requeued_and_end_with_the_undisturbed_numbers(sweep, t
     assert "2 of 2 jobs finished" in out
     for run in (twice, once):
         assert measured(run) == measured(RunDir(tmp_path / "alone", run.key))
+    assert "s3cret" not in out
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"DONE", "overrides.yaml", "multirun.yaml"} <= {path.name for path in files}
+    assert [str(path) for path in files if b"s3cret" in path.read_bytes() and not private(path, tmp_path)] == []
+
+
+def private(path, below):
+    """Whether a file, or a folder `below` another one that it lies in, is its user's alone."""
+    return path != below and (not path.stat().st_mode & 0o077 or private(path.parent, below))
 
 
 def test_a_cancelled_job_is_reported_and_the_others_finish(sweep, tmp_path):

@@ -151,3 +151,10 @@ def test_a_run_without_stages_trains_its_own_configuration():
     config = composed("algorithm=fixmatch_crest")
     assert stages.prerequisites(config) == []
     assert stages.own(config) is config
+
+
+def test_an_estimate_that_nothing_follows_is_not_made():
+    darp = ["algorithm=fixmatch_darp", "imb.gamma_u=1", "darp.warmup=1"]
+    assert stages.prerequisites(composed(*darp)) == []
+    assert len(stages.prerequisites(composed(*darp, "align=da", "align.goal=refine"))) == 1
+    assert len(stages.prerequisites(composed(*darp, "darp.warmup=0.5"))) == 1

@@ -91,6 +91,11 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["debias.weight=1", "debias.smooth_weight=0"],
         [*CONTRAST, "debias.centres=identity", "debias.contrast_prior=unlabeled"],
     ),
+    "ccl, still": (
+        ["algorithm=fixmatch_ccl"],
+        ["debias.start=1"],
+        ["debias.every=2", "debias.momentum=0", "debias.momentum_all=0"],
+    ),
     "ccl, no graph": (["algorithm=fixmatch_ccl"], ["debias.share=0"], ["debias.graph_temperature=0.3"]),
     "ccl, one classifier": (
         ["algorithm=fixmatch_ccl", "debias.weight=1", "debias.smooth_weight=0"],

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
+
+if TYPE_CHECKING:
+    from daso.schema.run import Config
 
 
 @option("confidence", NONE)
@@ -41,6 +44,12 @@ def _require_momentum(value: float) -> None:
     require(0 <= value <= 1, "confidence.momentum", value, "0 to 1 (nothing moves)")
 
 
+def _of_averages(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob of averages that move."""
+    moves = Reader("confidence.momentum below 1", lambda c: cast(Any, c.confidence).momentum < 1, lambda c: usual)
+    return read_by(moves)
+
+
 @option("confidence", "freematch")
 @dataclass
 class FreeMatchConfidence(ConfidenceConfig):
@@ -57,12 +66,7 @@ class FreeMatchConfidence(ConfidenceConfig):
     # to what is clipped, as on SVHN: `sample` each threshold to 0.9..0.95, `global` the mean confidence to at most 0.95
     clip: str = "none"
     # of the batch's confidences, in place of their mean; 0: the mean
-    quantile: float = field(
-        default=0.0,
-        metadata=read_by(
-            Reader("confidence.momentum below 1", lambda c: cast(Any, c.confidence).momentum < 1, lambda c: 0.0)
-        ),
-    )
+    quantile: float = field(default=0.0, metadata=_of_averages(0.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,8 +113,10 @@ class SoftMatchConfidence(ConfidenceConfig):
     reads_threshold: ClassVar[bool] = False
     name: str = "softmatch"
     momentum: float = 0.999  # of all averages
-    n_sigma: float = 2.0  # the Gaussian's deviation is that of the confidences, divided by this
-    goal: str = "uniform"  # what confidences are aligned to; or labeled_ema, the mean prediction of labeled images
+    # the Gaussian's deviation is that of the confidences, divided by this
+    n_sigma: float = field(default=2.0, metadata=_of_averages(2.0))
+    # what confidences are aligned to; or labeled_ema, the mean prediction of labeled images
+    goal: str = field(default="uniform", metadata=_of_averages("uniform"))
     per_class: bool = False  # mean and variance of each class apart
 
     def __post_init__(self) -> None:
@@ -127,6 +133,15 @@ class SurveyedBy(Enum):
     teacher = "teacher"  # its moving average
 
 
+def _of_looks(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob of looks at the unlabeled set, of which the first comes after two periods."""
+
+    def looks(config: "Config") -> bool:
+        return 2 * cast(Any, config.confidence).every < config.train.steps
+
+    return read_by(Reader("a confidence.every below half of train.steps", looks, lambda c: usual))
+
+
 @option("confidence", "adsh")
 @dataclass
 class AdshConfidence(ConfidenceConfig):
@@ -139,9 +154,10 @@ class AdshConfidence(ConfidenceConfig):
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.CONFIDENCE})
     name: str = "adsh"
     every: int = 500  # steps between two looks; the first is after two periods
-    net: SurveyedBy = SurveyedBy.student
-    view: str = "identity"  # what it looks at; or weak
-    safe: bool = False  # without a confident image of the head class thresholds stay, rather than fall to the least
+    net: SurveyedBy = field(default=SurveyedBy.student, metadata=_of_looks(SurveyedBy.student))
+    view: str = field(default="identity", metadata=_of_looks("identity"))  # what it looks at; or weak
+    # without a confident image of the head class thresholds stay, rather than fall to the least
+    safe: bool = field(default=False, metadata=_of_looks(False))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -57,6 +57,16 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["abc.every=2", "abc.blend=false"],
     ),
     "freematch": (["algorithm=fixmatch_freematch"], ["confidence.momentum=1"], ["confidence.quantile=0.8"]),
+    "softmatch": (
+        ["algorithm=fixmatch_softmatch"],
+        ["confidence.momentum=1"],
+        ["confidence.goal=labeled_ema", "confidence.n_sigma=1"],
+    ),
+    "adsh": (
+        ["algorithm=fixmatch_adsh", "confidence.every=2"],
+        ["confidence.every=3"],
+        ["confidence.net=teacher", "confidence.view=weak", "confidence.safe=true"],
+    ),
     "flexmatch": (
         ["algorithm=fixmatch_flexmatch"],
         ["algorithm.threshold=0"],

@@ -115,6 +115,15 @@ class AllPrior(Enum):
     sizes = "sizes"  # of the labeled images and the unlabeled ones by their estimated prior, at their numbers
 
 
+def _of_changes(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob of SimPro's priors, which change after a period."""
+
+    def change(config: "Config") -> bool:
+        return bool(debias_of(config).every < config.train.steps)
+
+    return read_by(Reader("debias.every below train.steps", change, lambda c: usual))
+
+
 @option("debias", "simpro")
 @dataclass
 class SimProDebias(DebiasConfig):
@@ -133,8 +142,8 @@ class SimProDebias(DebiasConfig):
     name: str = "simpro"
     tau: float = 2.0  # strength of the priors
     every: int = 500  # steps between two changes of the priors
-    momentum: float = 0.9  # of both priors, at such a change
-    prior: AllPrior = AllPrior.visited
+    momentum: float = field(default=0.9, metadata=_of_changes(0.9))  # of both priors, at such a change
+    prior: AllPrior = field(default=AllPrior.visited, metadata=_of_changes(AllPrior.visited))
     # of the labeled loss: a number, or `batches`, labeled batches per unlabeled batch of one pass over the data
     labeled_weight: Any = "batches"
 

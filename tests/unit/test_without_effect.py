@@ -72,6 +72,11 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["algorithm.threshold=0"],
         ["confidence.map=linear", "confidence.warmup=false"],
     ),
+    "simpro": (
+        ["algorithm=fixmatch_simpro", "debias.every=2"],
+        ["debias.every=6"],
+        ["debias.momentum=0.5", "debias.prior=sizes"],
+    ),
     "saw": (
         ["algorithm=fixmatch_saw"],
         ["balance.scale=0"],

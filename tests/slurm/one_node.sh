@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A SLURM cluster of one node on this machine, from Debian's packages slurm-wlm and munge: what tests/slurm runs on.
-#   one_node.sh start   install what is missing, configure, start the daemons, wait until the node is idle
-#   one_node.sh stop    end the daemons that `start` started, and remove its configuration
-#   one_node.sh check   nothing but the exit code
+#   one_node.sh install   install what is missing
+#   one_node.sh start     do so, configure, start the daemons, wait until the node is idle
+#   one_node.sh stop      end the daemons that `start` started, and remove its configuration
+#   one_node.sh check     nothing but the exit code
 # Exit code 77: not possible here, because this is not root, not Debian, or a machine with a SLURM of its own.
 set -euo pipefail
 
@@ -66,11 +67,14 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 }
 
+install() {
+  if command -v slurmctld >/dev/null && command -v munged >/dev/null; then return; fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
+}
+
 start() {
-  if ! command -v slurmctld >/dev/null || ! command -v munged >/dev/null; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null
-  fi
+  install
   configure
   pidof munged >/dev/null || { runuser -u munge -- /usr/sbin/munged && pidof munged > "$state/munged.pid"; }
   pidof slurmctld >/dev/null || slurmctld
@@ -84,8 +88,9 @@ start() {
 }
 
 case "${1:-}" in
+install) install ;;
 start) start ;;
 stop) stop ;;
 check) ;;
-*) echo "usage: $0 start|stop|check" >&2; exit 2 ;;
+*) echo "usage: $0 install|start|stop|check" >&2; exit 2 ;;
 esac

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from daso.schema.base import Reader, read_by, require
-from daso.schema.debias import TWO_PRIORS, DebiasConfig, debias_of, parse_weight
+from daso.schema.debias import TWO_PRIORS, DebiasConfig, debias_of, parse_weight, starts
 from daso.schema.record import Offer, option
 
 if TYPE_CHECKING:
@@ -130,15 +130,6 @@ def _of_contrast(usual: Any, *others: Reader) -> dict[str, Any]:
     return read_by(Reader(said, lambda c: debias_of(c).contrastive, lambda c: usual), *others)
 
 
-def _of_moves(usual: "Callable[[Config], Any]") -> dict[str, Any]:
-    """The metadata of a knob of priors that move; phases may be longer than the one that fractions are of."""
-
-    def move(config: "Config") -> bool:
-        return debias_of(config).start < 1 or config.train.steps % config.protocol.phases > 0
-
-    return read_by(Reader("debias.start below 1", move, usual))
-
-
 @option("debias", "ccl")
 @dataclass
 class CclDebias(DebiasConfig):
@@ -167,11 +158,11 @@ class CclDebias(DebiasConfig):
     energy: float = -8.75  # pseudo-labels of at most this energy tell of the unlabeled prior
     start: float = 0.012  # the priors move from this fraction of train.steps on
     # steps between two changes of the priors
-    every: int = field(default=500, metadata=_of_moves(lambda c: c.train.period))
+    every: int = field(default=500, metadata=read_by(starts(lambda c: c.train.period)))
     epoch: int = 500  # steps after which a count that is not finished begins anew
     # of the unlabeled prior, at such a change, and of that of all training data
-    momentum: float = field(default=0.5, metadata=_of_moves(lambda c: 0.5))
-    momentum_all: float = field(default=0.5, metadata=_of_moves(lambda c: 0.5))
+    momentum: float = field(default=0.5, metadata=read_by(starts(lambda c: 0.5)))
+    momentum_all: float = field(default=0.5, metadata=read_by(starts(lambda c: 0.5)))
     balanced: bool = True  # whether there is a balanced classifier; else the standard one labels and answers
     weight: float = 0.7  # of the classification losses; the rest is the weight of the reliable contrastive loss
     # of the consistency losses among them: a number, or `ratio`, unlabeled per labeled images, at least 1.5

@@ -19,6 +19,15 @@ def debias_of(config: "Config") -> Any:
     return config.debias
 
 
+def starts(usual: "Callable[[Config], Any]") -> Reader:
+    """Reads a knob of what begins at `debias.start`; phases may be longer than the one that fractions are of."""
+
+    def within(config: "Config") -> bool:
+        return bool(debias_of(config).start < 1 or config.train.steps % config.protocol.phases > 0)
+
+    return Reader("debias.start below 1", within, usual)
+
+
 @option("debias", NONE)
 @dataclass
 class DebiasConfig(Record):
@@ -188,19 +197,24 @@ class EstimateBy(Enum):
     counts = "counts"  # how many confident labels each class has
 
 
-def _of_balanced(usual: Any) -> dict[str, Any]:
+def _of_balanced(usual: Any, *others: Reader) -> dict[str, Any]:
     """The metadata of a knob of ACR's balanced classifier, of whose labels the estimate is made."""
-    return read_by(Reader("debias.weight above 0", lambda c: debias_of(c).weight > 0, lambda c: usual))
+    return read_by(Reader("debias.weight above 0", lambda c: debias_of(c).weight > 0, lambda c: usual), *others)
 
 
-def _of_estimate(usual: "Callable[[Config], Any]") -> dict[str, Any]:
+def _of_moving(usual: Any) -> dict[str, Any]:
+    """The metadata of a knob of ACR's estimate."""
+    return _of_balanced(usual, starts(lambda c: usual))
+
+
+def _of_estimate(usual: "Callable[[Config], Any]", *others: Reader) -> dict[str, Any]:
     """The metadata of a knob that says when ACR's strength follows: where there is an estimate, or it is compared."""
 
     def follows(config: "Config") -> bool:
         acr = debias_of(config)
         return bool(acr.weight > 0 or (acr.tau > 0 and acr.anchors is Anchors.three))
 
-    return read_by(Reader("debias.weight above 0, or a debias.tau that has anchors,", follows, usual))
+    return read_by(Reader("debias.weight above 0, or a debias.tau that has anchors,", follows, usual), *others)
 
 
 @option("debias", "acr")
@@ -222,17 +236,20 @@ class AcrDebias(DebiasConfig):
     tau_labeled: float = field(default=2.0, metadata=_of_balanced(2.0))
     temperature: float = 1.0  # of pseudo-labels
     # steps between two changes of the strength
-    every: int = field(default=500, metadata=_of_estimate(lambda c: c.train.period))
-    momentum: float = field(default=0.99, metadata=_of_balanced(0.99))  # of the estimated unlabeled prior
+    every: int = field(default=500, metadata=_of_estimate(lambda c: c.train.period, starts(lambda c: c.train.period)))
+    momentum: float = field(default=0.99, metadata=_of_moving(0.99))  # of the estimated unlabeled prior
     # the estimate moves from this fraction of train.steps on
     start: float = field(default=0.012, metadata=_of_estimate(lambda c: 0.012))
     weight: float = 1.0  # of the balanced classifier's losses; 0: there is none
     anchors: Anchors = field(
         default=Anchors.three,
-        metadata=read_by(Reader("debias.tau above 0", lambda c: debias_of(c).tau > 0, lambda c: Anchors.three)),
+        metadata=read_by(
+            Reader("debias.tau above 0", lambda c: debias_of(c).tau > 0, lambda c: Anchors.three),
+            starts(lambda c: Anchors.three),
+        ),
     )
-    reversed_by: ReversedBy = field(default=ReversedBy.index, metadata=_of_balanced(ReversedBy.index))
-    estimate_by: EstimateBy = field(default=EstimateBy.presence, metadata=_of_balanced(EstimateBy.presence))
+    reversed_by: ReversedBy = field(default=ReversedBy.index, metadata=_of_moving(ReversedBy.index))
+    estimate_by: EstimateBy = field(default=EstimateBy.presence, metadata=_of_moving(EstimateBy.presence))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -93,6 +93,14 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["debias.weight=0", "debias.tau=0"],
         ["debias.every=2", "debias.start=0.7", "debias.anchors=none"],
     ),
+    "acr, still": (
+        ["algorithm=fixmatch_acr"],
+        ["debias.start=1"],
+        [
+            *["debias.every=2", "debias.momentum=0.5", "debias.anchors=none"],
+            *["debias.reversed_by=rank", "debias.estimate_by=counts"],
+        ],
+    ),
     "scssl": (
         ["algorithm=fixmatch_scssl"],
         ["debias.weight=0"],

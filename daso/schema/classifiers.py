@@ -209,9 +209,9 @@ class CclDebias(DebiasConfig):
         return self.smooth_weight > 0 or self.weight < 1
 
 
-def _of_second(usual: float) -> dict[str, Any]:
+def _of_second(usual: float, *others: Reader) -> dict[str, Any]:
     """The metadata of a knob of CoSSL's balanced classifier."""
-    return read_by(Reader("debias.start below 1", lambda c: debias_of(c).start < 1, lambda c: usual))
+    return read_by(Reader("debias.start below 1", lambda c: debias_of(c).start < 1, lambda c: usual), *others)
 
 
 @option("debias", "cossl")
@@ -234,7 +234,11 @@ class CosslDebias(DebiasConfig):
     lr: float = field(default=0.002, metadata=_of_second(0.002))  # of its Adam
     weight_decay: float = field(default=5e-4, metadata=_of_second(5e-4))  # of its weight, in the gradient
     ema_decay: float = field(default=0.999, metadata=_of_second(0.999))  # of its average
-    alpha: float = field(default=0.75, metadata=_of_second(0.75))  # of the Beta distribution of the warm-up's mixing
+    # of the Beta distribution of the warm-up's mixing
+    alpha: float = field(
+        default=0.75,
+        metadata=_of_second(0.75, Reader("debias.warm above 0", lambda c: debias_of(c).warm > 0, lambda c: 0.75)),
+    )
     # the smallest share of its own that a mixed feature keeps after it
     least: float = field(default=0.6, metadata=_of_second(0.6))
 

@@ -127,6 +127,7 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
     ),
     "ccl, contrast alone": (["algorithm=fixmatch_ccl"], ["debias.weight=0"], ["debias.unlabeled_weight=5"]),
     "cossl": (["algorithm=fixmatch_cossl"], ["debias.start=1"], [*SECOND, "debias.least=1"]),
+    "cossl, cold": (["algorithm=fixmatch_cossl", "debias.start=0.3"], ["debias.warm=0"], ["debias.alpha=2"]),
     "weight decay": (
         ["algorithm=fixmatch"],
         ["optim.weight_decay=0"],

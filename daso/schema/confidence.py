@@ -137,7 +137,7 @@ def _of_looks(usual: Any) -> dict[str, Any]:
     """The metadata of a knob of looks at the unlabeled set, of which the first comes after two periods."""
 
     def looks(config: "Config") -> bool:
-        return 2 * cast(Any, config.confidence).every < config.train.steps
+        return bool(2 * cast(Any, config.confidence).every < config.train.steps)
 
     return read_by(Reader("a confidence.every below half of train.steps", looks, lambda c: usual))
 

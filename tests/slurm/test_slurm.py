@@ -108,7 +108,7 @@ def test_stopped_jobs_are_requeued_and_end_with_the_undisturbed_numbers(sweep, t
         assert measured(run) == measured(RunDir(tmp_path / "alone", run.key))
     assert "s3cret" not in out
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"DONE", "overrides.yaml", "multirun.yaml"} <= {path.name for path in files}
+    assert {"DONE", "overrides.yaml", "hydra.yaml"} <= {path.name for path in files}
     assert [str(path) for path in files if b"s3cret" in path.read_bytes() and not private(path, tmp_path)] == []
 
 

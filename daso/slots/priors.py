@@ -73,20 +73,20 @@ class Window(nn.Module):
 
     prior: Tensor
     mass: Tensor
-    empty: Tensor
+    counted: Tensor
 
     def __init__(self, classes: int, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum
         self.register_buffer("prior", torch.full((classes,), 1 / classes, dtype=torch.float64))
         self.register_buffer("mass", torch.ones(classes, dtype=torch.float64))
-        self.register_buffer("empty", torch.zeros((), dtype=torch.bool))  # nothing was counted in the last window
+        # what was counted in the window, that of the last step included
+        self.register_buffer("counted", torch.zeros((), dtype=torch.float64), persistent=False)
 
     def start(self, prior: Tensor) -> None:
         """Begin with `prior` [C]."""
         self.prior.copy_(prior)
         self.mass.fill_(1)
-        self.empty.zero_()
 
     def begin(self, due: Tensor) -> None:
         """Count from 1 again where the 0-d `due` says so."""
@@ -97,7 +97,7 @@ class Window(nn.Module):
         self.mass.add_((p * weight[:, None]).sum(0).to(self.mass.dtype))
 
     def move(self, due: Tensor) -> None:
-        """The window ends where the 0-d `due` says so."""
+        """The end of a step; the window ends where the 0-d `due` says so."""
+        self.counted.copy_(self.mass.sum() - len(self.mass))
         renew(self.prior, due, average(self.prior, self.mass / self.mass.sum(), self.momentum))
-        renew(self.empty, due, (self.mass == 1).all())
         self.begin(due)

@@ -43,6 +43,7 @@ class TwoPriors(Observe, Census):
     kept: Tensor
     label: Tensor
     energies: Tensor
+    ended: Tensor
 
     def __init__(
         self, counts: Tensor, own: Tensor, rows: int, energy: float, momenta: tuple[float, float], periods: Periods
@@ -55,6 +56,7 @@ class TwoPriors(Observe, Census):
         for name, dtype in (("low", torch.bool), ("kept", torch.float64), ("label", torch.int64)):  # [Bu] of this step
             self.register_buffer(name, torch.zeros(rows, dtype=dtype), persistent=False)
         self.register_buffer("energies", torch.zeros(len(QUANTILES)), persistent=False)  # of this step
+        self.register_buffer("ended", torch.zeros((), dtype=torch.bool), persistent=False)  # this step ends a window
         self.relabel(counts)
 
     def relabel(self, counts: Tensor) -> None:
@@ -96,8 +98,9 @@ class TwoPriors(Observe, Census):
     def follow(self, clock: Clock) -> None:
         """The end of a step: where a window ends, both priors move."""
         due = (clock.step % self.periods.epoch + 1) % self.periods.every == 0
+        self.ended.copy_(due & (clock.step >= self.periods.first))
         for window in (self.unlabeled, self.all):
-            window.move(due & (clock.step >= self.periods.first))
+            window.move(self.ended)
 
     def alarms(self, measured: Mapping[str, float]) -> list[str]:
         """A class that the unlabeled prior has given up, and a window without a single image."""
@@ -115,13 +118,13 @@ class TwoPriors(Observe, Census):
 
     def metrics(self) -> dict[str, Tensor]:
         """`prior/estimate` [C] of the unlabeled images, `prior/all` [C]; of this window so far, how many images count
-        for each; `energy/empty`: none did for the first in the last window; of the last step, the share of low energy,
+        for each; `energy/empty`: it has ended, and none did for the first; of the last step, the share of low energy,
         that of images which train as well, and `QUANTILES`.
         """
-        masses = (window.mass.sum() - len(self.counts) for window in (self.unlabeled, self.all))
+        masses = (window.counted.clone() for window in (self.unlabeled, self.all))
         found = {"prior/estimate": self.unlabeled.prior.clone(), "prior/all": self.all.prior.clone()}
         found |= zip(("energy/mass", "pl/mass"), masses, strict=True)
         found |= {f"energy/{name}": value for name, value in zip(QUANTILES, self.energies.clone().unbind())}
-        found["energy/empty"] = self.unlabeled.empty.to(torch.float64)
+        found["energy/empty"] = (self.ended & (self.unlabeled.counted == 0)).to(torch.float64)
         low = self.low.to(torch.float64)
         return found | {"energy/share": low.mean(), "energy/both": (low * (self.kept > 0)).mean()}

@@ -15,8 +15,10 @@ settings.register_profile("suite", max_examples=60, deadline=None, derandomize=T
 settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("suite")
 
-# A shell starts background commands with Ctrl-C ignored, and processes inherit that; tests send it to themselves.
+# A shell starts background commands with Ctrl-C ignored, `nohup` all with a closed terminal, and processes inherit that;
+# tests send both to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 composed.patch()

@@ -18,10 +18,7 @@ from daso.slots.windows import Periods, TwoPriors
 from daso.types import Batch, Clock, Facts, Feats, Flags, Head, Nets, Noise, Sizes, Target, View
 
 SEEN = ("sharpness", "alone", "own", "other")  # what contrastive losses saw, by the names of `Seen`
-ASLEEP, LATE = (
-    0.01,
-    0.2,
-)  # the sharpness below which smoothed labels teach nothing, and the progress from which that matters
+ASLEEP, LATE = 0.01, 0.2  # smoothed labels of less sharpness say nothing, which matters from this progress on
 LEAST_RATIO = 1.5  # weight of the consistency losses, however few unlabeled images there are
 
 
@@ -135,14 +132,9 @@ class Ccl(TwoPriors, Adjust, Scale, Reading, Auxiliary):
         return {"co": (own["cls"] - off.to(own["cls"].dtype) + own[self.head]) / 2}
 
     def alarms(self, measured: Mapping[str, float]) -> list[str]:
-        """Beside those of the priors, smoothed labels that still say nothing when a fifth of a phase is over."""
-        found = super().alarms(measured)
-        if measured.get("contrast/asleep"):
-            found.append(
-                "Smoothed labels are as good as uniform (train/contrast/sharpness): the smoothed contrastive loss "
-                "teaches nothing."
-            )
-        return found
+        """Beside those of the priors, smoothed labels that say nothing."""
+        silent = "Smoothed labels are as good as uniform (train/contrast/sharpness), and their loss teaches nothing."
+        return super().alarms(measured) + ([silent] if measured.get("contrast/asleep") else [])
 
     def metrics(self) -> dict[str, Tensor]:
         """Beside the priors, of the last step: `agree/balanced`, the share where both classifiers say the same;

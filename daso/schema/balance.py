@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from daso.schema.base import Reader, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
@@ -40,9 +40,13 @@ class Unseen(Enum):
     first = "first"  # class 0, as in the published code
 
 
-def _of_weights(usual: "Callable[[Config], Any]") -> dict[str, Any]:
+def _saw(config: "Config") -> Any:
+    return config.balance
+
+
+def _of_weights(usual: "Callable[[Config], Any]", *others: Reader) -> dict[str, Any]:
     """The metadata of a knob of weights that are not all 0."""
-    return read_by(Reader("balance.scale above 0", lambda c: cast(Any, c.balance).scale > 0, usual))
+    return read_by(Reader("balance.scale above 0", lambda c: _saw(c).scale > 0, usual), *others)
 
 
 @option("balance", "saw")
@@ -58,12 +62,26 @@ class SawBalance(BalanceConfig):
     apart: ClassVar[Mapping[str, str]] = {"supervised=cb": WEIGHED_TWICE, "supervised=ldam_drw": WEIGHED_TWICE}
     name: str = "saw"
     # steps between two changes of the weights of pseudo-labels
-    every: int = field(default=500, metadata=_of_weights(lambda c: c.train.period))
+    every: int = field(
+        default=500,
+        metadata=_of_weights(
+            lambda c: c.train.period,
+            Reader("balance.beta other than 0", lambda c: _saw(c).beta != 0, lambda c: c.train.period),
+        ),
+    )
     # base of the effective number: a number, or by the mean number of images of a class
     beta: Any = field(default=ADAPTIVE, metadata=_of_weights(lambda c: ADAPTIVE))
     scale: float = 1.0  # mean of the weights; 0: nothing is weighed
     counted_by: CountedBy = field(default=CountedBy.store, metadata=_of_weights(lambda c: CountedBy.store))
-    unseen: Unseen = field(default=Unseen.nothing, metadata=_of_weights(lambda c: Unseen.nothing))
+    unseen: Unseen = field(
+        default=Unseen.nothing,
+        metadata=_of_weights(
+            lambda c: Unseen.nothing,
+            Reader(
+                "balance.counted_by=store", lambda c: _saw(c).counted_by is CountedBy.store, lambda c: Unseen.nothing
+            ),
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

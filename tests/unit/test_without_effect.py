@@ -82,6 +82,8 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["balance.scale=0"],
         ["balance.every=2", "balance.beta=0.9", "balance.unseen=first", "balance.counted_by=survey"],
     ),
+    "saw, all alike": (["algorithm=fixmatch_saw"], ["balance.beta=0"], ["balance.every=2"]),
+    "saw, surveyed": (["algorithm=fixmatch_saw"], ["balance.counted_by=survey"], ["balance.unseen=first"]),
     "acr, one classifier": (
         ["algorithm=fixmatch_acr"],
         ["debias.weight=0"],

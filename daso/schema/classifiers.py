@@ -106,6 +106,7 @@ class ScSslDebias(DebiasConfig):
             require(getattr(self, key) >= 0, f"debias.{key}", getattr(self, key), "a loss weight, 0 or more")
         require(0 <= self.start <= 1, "debias.start", self.start, "a fraction of train.steps")
         require(self.gamma >= 0, "debias.gamma", self.gamma, "an imbalance, or 0 for that of the labeled images")
+        self.gamma = max(self.gamma, 1.0)  # all of them mean the same
         require(0 <= self.rate <= 1, "debias.rate", self.rate, "a confidence between 0 and 1")
         require(0 <= self.floor <= 1, "debias.floor", self.floor, "a confidence between 0 and 1")
 

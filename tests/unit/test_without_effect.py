@@ -167,3 +167,8 @@ def test_what_is_not_switched_off_changes_the_key(chosen, off, knobs):
 def test_what_is_switched_off_changes_no_number(chosen, off, knobs, tmp_path):
     plain, other = (trained(config(*chosen, *off, *more), tmp_path)[1] for more in ([], knobs))
     assert plain == other
+
+
+def test_values_that_mean_the_same_have_one_key():
+    keys = {config("algorithm=fixmatch_scssl", f"debias.gamma={value}").run_key for value in ("0", "0.5", "1")}
+    assert len(keys) == 1

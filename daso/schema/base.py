@@ -52,6 +52,11 @@ def missing_reader(knob: "Field[Any]", config: "Config") -> Reader | None:
     return next((reader for reader in readers if not reader.reads(config)), None)
 
 
+def phases_differ(config: "Config") -> bool:
+    """Whether a phase of the run is longer than the one that fractions of `train.steps` are of."""
+    return config.train.steps % config.protocol.phases > 0
+
+
 def require(ok: bool, key: str, value: object, right: str) -> None:
     """Raise a `UserError` naming key, value and what would be right, unless `ok`."""
     if not ok:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from daso.schema.base import Reader, read_by, require, require_one_of
+from daso.schema.base import Reader, phases_differ, read_by, require, require_one_of
 from daso.schema.record import NONE, OPTIONS, Offer, Record, option
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def debias_of(config: "Config") -> Any:
 
 
 def starts(usual: "Callable[[Config], Any]") -> Reader:
-    """Reads a knob of what begins at `debias.start`; phases may be longer than the one that fractions are of."""
+    """Reads a knob of what begins at `debias.start`."""
 
     def within(config: "Config") -> bool:
-        return bool(debias_of(config).start < 1 or config.train.steps % config.protocol.phases > 0)
+        return bool(debias_of(config).start < 1 or phases_differ(config))
 
     return Reader("debias.start below 1", within, usual)
 

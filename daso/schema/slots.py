@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from daso.schema.base import DIST, Reader, read_by, require, require_one_of
+from daso.schema.base import DIST, Reader, phases_differ, read_by, require, require_one_of
 from daso.schema.record import NONE, Offer, Record, option
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def parse_blend(value: object) -> float | str:
 
 
 def _refines(config: "Config") -> bool:
-    """Whether a refinement may be due; phases of a run may be longer than the one that fractions are of."""
-    return config.darp.warmup < 1 or config.train.steps % config.protocol.phases > 0
+    """Whether a refinement may be due."""
+    return config.darp.warmup < 1 or phases_differ(config)
 
 
 def darp_assumes(config: "Config") -> bool:

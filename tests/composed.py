@@ -10,6 +10,7 @@ import warnings
 from functools import cache
 
 from hydra._internal import config_loader_impl as loader
+from hydra._internal import defaults_list as lists
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.defaults_list import DefaultsList, Overrides
 
@@ -20,6 +21,7 @@ LISTS, MERGED = {}, {}  # by what they are made of
 plainly_loaded = FileConfigSource.load_config
 plainly_listed = loader.create_defaults_list
 plainly_merged = loader.ConfigLoaderImpl._compose_config_from_defaults_list
+plainly_mapped = lists._create_interpolation_map
 
 
 @cache
@@ -35,6 +37,12 @@ def load_config(self, config_path):
         return plainly_loaded(self, config_path=config_path)
     edition = found.st_ino, found.st_size, found.st_mtime_ns
     return copy.deepcopy(loaded(os.path.abspath(self.path), self.provider, config_path, edition))
+
+
+def create_interpolation_map(overrides, defaults_list, self_added):
+    """Hydra's, but made only where an option's name refers to another choice."""
+    if any(default.is_interpolation() for default in defaults_list):
+        return plainly_mapped(overrides, defaults_list, self_added)
 
 
 def create_defaults_list(repo, config_name, overrides_list, prepend_hydra, skip_missing):
@@ -73,5 +81,6 @@ def once(kept, repo, how, make):
 def patch():
     """Have Hydra compose this way."""
     FileConfigSource.load_config = load_config
+    lists._create_interpolation_map = create_interpolation_map
     loader.create_defaults_list = create_defaults_list
     loader.ConfigLoaderImpl._compose_config_from_defaults_list = compose_config_from_defaults_list

@@ -224,8 +224,10 @@ def main():
     from daso.command import program
     from daso.run import training
     from daso.track import sweeps
+    from tests import composed
 
     program.prepare()
+    composed.patch()
     training.draw_figures = lambda *given: None
     sweeps.subprocess = Forks
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -21,7 +21,7 @@ WITHOUT_PSEUDO_LABELS = {"supervised", "usadtm", "cpe"}  # open to a protocol th
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("learner", ALGORITHMS)
 def test_a_learner_with_a_sampler_or_protocol_runs_or_is_refused(learner, option, tmp_path):
-    overrides = f"algorithm={learner}", option, *BESIDE.get(option, ())
+    overrides = f"algorithm={learner}", option, *BESIDE.get(option, ()), "train.steps=6", "train.eval_every=6"
     if "crest" in option and learner in WITHOUT_PSEUDO_LABELS:
         with pytest.raises(UserError, match=f"algorithm={learner} makes no pseudo-labels"):
             composed(*overrides)

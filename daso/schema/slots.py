@@ -65,7 +65,7 @@ class AlignConfig(Record):
     # of a moving average in place of the window
     momentum: float = field(
         default=0.0,
-        metadata={"neutral": 0.0} | read_by(Reader("align.restart other than 1", _averages, lambda c: 0.999)),
+        metadata={"neutral": 0.0} | read_by(Reader("align.restart other than 1", _averages, lambda c: 0.0)),
     )
     # what to follow: the labeled class frequencies; `images`, the labeled images of each class at the size of the
     # unlabeled set, as in CDMAD's code; or `refine`, the distribution that DARP assumes

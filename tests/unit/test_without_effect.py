@@ -31,6 +31,7 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["align.restart=1"],
         ["align.momentum=0.5"],
     ),
+    "align, one batch": (["algorithm=fixmatch_da"], ["align.restart=1"], ["align.momentum=0.5"]),
     "align, uniform": (
         ["algorithm=fixmatch_darp", "darp.goal=labeled", "align=da"],
         ["align.temperature=0"],

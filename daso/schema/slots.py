@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from daso.schema.run import Config
 
 DARP_GOALS = ("labeled", "estimate", "shipped")
+LONGER = "a phase of more than daso.warmup_steps steps"
 
 
 class EmaBn(Enum):
@@ -170,6 +171,22 @@ class DarpConfig(Record):
         ]
 
 
+def _blends(config: "Config") -> bool:
+    """Whether a phase is longer than the warm-up."""
+    return config.daso.warmup_steps < config.phase_steps or phases_differ(config)
+
+
+def _usual_align_weight(config: "Config") -> float:
+    """That of `daso=paper`, or of `daso=blend_only` for learners without a strong view."""
+    return 1.0 if Offer.STRONG in config.algorithm.offers else 0.0
+
+
+def _after_warmup(usual: Any, *others: Reader) -> dict[str, Any]:
+    """The metadata of a knob of what begins with the end of the warm-up."""
+    value = usual if callable(usual) else lambda c: usual
+    return read_by(*others, Reader(LONGER, _blends, value))
+
+
 def _of_head(usual: "Callable[[Config], Any]", *others: Reader) -> dict[str, Any]:
     """The metadata of a knob of the second head."""
     return read_by(*others, Reader("abc.weight above 0", lambda c: c.abc.weight > 0, usual))
@@ -197,7 +214,9 @@ class AbcConfig(Record):
     blend: bool = field(
         default=True,
         metadata=_of_head(
-            lambda c: True, Reader("a method with semantic labels", lambda c: c.fills("semantic"), lambda c: True)
+            lambda c: True,
+            Reader("a method with semantic labels", lambda c: c.fills("semantic"), lambda c: True),
+            Reader(LONGER, _blends, lambda c: True),
         ),
     )
 
@@ -222,7 +241,7 @@ def paper_t_dist(dataset: str, matched: bool) -> float:
 
 
 def _blends_by_count(usual: "Callable[[Config], float]") -> dict[str, Any]:
-    return read_by(Reader("daso.blend=dist", lambda c: c.daso.blend == DIST, usual))
+    return _after_warmup(usual, Reader("daso.blend=dist", lambda c: c.daso.blend == DIST, usual))
 
 
 @option("daso", NONE, "daso")
@@ -235,10 +254,10 @@ class DasoConfig(Record):
     places: ClassVar[frozenset[str]] = frozenset({"semantic"})
     needs: ClassVar[frozenset[Offer]] = frozenset({Offer.PSEUDO})
     name: str = NONE
-    t_proto: float = 0.05
+    t_proto: float = field(default=0.05, metadata=_after_warmup(0.05))
     t_dist: float = field(default=1.0, metadata=_blends_by_count(lambda c: paper_t_dist(c.dataset.name, c.imb.matched)))
-    queue_size: int = 256
-    align_weight: float = field(default=1.0, metadata={"needs": Offer.STRONG})
+    queue_size: int = field(default=256, metadata=_after_warmup(256))
+    align_weight: float = field(default=1.0, metadata={"needs": Offer.STRONG} | _after_warmup(_usual_align_weight))
     warmup_steps: int = 5000
     # steps between two looks at the pseudo-label distribution
     update_every: int = field(default=100, metadata=_blends_by_count(lambda c: 50 if c.miniature else 100))
@@ -247,9 +266,9 @@ class DasoConfig(Record):
     update_epochs: float = field(default=0.0, metadata={"neutral": 0.0} | _blends_by_count(lambda c: 0.0))
     ema_bn: EmaBn = EmaBn.official
     # the semantic label's share: `dist` follows the pseudo-label distribution, a number in 0..1 fixes it (Table 6)
-    blend: Any = field(default=DIST, metadata={"neutral": DIST})
+    blend: Any = field(default=DIST, metadata={"neutral": DIST} | _after_warmup(DIST))
     # Table 7: rings of equal length; else as long as the classes' shares of the labeled set
-    balanced_queue: bool = field(default=True, metadata={"neutral": True})
+    balanced_queue: bool = field(default=True, metadata={"neutral": True} | _after_warmup(True))
     # Table 7: prototypes of the EMA encoder's features; else of the trained one's
     ema_encoder: bool = field(default=True, metadata={"neutral": True})
 

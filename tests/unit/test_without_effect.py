@@ -57,6 +57,14 @@ CASES = {  # what is chosen; the values that switch knobs off; these, at other v
         ["abc.weight=0"],
         ["abc.every=2", "abc.blend=false"],
     ),
+    "daso, in its warm-up": (
+        ["algorithm=fixmatch_abc_daso", "daso.warmup_steps=2", "daso.update_every=2", "abc.every=2"],
+        ["daso.warmup_steps=6"],
+        [
+            *("daso.t_proto=0.5", "daso.t_dist=3", "daso.blend=0.5", "daso.align_weight=2", "daso.update_every=1"),
+            *("daso.queue_size=3", "daso.balanced_queue=false", "abc.blend=false"),
+        ],
+    ),
     "freematch": (["algorithm=fixmatch_freematch"], ["confidence.momentum=1"], ["confidence.quantile=0.8"]),
     "softmatch": (
         ["algorithm=fixmatch_softmatch"],

@@ -126,12 +126,16 @@ class Search:
         others: list[dict[str, Any]] = [{}]
         for i in range(max(map(len, values.values()))):
             others.append({key: mine[min(i, len(mine) - 1)] for key, mine in values.items()})
+        idle = []  # which may be so for another key's error alone
         for key, searched in self.space.items():
             tries = ([self._run_with(other | {key: value}) for value in values[key]] for other in others)
             first = next(tries)
             if not any(differ(runs) for runs in chain([first], tries)):
-                wrong = next((run for run in first if isinstance(run, UserError)), None)
-                raise UserError(f"{searched.line} cannot be searched: {wrong or 'no value of it changes a run.'}")
+                if wrong := next((run for run in first if isinstance(run, UserError)), None):
+                    raise UserError(f"{searched.line} cannot be searched: {wrong}")
+                idle.append(searched.line)
+        if idle:
+            raise UserError(f"{idle[0]} cannot be searched: no value of it changes a run.")
 
     def _run_with(self, values: Mapping[str, Any]) -> str | UserError:
         """The key of the run with these values, or why there is none."""

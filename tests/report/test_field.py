@@ -152,7 +152,7 @@ def test_every_suspect_number_is_footnoted(protocol, method, says):
 
 def test_a_method_that_nobody_has_published_has_a_row_of_its_own_with_what_it_differs_in(tmp_path):
     three(tmp_path, (*C10, "algorithm=fixmatch_la_da"), (70.0, 71.0, 72.0))
-    three(tmp_path, (*DASO, "daso.queue_size=64"), (73.0, 74.0, 75.0), steps=1000)
+    three(tmp_path, (*DASO, "daso.queue_size=64"), (73.0, 74.0, 75.0), steps=6000)
     three(tmp_path, DASO, (75.0, 76.0, 77.0))
     (daso, *_) = made = tables(tmp_path)
     own = {daso.labels[row]: e for (row, _), e in daso.entries.items() if daso.facts[row][2] == "own runs"}

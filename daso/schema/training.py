@@ -122,6 +122,11 @@ class ModelConfig:
         """D, the width of what the encoder gives."""
         return RESNETS[self.depth] if self.name == "resnet" else WRN_FEATURES * self.width
 
+    def map_side(self, resolution: int) -> int:
+        """Pixels on a side of the last maps, which are averaged, for images of `resolution` pixels."""
+        halved = 5 if self.name == "resnet" else 2 + (self.stem_stride == 2)
+        return -(-resolution // (1 << halved))
+
 
 def _of_decay(neutral: object) -> dict[str, Any]:
     """The metadata of a knob of weight decay that came later."""

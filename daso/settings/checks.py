@@ -45,6 +45,7 @@ def check(config: Config, arguments: Sequence[str] = ()) -> list[str]:
     """
     _check_finite(config)
     _check_machine(config)
+    _check_batch(config)
     _check_methods(config, arguments)
     _check_refinement(config)
     _check_protocol(config)
@@ -71,6 +72,16 @@ def _check_machine(config: Config) -> None:
     require(track.experiment.strip() != "", "track.experiment", track.experiment, "the name of an experiment in MLflow")
     wrong = flaw(track.uri) if track.uri else ""
     require(not wrong, "track.uri", mask_url(track.uri), wrong)
+
+
+def _check_batch(config: Config) -> None:
+    """Refuse a batch that leaves batch normalisation a single value of a kind."""
+    size, resolution = config.train.batch_size, config.dataset.resolution
+    right = (
+        f"of images of {resolution} pixels (dataset.resolution) the network's last maps are single pixels, and batch "
+    )
+    right += "normalisation needs two values of a kind, so 2 or more"
+    require(size > 1 or config.model.map_side(resolution) > 1, "train.batch_size", size, right)
 
 
 def _check_methods(config: Config, arguments: Sequence[str]) -> None:

@@ -145,6 +145,7 @@ def test_a_median_over_few_evaluations_is_remarked_upon():
             ["algorithm=usadtm", "darp=paper"],
             r"darp\.name=darp .* algorithm=usadtm makes no pseudo-labels open to slots, so darp=none",
         ),
+        (["model=resnet18", "train.batch_size=1"], r"train\.batch_size=1 .* images of 32 pixels .* so 2 or more"),
         (["algorithm=meanteacher", "confidence=boss"], r"confidence\.name=boss .* has no confidence threshold"),
         (["algorithm=fixmatch", "supervised=la", "supervised.tau=-1"], r"supervised\.tau=-1\.0 .* 0 \(plain"),
         (["algorithm=fixmatch_da", "align.goal=refine"], r"align\.goal=refine .* no slot assumes a distribution"),

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 
 from daso.nn.net import CLASSIFIER, Net, UniformLinear
 from daso.nn.wrn import WideResNet, pool, rectify
+from daso.schema import ModelConfig
 from daso.types import Head
 from tests.golden_fill import fill
 
@@ -55,6 +57,20 @@ def test_stem_stride_two_quarters_the_first_stage() -> None:
     net.encoder.blocks[0].register_forward_hook(lambda module, args, out: seen.append(out.shape))
     net.encode(images(size=16))
     assert seen == [(6, 16, 8, 8)]
+
+
+@pytest.mark.parametrize("resolution", [1, 4, 5, 8, 9, 31, 32, 33])
+@pytest.mark.parametrize(
+    ("config", "maps"),
+    [
+        (ModelConfig("wrn", 10), WideResNet(10, 1).maps),
+        (ModelConfig("wrn", 10, stem_stride=2), WideResNet(10, 1, stem_stride=2).maps),
+        (ModelConfig("resnet", 18), torch.nn.Sequential(*list(torchvision.models.resnet18().children())[:-2])),
+    ],
+    ids=["wrn", "stride 2", "resnet"],
+)
+def test_the_side_of_the_last_maps_is_known(config, maps, resolution) -> None:
+    assert config.map_side(resolution) == maps(torch.zeros(2, 3, resolution, resolution)).shape[-1]
 
 
 def test_a_batch_of_one_keeps_its_batch_dimension() -> None:

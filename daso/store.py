@@ -67,13 +67,16 @@ def check(values: Sequence[str]) -> int:
     """Compare every image of some stores, or of one, with its checksum."""
     code = 0
     for folder, one in _stores(values):
-        if not one.state.startswith("whole"):
+        other, _, more = one.state.partition("whole")
+        if other:
+            print(f"{one.key} ({one.of}): {one.state}")
+            code |= "another version" in one.state
             continue
         store = load(folder, one.key)
         assert store is not None, "it was listed as whole"
         damaged = store.damaged(range(len(store.size)))
         rows = enumerate_some([str(row) for row in damaged])
-        print(f"{one.key} ({one.of}): " + (f"damaged images {rows}; remove it" if damaged else "intact"))
+        print(f"{one.key} ({one.of}): " + (f"damaged images {rows}; remove it" if damaged else f"intact{more}"))
         code |= bool(damaged)
     return code
 

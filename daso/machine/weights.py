@@ -100,13 +100,33 @@ def load_into(encoder: "nn.Module", path: Path) -> None:
     Raises:
         UserError: it is damaged, no file of weights, or one of another network.
     """
-    from daso.nn.resnet import load_weights, unfitting
+    from daso.nn.resnet import load_weights
+
+    load_weights(encoder, _fitting(encoder, path))
+
+
+def check(weights: str, depth: int, channels: int) -> None:
+    """Judge what `model.weights` names, without a network to load it into.
+
+    Raises:
+        UserError: as `find` and `load_into`.
+    """
+    import torch
+
+    from daso.nn.resnet import ResNet
+
+    with torch.device("meta"):
+        encoder = ResNet(depth, channels)
+    _fitting(encoder, find(weights, depth))
+
+
+def _fitting(encoder: "nn.Module", path: Path) -> dict[str, "Tensor"]:
+    from daso.nn.resnet import unfitting
 
     content_hash(path)
-    why = unfitting(encoder, weights := _read(path))
-    if why:
+    if why := unfitting(encoder, weights := _read(path)):
         raise UserError(f"{KEY}={path} is of another network: {why}.")
-    load_weights(encoder, weights)
+    return weights
 
 
 def _read(path: Path) -> dict[str, "Tensor"]:

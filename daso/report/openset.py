@@ -76,7 +76,7 @@ def entropies(series: Sequence[Series], title: str, canvas: Canvas = SCREEN) -> 
                 _stairs(ax, known, kind, color, canvas.thin, fill=False)
         shown = one if own else one._replace(runs=())
         ax.set_title(one.label if canvas.paper else shown.told, fontsize=canvas.size(10))
-        ax.set(xlabel="entropy of the prediction (nats)", ylabel="unlabeled images", xlim=(0, None), ylim=(0, None))
+        ax.set(xlabel="entropy of the\nprediction (nats)", ylabel="unlabeled images", xlim=(0, None), ylim=(0, None))
     handles: list[Any] = [patch(WORDS[kind], color=color, alpha=0.45) for kind, color in KINDS.items()]
     handles += [patch("published", fill=False, edgecolor="black")] * any(known for _, _, known in drawn)
     mine = [one for one, own, _ in drawn if own]

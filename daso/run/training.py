@@ -116,10 +116,10 @@ def data_for(config: Config, folder: RunDir, console: Console | None = None) -> 
 
     Raises:
         Damaged: nothing in the folder says any more what they were.
-        UserError: they were others, or `model.weights` is not there.
+        UserError: they were others, or `model.weights` is not there, or of another network.
     """
     if config.model.weights:  # before a store is built for nothing
-        weights.find(config.model.weights, config.model.depth)
+        weights.check(config.model.weights, config.model.depth, config.dataset.channels)
     data, split = data_of(config, telling(console) if console else unheard)
     told = {folder.about().get("splits")} - {None}
     try:

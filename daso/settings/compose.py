@@ -192,9 +192,21 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
             raise UserError(f"{missing} has no value: choose one with {missing}=...{where}") from error
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
+    _refuse_two_lengths(config, arguments)
     config = timed(filled(config))
     check(config, arguments)
     return identified(config)
+
+
+def _refuse_two_lengths(config: Config, arguments: list[str]) -> None:
+    """Refuse steps that were asked for beside epochs, which would decide: a length of a run is told once."""
+    given = [(value, "") for key, _, value in (a.lstrip("+").partition("=") for a in arguments) if key == "train.steps"]
+    given += [
+        (e.value, f" ({e.place})") for e in entries(arguments) if e.key == "train.steps" and e.group == "experiment"
+    ]
+    for value, place in given if config.train.epochs else ():
+        right = f"train.epochs={config.train.epochs:g} says how long the run is; train.epochs=0 leaves it to the steps"
+        raise UserError(f"train.steps={value}{place} is not possible: {right}.")
 
 
 def configuration(overrides: Sequence[str], composed: Compose | None = None) -> Config:

@@ -7,6 +7,18 @@ from daso.schema import OPTIONS
 
 NEAREST = 6  # options that a sentence names
 THRESHOLDS = ("match", "thresholds")  # ends of the names of methods that judge which pseudo-labels to believe
+CONSISTENCY, SELF_TRAINING = ("meanteacher", "pseudolabel"), ("pseudolabel", "fixmatch_crest")
+NEAR = {  # methods of the field that no table here has, and what is of their kind
+    "uda": ("fixmatch", "fixmatch_softmatch"),
+    "dash": ("fixmatch_flexmatch", "fixmatch_adsh"),
+    "ccssl": ("fixmatch_ccl", "fixmatch"),
+    "dst": ("fixmatch_debiaspl", "cpe"),
+    "rda": ("fixmatch_da", "fixmatch_freematch"),
+    **dict.fromkeys(("vat", "pi", "pimodel", "temporalensembling", "ict"), CONSISTENCY),
+    **dict.fromkeys(("mpl", "metapseudolabels", "noisystudent", "selftraining"), SELF_TRAINING),
+    **dict.fromkeys(("balancedsoftmax", "taunorm"), ("supervised_la", "fixmatch_la")),
+    **dict.fromkeys(("focal", "focalloss", "reweight"), ("supervised_cb", "fixmatch_cb")),
+}
 
 
 def hint(name: str, options: Sequence[str]) -> str:
@@ -19,8 +31,13 @@ def hint(name: str, options: Sequence[str]) -> str:
     typed = _letters(name)
     same = [option for option in options if _letters(option) == typed]
     parts = sorted((o for o in options if typed in map(_letters, _parts(o))), key=lambda o: len(_parts(o)))
-    if found := same or parts:
+    words = set(_words(name))
+    whole = sorted((o for o in options if words and words <= set(_parts(o))), key=lambda o: len(_parts(o)))
+    exact = [option for option in whole if set(_parts(option)) == words]
+    if found := same or exact or parts or whole:
         return f"did you mean {_listed(found)}?"
+    if near := [option for option in NEAR.get(typed, ()) if option in options]:
+        return f"no such method is trained here; nearest {_are(near)}"
     methods = _published(typed)
     here = [option for option in dict.fromkeys(methods.values()) if option in options]
     if here:
@@ -72,6 +89,12 @@ def _steps(one: str, other: str) -> int:
 
 def _parts(option: str) -> list[str]:
     return option.split("_")
+
+
+def _words(name: str) -> list[str]:
+    """The parts of a name as people write it, such as `FixMatch w/ CReST+` or `freematch_daso`."""
+    plus = re.sub(r"\+(?![a-z0-9])", "_plus", name.lower())
+    return [word for word in re.split(r"[^a-z0-9]+", plus) if word not in ("", "w", "with", "and")]
 
 
 def _letters(name: str) -> str:

@@ -121,11 +121,14 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
             empty = f"{group}=none leaves the place empty" if "none" in groups()[group] else "choose an option"
             raise UserError(f"{argument} is not possible: {empty}; {_listed(group)}.")
         if not SEVERAL.match(value) and not all(_names_option(option.strip()) for option in value.split(",")):
-            raise UserError(f"{_short(argument)} is not possible: {_listed(group)}.")
+            named = field_names.hint(value.strip("'\""), groups()[group]) if group == "algorithm" else ""
+            hint = named if named.endswith("?") else f"{_listed(group)}."
+            raise UserError(f"{_short(argument)} is not possible: {hint}")
 
 
 def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
-    """Refuse keys that are written like flags, before a parser takes them for the beginning of one that it knows.
+    """Refuse keys that are written like flags, and flags that are not written in full, before a parser takes either for
+    the beginning of one that it knows.
 
     Args:
         arguments: the command line.
@@ -137,10 +140,17 @@ def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
     for place, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         key = name.lstrip("-").replace("-", "_")
-        if not name.startswith("--") or name in flags or key not in {*groups(), *knobs()}:
+        known = [*groups(), *knobs()]
+        if len(name) < 3 or not name.startswith("--") or name in flags:
+            continue
+        if key not in known:
+            meant = [f"{one}=..." for one in groups() if one.startswith(key)]
+            meant += [flag for flag in flags if flag.startswith(name)]
+            if meant:
+                raise UserError(f"{argument} is not possible: did you mean {' or '.join(meant)}?")
             continue
         following = arguments[place + 1] if place + 1 < len(arguments) else ""
-        value = value if equals else following if "=" not in following and following[:1] not in ("", "-") else "..."
+        value = value if equals else following if "=" not in following and following[:1] not in ("", "-") else "VALUE"
         raise UserError(f"{argument} is not possible: write {key}={value}.")
 
 

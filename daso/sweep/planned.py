@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daso.credentials import mask
+from daso.errors import UserError
 from daso.outputs.naming import method_name
 from daso.outputs.rundir import RunState
 from daso.schema import Config
@@ -59,6 +60,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
     facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
     for fact in _stores([item.config for item in items if item.left]):
         facts.add_row("store", Text(fact))
+    for fact in _weights([item.config for item in items if item.left]):
+        facts.add_row("weights", Text(fact))
     for fact in _time(items, known, guessed, at_once):
         facts.add_row("time", Text(fact))
     print_table(facts)
@@ -223,6 +226,19 @@ def _stores(configs: Sequence[Config]) -> list[str]:
             f"where {free} are free{f'; not here yet: {need.missing}' if need.missing else ''}"
         )
     return facts
+
+
+def _weights(configs: Sequence[Config]) -> list[str]:
+    """The files of published weights that are not there yet."""
+    from daso.machine import weights
+
+    told = {}
+    for model in {repr(config.model): config.model for config in configs if config.model.weights}.values():
+        try:
+            weights.find(model.weights, model.depth)
+        except UserError as error:
+            told[str(error)] = f"not here yet: {error}"
+    return list(told.values())
 
 
 def _size(octets: float) -> str:

@@ -64,9 +64,10 @@ class Session:
         self.folder = folder
         self.owner = owner
         self._alive: FileLock | None = None
+        self._made_root = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "owner": self.owner, "_alive": None}
+        return {"folder": self.folder, "owner": self.owner, "_alive": None, "_made_root": False}
 
     @classmethod
     def start(cls, root: Path) -> "Session":
@@ -75,6 +76,7 @@ class Session:
         Raises:
             OSError: `root` cannot be written.
         """
+        made = not root.exists()
         root.mkdir(parents=True, exist_ok=True)
         for left in root.glob(f"{PREFIX}*"):
             lock = FileLock(left / "alive")
@@ -92,7 +94,7 @@ class Session:
         folder = hidden.with_name(hidden.name.replace(".new", PREFIX, 1))
         hidden.rename(folder)
         session = cls(folder, (socket.gethostname(), os.getpid()))
-        session._alive = alive
+        session._alive, session._made_root = alive, made
         return session
 
     @classmethod
@@ -101,8 +103,11 @@ class Session:
         return cls(Path(tempfile.mkdtemp(prefix="daso-sweep-")), (socket.gethostname(), os.getpid()))
 
     def close(self) -> None:
-        """Remove the folder."""
+        """Remove the folder, and the one that it was made in if no job has left anything there."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._made_root:
+            with suppress(OSError):
+                self.folder.parent.rmdir()
         if self._alive is not None:
             self._alive.release(force=True)
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 from daso.credentials import mask_url
@@ -46,9 +47,9 @@ def viewers(track: TrackConfig, root: Path) -> list[str]:
         root: where the runs are.
     """
     found = [_mlflow(track)] if "mlflow" in track.trackers else []
-    if "tensorboard" in track.trackers:
+    if "tensorboard" in track.trackers and find_spec("tensorboard"):  # else whoever tracks has said what is missing
         found.append(f"tensorboard --logdir {shlex.quote(f'{_short(root)}/{tensorboard.FOLDER}')}")
-    if "wandb" in track.trackers and wandb.mode() == "offline":
+    if "wandb" in track.trackers and find_spec("wandb") and wandb.mode() == "offline":
         found.append(f"wandb sync {shlex.quote(f'{_short(root)}/{wandb.FOLDER}')}/offline-run-*")
     return found
 

@@ -377,6 +377,9 @@ def test_of_two_jobs_that_are_one_run_the_one_that_was_refused_says_least(tmp_pa
 
 def test_a_sweep_leaves_nothing_beside_the_runs(sweep, tmp_path):
     sweep("experiment=quickstart", "seed=0,1")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    sweep("experiment=quickstart", "seed=0,1")
     assert list((tmp_path / "out").iterdir()) == []
 
 

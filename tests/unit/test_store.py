@@ -205,23 +205,25 @@ def test_every_broken_file_is_found_and_the_others_are_kept(folder, request_, ch
         assert_array_equal(images(found)[row], np.asarray(FIT.render(Image.open(request_.root / request_.paths[row]))))
 
 
-def test_broken_files_are_refused_in_one_sentence_and_listed(folder, request_):
+def test_broken_files_of_all_stores_are_refused_in_one_sentence_and_listed(folder, request_):
     spoil(request_)
     found = ready(folder, request_)
     with pytest.raises(UserError) as caught:
-        refuse_broken(found, request_)
+        refuse_broken([(found, request_), (found, request_)])
     listed = folder / f"{request_.key}.broken.csv"
     assert str(caught.value).startswith(
-        f"4 of 7 images in {request_.root} cannot be used: 01.png is no image, 03.png is"
+        f"8 of 14 images in {request_.root} cannot be used: 01.png is no image, 03.png is"
     )
-    assert f"and others, all listed in {listed}; mend or remove them, or leave them out" in str(caught.value)
+    assert f"and others, all listed in {listed} and {listed}; mend or remove them, or leave them out" in str(
+        caught.value
+    )
     assert [line.split(",")[0] for line in listed.read_text().splitlines()] == [
         "path", "01.png", "03.png", "04.png", "06.png",
     ]  # fmt: skip
 
 
 def test_a_whole_store_is_not_refused(folder, request_):
-    refuse_broken(ready(folder, request_), request_)
+    refuse_broken([(ready(folder, request_), request_)])
 
 
 def test_files_that_have_been_mended_are_stored_at_the_next_start(folder, request_):

@@ -392,7 +392,10 @@ def test_what_shows_the_runs_is_said_of_every_tracker(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("daso.track.hints.find_spec", lambda name: name)
     track = TrackConfig("wandb", mlflow=True, tensorboard=True)
     lines = ["mlflow ui", "tensorboard --logdir outputs/tensorboard", "wandb sync outputs/wandb/offline-run-*"]
     assert viewers(track, tmp_path / "outputs") == lines
     assert viewers(TrackConfig("none"), tmp_path) == []
+    monkeypatch.setattr("daso.track.hints.find_spec", lambda name: None)  # a package that is not there shows nothing
+    assert viewers(track, tmp_path / "outputs") == lines[:1]

@@ -9,7 +9,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,23 +86,28 @@ def ready(
     return built
 
 
-def refuse_broken(store: Store, request: Request) -> None:
-    """Refuse a store with broken images, and leave a list of them beside it.
+def refuse_broken(built: Sequence[tuple[Store, Request]]) -> None:
+    """Refuse stores with broken images, and leave a list of them beside each.
 
     Raises:
         UserError: there are any; it names the first three.
     """
-    if not store.broken:
+    named, lists = [], []
+    for store, request in built:
+        found = [(request.paths[row], why) for row, why in store.broken.items()]
+        if found:
+            named += [f"{path} {reason}" for path, reason in found]
+            lists.append(str(store.folder / f"{store.key}{BROKEN}"))
+            text = io.StringIO()
+            csv.writer(text).writerows([("path", "reason"), *found])
+            with suppress(OSError):
+                replace_file(Path(lists[-1]), text.getvalue().encode(errors="surrogateescape"))
+    if not named:
         return
-    listed = store.folder / f"{store.key}{BROKEN}"
-    text = io.StringIO()
-    csv.writer(text).writerows([("path", "reason"), *((request.paths[row], why) for row, why in store.broken.items())])
-    with suppress(OSError):
-        replace_file(listed, text.getvalue().encode(errors="surrogateescape"))
-    first = ", ".join(f"{request.paths[row]} {reason}" for row, reason in list(store.broken.items())[:3])
-    rest = f", and others, all listed in {listed}" if len(store.broken) > 3 else ""
+    rest = f", and others, all listed in {' and '.join(lists)}" if len(named) > 3 else ""
+    total = sum(len(request.paths) for _, request in built)
     raise UserError(
-        f"{len(store.broken)} of {len(request.paths):,} images in {request.root} cannot be used: {first}{rest}; mend "
+        f"{len(named)} of {total:,} images in {built[0][1].root} cannot be used: {', '.join(named[:3])}{rest}; mend "
         "or remove them, or leave them out with dataset.broken=skip."
     )
 

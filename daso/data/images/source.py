@@ -203,13 +203,13 @@ def gallery(dataset: DatasetConfig, seed: int, threads: int, progress: Callable[
     """
     index = index_of_dataset(dataset)
     stores: dict[str, list[Store]] = {}
+    built: list[tuple[Store, Request]] = []
     notes: list[str] = []
     for name, request in requests(index, dataset):
         of = f"{name} images of {index.root.absolute().name}"
         store = ready(store_folder(dataset), request, of, threads, progress(name))
         check(store, request, seed)
-        if dataset.broken == "refuse":
-            refuse_broken(store, request)
+        built.append((store, request))
         if store.broken:
             some = f"{len(store.broken)} broken file{'s' * (len(store.broken) != 1)} of the {name} images"
             notes.append(f"{some} left out (dataset.broken=skip).")
@@ -217,6 +217,8 @@ def gallery(dataset: DatasetConfig, seed: int, threads: int, progress: Callable[
             some = f"{store.transparent} {name} image{'s' * (store.transparent != 1)}"
             notes.append(f"{some} transparent in parts, shown on white.")
         stores.setdefault(name, []).append(store)
+    if dataset.broken == "refuse":
+        refuse_broken(built)
     held = {name: _held(index, name, found[0]) for name, found in stores.items() if name in ("valid", "test")}
     training = [store for name, found in stores.items() if name not in held for store in found]
     truth = np.concatenate([index.labels_of("labeled"), index.truth])

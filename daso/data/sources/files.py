@@ -27,6 +27,7 @@ from daso.errors import UserError
 from daso.outputs.locks import lock_on
 
 LOCK, INCOMING = ".download.lock", ".incoming"
+REMOVALS = 100  # of a folder by other processes, until one that wants it gives up
 SILENCE_S = 60.0  # a server that says nothing for so long is given up
 UNPACKING = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)  # what a damaged packing ends in
 FAILURES = (*UNPACKING, RuntimeError, HTTPException)
@@ -170,8 +171,7 @@ def _bring(source: Source, root: Path, dataset: str, names: Collection[str], ver
     lacking = dataset if len(missing) == len(names) else f"{listed(missing)} of {dataset}"
     made = not root.exists()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with lock_on(root / LOCK):
+        with _alone(root):
             missing = _missing(source, root, names)  # another process may have brought them while this one waited
             if missing:
                 incoming = root / INCOMING
@@ -189,8 +189,27 @@ def _bring(source: Source, root: Path, dataset: str, names: Collection[str], ver
         raise UserError(f"dataset.root={root}: {failure}; {source.advice(root)}.") from error
 
 
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold a folder's lock, and make the folder; another process, in vain, may be removing it just then."""
+    for left in range(REMOVALS)[::-1]:
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            held = lock_on(root / LOCK).acquire()
+        except FileNotFoundError:
+            if not left:
+                raise
+            continue
+        with held:
+            yield
+        return
+
+
 def _leave_nothing(root: Path) -> None:
     """Remove a folder that was made for files which did not come, unless somebody else uses it."""
+    for inner in sorted(root.rglob("*/"), reverse=True):
+        with suppress(OSError):  # one that is not empty
+            inner.rmdir()
     with suppress(OSError, Timeout):
         if {path.name for path in root.iterdir()} <= {LOCK}:
             with lock_on(root / LOCK).acquire(timeout=0):

@@ -5,9 +5,13 @@ import torch
 import torchvision.models
 
 from daso.errors import UserError
+from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
+from daso.run.training import data_for
 from daso.settings.compose import configuration
+from daso.sweep.graph import Job
 from daso.sweep.plan import COPIES, RESNET_WEIGHTS, disk_bytes
+from daso.sweep.planned import print_plan
 from tests import pictures
 from tests.training import CPU
 
@@ -65,6 +69,20 @@ def test_the_content_of_the_weights_decides_the_run_and_their_place_does_not(pho
 def test_weights_of_another_network_end_in_one_sentence(photos, weights):
     with pytest.raises(UserError, match=r"theirs\.pth is of another network: it has no layer1\.2"):
         built(composed(photos, "model=resnet34", f"model.weights={weights}"))
+
+
+def test_weights_of_another_network_are_refused_before_anything_is_decoded(weights, tmp_path):
+    photos = pictures.folder(tmp_path / "photos", train={"a": 2, "b": 2}, unlabeled={"x": 2}, test={"a": 1, "b": 1})
+    config = composed(photos, "model=resnet34", f"model.weights={weights}", f"out_root={tmp_path}")
+    with pytest.raises(UserError, match="is of another network"):
+        data_for(config, RunDir(tmp_path, config.run_key))
+    assert not [*photos.glob(".daso/*.u8")]
+
+
+def test_a_plan_tells_of_published_weights_that_are_not_here(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    print_plan([Job([], composed(photos, "model.weights=imagenet", f"out_root={tmp_path}"))], True)
+    assert "not here yet: model.weights=imagenet" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

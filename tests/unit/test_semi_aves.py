@@ -146,6 +146,15 @@ def test_species_have_their_names(root):
     assert index_of(read(root)).names == ("Anas_acuta", "Ara_ararauna", "Larus_fuscus")
 
 
+def test_names_and_truth_that_come_later_are_noticed(tmp_path):
+    write_lists(tmp_path / "semi_aves", oracle=False)
+    write_images(tmp_path)
+    watched = read(tmp_path).watched
+    (tmp_path / "semi_aves/u_train_in_oracle.txt").write_text("")
+    (tmp_path / "semi_aves/semi_aves_class_names.txt").write_text("")
+    assert {path.name for path in watched} >= {"u_train_in_oracle.txt", "semi_aves_class_names.txt"}
+
+
 def test_lists_that_are_not_the_published_ones_are_remarked_upon(root):
     assert sum("is not the published list" in note for note in read(root, "in_out").notes) == 4
 

@@ -63,6 +63,15 @@ def test_it_checks_every_image(built, capsys):
     assert out.count("intact") == 1
 
 
+def test_it_tells_of_a_store_of_another_version(built, capsys):
+    path = built / ".daso" / f"{keys(built / '.daso')['test']}.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    assert main(["check", f"dataset.root={built}"]) == 1
+    out = capsys.readouterr().out
+    assert "(test images of photos): of another version: remove it" in out
+    assert out.count("intact") == 1
+
+
 def test_it_removes_one_and_leaves_the_others(built, capsys):
     key = keys(built / ".daso")["training"]
     assert main(["remove", f"dataset.root={built}", f"key={key}"]) == 0

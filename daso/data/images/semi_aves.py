@@ -75,9 +75,10 @@ def read(root: Path, unlabeled: str = "in") -> Listing:
         truth = {row.path: row.label for row in text_rows(oracle)} if oracle.is_file() else {}
         items = [Item(row.path, _truth(name, truth.get(row.path, row.label)), row.line) for row in rows]
         parts.insert(-1, Part("unlabeled", sorted(items, key=_number), sources[0]))
-        used += [*sources, *([oracle] if truth else [])]
+        used += [*sources, oracle]  # also where there is none yet
     species = home / SPECIES
     names = {row.path: row.label for row in text_rows(species)} if species.is_file() else {}
+    used.append(species)
     notes = _unpublished(home, [*labeled, "test", *unlabeled_lists])
     return Listing(images, parts, names=names, watched=tuple(used), notes=tuple(notes), published=not notes)
 

@@ -60,15 +60,20 @@ def guard(main: Callable[[], object]) -> int:
 
 
 def _judge(overrides: list[str]) -> None:
-    """Say of a configuration that was shown whether it can run.
+    """Say of a configuration that was shown whether it can run, and in how many steps where it tells epochs.
 
     Raises:
         UserError: it cannot.
     """
     try:
-        configuration(overrides)
+        config = configuration(overrides)
     except UserError as error:
         raise UserError(f"What is shown cannot run: {error}") from error
+    if config.train.epoch:  # as a comment, so that what is printed stays YAML
+        steps = {"train.steps": config.train.steps}
+        if config.daso.name != config.daso.absent:
+            steps |= {"daso.warmup_steps": config.daso.warmup_steps, "daso.update_every": config.daso.update_every}
+        print("# What is told in epochs, in steps:", *(f"{key}={value}" for key, value in steps.items()))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Lengths told in epochs."""
 
 import pytest
+import yaml
 
 from daso.errors import UserError
 from daso.schema import TrainConfig
@@ -116,3 +117,19 @@ def test_an_unknown_number_of_images_is_no_measure():
         configuration(["dataset=stl10", "train.epochs=3"])
     config = configuration(["dataset=stl10", "algorithm=supervised", "train.epochs=3"])
     assert config.train.steps == round(3 * images_of_an_epoch(config) / 64)
+
+
+def test_what_is_shown_tells_epochs_in_steps_as_well(command):
+    out = command("--cfg", "job", "dataset=semi_aves", "algorithm=fixmatch_daso")[1]
+    assert yaml.safe_load(out)["train"]["epochs"] == 90
+    told = "# What is told in epochs, in steps: train.steps=1873 daso.warmup_steps=416 daso.update_every=21"
+    assert out.splitlines()[-1] == told
+    assert "# What" not in command("--cfg", "job", "algorithm=fixmatch_daso")[1]
+
+
+def test_steps_beside_epochs_are_refused(command):
+    right = "train.epochs=90 says how long the run is; train.epochs=0 leaves it to the steps"
+    assert command("dataset=semi_aves", "train.steps=6")[2] == f"train.steps=6 is not possible: {right}.\n"
+    _, _, err, _ = command("experiment=cpu", "dataset=semi_aves")
+    assert err.startswith("train.steps=1000 (")
+    assert err.endswith(f"is not possible: {right}.\n")

@@ -16,6 +16,10 @@ from daso.errors import UserError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for what cannot be fetched."""
     args = _parser().parse_args(argv)
+    for name in (name for name in args.names if "=" in name):
+        key, _, value = name.partition("=")
+        print(f"daso.data: {name} is not possible: write --{key} {value}.", file=sys.stderr)
+        return 2
     failed = False
     for name in dict.fromkeys(args.names):
         try:

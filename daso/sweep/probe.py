@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,7 +31,8 @@ def probe(items: Sequence[Item]) -> None:
         kinds.setdefault(item.kind, item)
     for kind, item in kinds.items():
         config = probed(item.config, kind)
-        run = RunDir(config.out_root, config.run_key)
+        run, root = RunDir(config.out_root, config.run_key), Path(item.config.out_root)
+        fresh = not root.exists()
         print_line(f"Timing {STEPS} steps of {kind.learner} on {kind.model} ...")
         # a process of its own that is not forked: torch may be at work in this one
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
@@ -43,6 +44,9 @@ def probe(items: Sequence[Item]) -> None:
         for path in (run.checkpoint, run.previous, run.splits):
             path.unlink(missing_ok=True)
         shutil.rmtree(run.figures, ignore_errors=True)
+        if fresh:
+            with suppress(OSError):  # something is in it
+                root.rmdir()
 
 
 def probed(config: Config, kind: Kind) -> Config:

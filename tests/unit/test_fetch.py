@@ -50,3 +50,8 @@ def test_what_cannot_be_fetched_is_a_sentence_and_the_others_are_fetched(two, tm
     )
     assert out.splitlines()[0].startswith("digits comes with a package")
     assert out.splitlines()[1].startswith("cifar10 is in")
+
+
+def test_a_value_among_the_names_is_refused_before_anything_is_fetched(capsys):
+    assert main(["fetch", "cifar10", "root=/somewhere"]) == 2
+    assert capsys.readouterr().err == "daso.data: root=/somewhere is not possible: write --root /somewhere.\n"

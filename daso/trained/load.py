@@ -3,6 +3,7 @@
 Legend: N images, C classes, D features.
 """
 
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,9 @@ class Trained:
         rows = [(row["step"], row[metric]) for row in self.journal if row.get(metric) is not None]
         if not rows:
             there = sorted({name for row in self.journal for name in row if "/" in name and "/class/" not in name})
-            raise UserError(f"{metric} is not in the journal of run {self.key}: there are {', '.join(there)}.")
+            near = [name for name in there if name.endswith(f"/{metric}")] or get_close_matches(metric, there, 1, 0.8)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(there)}."
+            raise UserError(f"{metric} is not in the journal of run {self.key}: {hint}")
         steps, values = zip(*rows, strict=True)
         return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
 

@@ -22,6 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 Picture = str | Path | Image.Image | Pixels
 """A path, an image of Pillow, or uint8 [H,W], [H,W,1], [H,W,3], [H,W,4]."""
 
+NO_IMAGE = "is no image: a path, an image of Pillow, or an array of uint8 [H,W] or [H,W,C] would be"
 CHANNELS = (1, 3, 4)  # gray, colour, colour with transparency: what a last axis of channels may be
 
 
@@ -31,11 +32,13 @@ def several(pictures: Any) -> Sequence[Picture]:
     An array of three axes is one picture if its last axis has 1, 3 or 4 entries, else N gray ones.
 
     Raises:
-        UserError: an array of another kind or shape.
+        UserError: an array of another kind or shape, or nothing that may be pictures.
     """
     if isinstance(pictures, str | Path | Image.Image):
         return [pictures]
     if not hasattr(pictures, "__array__"):
+        if not isinstance(pictures, Iterable):
+            raise UserError(f"{pictures!r} {NO_IMAGE}.")
         return list(pictures)
     array = np.asarray(pictures)
     if array.dtype != np.uint8:
@@ -114,7 +117,7 @@ def _opened(picture: Any) -> Image.Image:
     if isinstance(picture, Image.Image):
         return upright(picture)[0]
     if not hasattr(picture, "__array__") or len(found := several(picture)) != 1:
-        raise Broken("is no image: a path, an image of Pillow, or an array of uint8 [H,W] or [H,W,C] would be")
+        raise Broken(NO_IMAGE)
     array = np.asarray(found[0])
     return upright(Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array))[0]
 

@@ -113,10 +113,21 @@ def test_numbers_and_curves_are_plain(plain):
     assert values[-1] == trained.metrics["test/bacc"]
     rows = [json.loads(line) for line in (plain / "metrics.jsonl").read_text().splitlines()]
     assert trained.journal == rows
-    with pytest.raises(UserError, match=r"^test/bac is not in the journal .*: there are .*test/bacc, .*\.$"):
-        trained.curve("test/bac")
+    with pytest.raises(UserError, match=r"^test/zzz is not in the journal .*: there are .*test/bacc, .*\.$"):
+        trained.curve("test/zzz")
     assert plain.name in repr(trained)
     assert "10 classes" in repr(trained)
+
+
+def test_what_is_no_image_and_what_is_no_metric_is_a_sentence(plain):
+    trained = daso.load(plain)
+    for nothing in (5, None):
+        with pytest.raises(UserError, match=f"{nothing} is no image: a path"):
+            trained.predict(nothing)
+    with pytest.raises(UserError, match="did you mean test/top1 or train/top1"):
+        trained.curve("top1")
+    with pytest.raises(UserError, match=r"did you mean test/bacc\?"):
+        trained.curve("test/bac")
 
 
 def test_a_run_is_found_by_the_beginning_of_its_key(plain):

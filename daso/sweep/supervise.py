@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from typing import TypeVar
@@ -113,7 +114,8 @@ def _work(task: Callable[[], Result], stopping: Callable[[], bool], receive: Con
     over = watch(stopping, signal.SIGTERM)
     result = task()
     over.set()
-    send.send(result)
+    with suppress(BrokenPipeError):  # nobody is left to hear it
+        send.send(result)
 
 
 def _watch(stopping: Callable[[], bool], signum: signal.Signals, over: threading.Event) -> None:

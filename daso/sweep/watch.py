@@ -21,6 +21,7 @@ RESULTS = ("top1_median20", "bacc")
 RUNNING, PLANNED, BEFORE = "running", "planned", "finished before"
 ORDER = (RUNNING, FAILED, REFUSED, STOPPED, PLANNED, FINISHED, BEFORE)
 STYLES = {RUNNING: "green", FAILED: "red", REFUSED: "red", STOPPED: "yellow", PLANNED: "dim"}
+UNNOTED = {RunState.done: FINISHED, RunState.failed: FAILED}
 AROUND = 6  # lines of a screen that are not jobs
 
 
@@ -126,7 +127,7 @@ def _table(sweep: SweepSeen, room: int) -> Table:
 
 def _jobs(root: Path, session: Session) -> Iterator[Seen]:
     """The jobs of a sweep, in its order."""
-    shared = session.shared()
+    shared, alive = session.shared(), session.alive()
     ends: dict[str, End] = {end.key: end for end in session.ends()}
     busy, before, steps = session.busy(), set(shared.get("before", [])), shared.get("steps", {})
     for key, label in shared.get("labels", {}).items():
@@ -138,8 +139,10 @@ def _jobs(root: Path, session: Session) -> Iterator[Seen]:
             results = _results(run.numbers() or {})
             done = steps.get(key, 0) if state in (FINISHED, BEFORE) else pace(run.metrics)[0]
             yield Seen(label, state, done, steps.get(key, 0), 0.0, results, ends[key].reason if key in ends else "")
-        else:
-            yield Seen(label, PLANNED, pace(run.metrics)[0], steps.get(key, 0))
+        else:  # a job of a sweep that was killed may have ended with nobody there to note it
+            state = PLANNED if alive else UNNOTED.get(run.state(), PLANNED)
+            results, reason = _results(run.numbers() or {}), run.reason() or "" if state == FAILED else ""
+            yield Seen(label, state, pace(run.metrics)[0], steps.get(key, 0), 0.0, results, reason)
 
 
 def _under_way(run: RunDir, label: str, steps: int) -> Seen:

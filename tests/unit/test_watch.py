@@ -67,6 +67,16 @@ def test_a_look_shows_all_of_it_what_runs_first(session, tmp_path, capsys):
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
+def test_a_job_that_ended_after_its_sweep_was_killed_is_called_so(session, tmp_path):
+    run = RunDir(tmp_path, "ee")
+    with run.lock():
+        run.mark_failed("The loss is not finite.")
+    assert look(tmp_path)[0].jobs[4].state == "planned"  # of a sweep that is to start it again
+    session._alive.release(force=True)
+    job = look(tmp_path)[0].jobs[4]
+    assert (job.state, job.reason) == (FAILED, "The loss is not finite.")
+
+
 def test_a_sweep_that_was_killed_is_called_so(session, tmp_path, capsys):
     session._alive.release(force=True)
     runs.main(["watch", "--root", str(tmp_path)])

@@ -24,6 +24,19 @@ def test_runs_survive_kills_damaged_files_and_random_values():
 
 
 @pytest.mark.slow
+def test_no_knob_of_abc_is_without_effect_but_one_that_a_cpu_does_not_read_is_found():
+    command = [sys.executable, "benchmarks/without_effect.py", "abc", "algorithm=fixmatch_abc", "abc.every=2"]
+    done = subprocess.run([*command, "algorithm.threshold=0.2"], cwd=ROOT, capture_output=True, text=True)
+    assert json.loads(done.stdout) == {"found": 0, "runs": 8}, done.stderr
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.without_effect import Survey
+
+    survey = Survey(["algorithm=supervised"])
+    survey.usual["train"] = {"deterministic": survey.usual["train"]["deterministic"]}
+    assert ("", "train.deterministic", ["false"]) in list(survey.findings(["train"]))
+
+
+@pytest.mark.slow
 def test_every_row_of_the_gpu_benchmark_runs_beside_one_that_crashes_and_one_that_hangs(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OUT": str(tmp_path)}
     command = [sys.executable, str(ROOT / "benchmarks/gpu.py"), "--device", "cpu", "--smoke"]

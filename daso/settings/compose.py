@@ -200,11 +200,13 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
 
 def _refuse_two_lengths(config: Config, arguments: list[str]) -> None:
     """Refuse steps that were asked for beside epochs, which would decide: a length of a run is told once."""
-    given = [(value, "") for key, _, value in (a.lstrip("+").partition("=") for a in arguments) if key == "train.steps"]
-    given += [
-        (e.value, f" ({e.place})") for e in entries(arguments) if e.key == "train.steps" and e.group == "experiment"
-    ]
-    for value, place in given if config.train.epochs else ():
+    typed = {key: value for key, _, value in (argument.lstrip("+").partition("=") for argument in arguments)}
+    told = [(e.value, f" ({e.place})") for e in entries(arguments) if (e.key, e.group) == ("train.steps", "experiment")]
+    if "train.steps" in typed:
+        told = [(typed["train.steps"], "")]
+    elif "train.epochs" in typed:  # which takes the place of a file's steps
+        return
+    for value, place in told if config.train.epochs else ():
         right = f"train.epochs={config.train.epochs:g} says how long the run is; train.epochs=0 leaves it to the steps"
         raise UserError(f"train.steps={value}{place} is not possible: {right}.")
 

@@ -133,3 +133,4 @@ def test_steps_beside_epochs_are_refused(command):
     _, _, err, _ = command("experiment=cpu", "dataset=semi_aves")
     assert err.startswith("train.steps=1000 (")
     assert err.endswith(f"is not possible: {right}.\n")
+    assert configuration(["experiment=cpu", *DIGITS, "train.epochs=2"]).train.steps < 1000  # instead of a file's

@@ -207,14 +207,13 @@ def _alone(root: Path) -> Iterator[None]:
 
 def _leave_nothing(root: Path) -> None:
     """Remove a folder that was made for files which did not come, unless somebody else uses it."""
-    for inner in sorted(root.rglob("*/"), reverse=True):
-        with suppress(OSError):  # one that is not empty
-            inner.rmdir()
-    with suppress(OSError, Timeout):
+    with suppress(OSError, Timeout), lock_on(root / LOCK).acquire(timeout=0):
+        for inner in sorted(root.rglob("*/"), reverse=True):
+            with suppress(OSError):  # one that is not empty
+                inner.rmdir()
         if {path.name for path in root.iterdir()} <= {LOCK}:
-            with lock_on(root / LOCK).acquire(timeout=0):
-                (root / LOCK).unlink()
-                root.rmdir()
+            (root / LOCK).unlink()
+            root.rmdir()
 
 
 @cache

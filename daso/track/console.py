@@ -203,7 +203,7 @@ class Console:
 def sizes(counts: Sequence[int] | int) -> str:
     """How many images, and how they spread over the classes if that is known."""
     if isinstance(counts, int):
-        return f"{counts:,}, classes unknown" if counts else "none"
+        return f"{counts:,}, not all of known class" if counts else "none"
     total = f"{sum(counts):,}"
     if len(counts) <= SHOWN_CLASSES:
         return f"{total} = {' + '.join(map(str, counts))}"

@@ -196,7 +196,7 @@ def test_many_classes_are_summed_up(out):
 
 
 def test_unlabeled_images_may_be_of_unknown_class_or_not_there():
-    assert sizes(100_000) == "100,000, classes unknown"
+    assert sizes(100_000) == "100,000, not all of known class"
     assert sizes(0) == "none"
 
 

@@ -4,7 +4,6 @@ wrong: never other numbers, never a traceback, and nothing is thrown away for it
 
 import json
 import os
-import random
 import shutil
 from dataclasses import replace
 
@@ -12,92 +11,26 @@ import pytest
 import torch
 
 from daso import runs
-from daso.errors import RunFailed, UserError
-from daso.outputs.files import read_json
-from daso.outputs.rundir import RunDir
 from daso.report.collect import collect
-from daso.run import stages
 from daso.run.start import run
-from daso.track.jsonl import TIME, read
-from daso.train.step import TrainStep
 from tests.compose import NOWHERE
-from tests.training import composed
-
-KILLED_AT = 8  # of 12, with checkpoints of the steps 3 and 6, and rows after both
-STOPPED = ["checkpoint.pt", "checkpoint.previous.pt", "metrics.jsonl", "splits.npz", "run.json", "resolved.yaml"]
-FINISHED = ["checkpoint.pt", "metrics.jsonl", "splits.npz", "run.json", "resolved.yaml", "summary.json", "DONE"]
-MADE_ANEW = {"summary.json", "resolved.yaml", "splits.npz"}  # of a finished run, by the line that trained it
-
-
-def flipped(share):
-    def flip(whole, rng):
-        at = min(int(share * len(whole)), len(whole) - 1)
-        return whole[:at] + bytes([whole[at] ^ (1 << rng.randrange(8))]) + whole[at + 1 :]
-
-    return flip
-
-
-def zeroed(whole, rng):
-    at = rng.randrange(len(whole))
-    return whole[:at] + bytes(min(4096, len(whole) - at)) + whole[at + 4096 :]
-
-
-BYTES = {
-    **{f"a byte flipped at {share}": flipped(share) for share in (0, 0.3, 0.6, 1)},
-    "a page of zeros": zeroed,
-    "half": lambda whole, rng: whole[: len(whole) // 2],
-    "without its end": lambda whole, rng: whole[:-2],
-    "zeros at its end": lambda whole, rng: whole[:-20] + bytes(20),
-    "empty": lambda whole, rng: b"",
-    "other text": lambda whole, rng: b"hello\n",
-    "deep": lambda whole, rng: b"[" * 100_000 + b"]" * 100_000 + b"\n",
-}
-LIKE_OTHERS = {"a byte flipped at 0.3", "without its end", "zeros at its end"}  # another byte, another end
-HOWS = [pytest.param(how, marks=pytest.mark.slow if how in LIKE_OTHERS else ()) for how in BYTES]
-PLACES = ["another run's", "a folder", "a link to nowhere", "unreadable"]
-
-
-class Kill(BaseException):
-    """The process is gone."""
-
-
-def short(out_root, *overrides):
-    return replace(composed("train.checkpoint_every=3", *overrides), out_root=str(out_root))
-
-
-def other(out_root):
-    return short(out_root, "seed=1")
-
-
-def folder_of(config):
-    return RunDir(config.out_root, config.run_key)
-
-
-def rows(config):
-    """The journal, without what depends on the machine's mood."""
-    mood = (TIME, "time/", "memory/")
-    return [{k: v for k, v in row.items() if not k.startswith(mood)} for row in read(folder_of(config).metrics)]
-
-
-def numbers(config):
-    """The final numbers, likewise."""
-    mood = ("time/", "memory/", "seconds", "finished", "journal_")
-    return {k: v for k, v in read_json(folder_of(config).summary).items() if not k.startswith(mood)}
-
-
-def kill_at(config, step):
-    """Train until a step that never ends."""
-    call, calls = TrainStep.__call__, iter(range(1, 1000))
-
-    def killed(self, *args):
-        if next(calls) > step:
-            raise Kill
-        return call(self, *args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainStep, "__call__", killed)
-        with pytest.raises(Kill):
-            run(config, NOWHERE)
+from tests.resume.damaged import (
+    FINISHED,
+    HOWS,
+    KILLED_AT,
+    MADE_ANEW,
+    PLACES,
+    STOPPED,
+    damage,
+    folder_of,
+    kill_at,
+    numbers,
+    other,
+    put_in_its_place,
+    rows,
+    short,
+    started_again,
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,55 +58,6 @@ def copied(tmp_path):
         return short(tmp_path)
 
     return copy
-
-
-def damage(path, how):
-    path.write_bytes(BYTES[how](path.read_bytes(), random.Random(f"{path.name} {how}")))
-
-
-def put_in_its_place(path, what, monkeypatch):
-    if what == "another run's":
-        shutil.copyfile(folder_of(other(path.parents[1])).path / path.name, path)
-        return
-    if what == "unreadable":
-        monkeypatch.setattr(type(path), "read_bytes", refuse(path, type(path).read_bytes))
-        return
-    path.unlink()
-    if what == "a folder":
-        path.mkdir()
-    else:
-        path.symlink_to("/nowhere/at/all")
-
-
-def refuse(path, read_bytes):
-    def read(self):
-        if self == path:
-            raise PermissionError(13, "Permission denied", str(path))
-        return read_bytes(self)
-
-    return read
-
-
-def held(config):
-    """What the files hold, those about the process that works on them and what it said aside."""
-    others = ("lock", "lock.json", "FAILED", "console.log")
-    files = [path for path in folder_of(config).path.iterdir() if path.is_file()]
-    return {path.name: open(path, "rb").read() for path in files if path.name not in others}
-
-
-def started_again(config, name, monkeypatch):
-    """What the same line says of a file that cannot be mended; nothing where it ends. A refusal changes no file."""
-    left, said = held(config), ""
-    try:
-        run(config, NOWHERE)
-    except (UserError, RunFailed) as error:
-        said = str(error)
-    monkeypatch.undo()
-    if said:
-        assert name in said
-        assert "\n" not in said
-        assert held(config) == left
-    return said
 
 
 @pytest.mark.parametrize("name", STOPPED)
@@ -396,57 +280,3 @@ def test_what_a_run_leaves_is_readable_as_the_umask_says(tmp_path):
         os.umask(before)
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in folder_of(config).path.iterdir()}
     assert modes == dict.fromkeys(modes, "0o640")
-
-
-# --- runs that are built on others
-
-
-@pytest.fixture(scope="module", params=["fixmatch_darp", "supervised_crt"])
-def built(request, tmp_path_factory):
-    """A finished run, the one that it was built on, and an out_root with the first stopped, the other finished."""
-    preset = f"algorithm={request.param}"
-    config = short(tmp_path_factory.mktemp("whole"), preset)
-    found = 10 + torch.arange(10, dtype=torch.float64), 1.0  # an estimate that is none of the defaults
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("daso.protocol.estimate.estimate", lambda *args: found)
-        run(config, NOWHERE)
-    [needed] = stages.prerequisites(config)
-    partial = short(tmp_path_factory.mktemp("partial"), preset)
-    shutil.copytree(folder_of(needed).path, RunDir(partial.out_root, needed.run_key).path)
-    kill_at(partial, 4)
-    return config, needed, partial.out_root
-
-
-@pytest.fixture
-def stopped_run(built, tmp_path):
-    """A copy of the stopped one: its configuration, and the folder of the other."""
-    config, needed, partial = built
-    shutil.copytree(partial, tmp_path, dirs_exist_ok=True)
-    return replace(config, out_root=str(tmp_path)), RunDir(tmp_path, needed.run_key)
-
-
-def test_a_partial_run_goes_on_without_those_that_it_is_built_on(built, stopped_run):
-    config, needed = stopped_run
-    needed.remove()
-    run(config, NOWHERE)
-    assert not needed.path.exists()
-    assert (rows(config), numbers(config)) == (rows(built[0]), numbers(built[0]))
-    run(replace(config, eval_only=True), NOWHERE)
-    folder_of(config).summary.write_text("{}")
-    run(config, NOWHERE)
-    assert numbers(config) == numbers(built[0])
-
-
-@pytest.mark.parametrize("name", FINISHED)
-@pytest.mark.parametrize("how", ["a byte flipped at 0.6", "empty", "deep"])
-def test_a_run_built_on_a_damaged_one(built, stopped_run, name, how, monkeypatch):
-    config, needed = stopped_run
-    folder_of(config).remove()
-    damage(needed.path / name, how)
-    try:
-        run(config, NOWHERE)
-    except UserError as refusal:
-        assert name in str(refusal)  # noqa: PT017
-        assert name == "checkpoint.pt"
-        return
-    assert (rows(config), numbers(config)) == (rows(built[0]), numbers(built[0]))

@@ -17,12 +17,17 @@ OWN = "# @package _global_\ndefaults:\n  - override /algorithm: fixmatch\n\ntrai
 def library(tmp_path_factory):
     """The files that a wheel puts into a site-packages folder."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site-packages")
+    built_in(source, "build_py", "--build-lib", built)
+    return built
+
+
+def built_in(source, *arguments):
+    """Copy what is installed into a folder, and build it there."""
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(built)]
+    command = [sys.executable, "setup.py", "-q", *map(str, arguments)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
-    return built
 
 
 @pytest.fixture
@@ -47,6 +52,19 @@ def test_the_wheel_takes_every_file_of_the_program_along(library):
     assert files(library / "hydra_plugins") == files(ROOT / "hydra_plugins")
     assert {path for path in files(library / "daso") if path.parts[0] != "conf"} == files(ROOT / "daso")
     assert {path.name for path in library.iterdir()} == {"daso", "hydra_plugins"}
+
+
+def test_the_folder_above_an_editable_clone_is_not_taken_for_the_package(tmp_path):
+    clone, wheels, packages = tmp_path / "daso", tmp_path / "wheels", tmp_path / "site-packages"
+    clone.mkdir()
+    built_in(clone, "editable_wheel", "--dist-dir", wheels)
+    (wheel,) = wheels.glob("*.whl")
+    shutil.unpack_archive(wheel, packages, "zip")
+    code = f"import site; site.addsitedir({str(packages)!r}); import daso, sys; sys.exit(daso.load.__module__)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "daso"
 
 
 def test_the_program_finds_its_options_plugins_and_a_person_s_own_options_from_any_folder(installed, tmp_path):

@@ -196,7 +196,8 @@ def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_on
     samples = sum(rate.runs for rate in rates)
     text = f"{_span(seconds)} on {device} for {counted(runs, 'run')}, one after another"
     text += f", {_span(seconds / at_once)} with {at_once} at once" if at_once > 1 else ""
-    return f"{text} (by {counted(samples, 'run')} that took {min(r.seconds_per_step for r in rates):.3g} s a step)"
+    paces = dict.fromkeys(f"{pace(rate.seconds_per_step for rate in rates):.3g}" for pace in (min, max))
+    return f"{text} (by {counted(samples, 'run')} that took {' to '.join(paces)} s a step)"
 
 
 def _span(seconds: float) -> str:

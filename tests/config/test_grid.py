@@ -220,6 +220,13 @@ def timed(tmp_path):
     return finish
 
 
+def test_a_plan_of_kinds_that_differ_names_the_range_of_their_speeds(sweep, timed):
+    timed("cpu", 10.0, "train.batch_size=8")
+    timed("cpu", 4.0, "train.batch_size=4")
+    kinds = ("experiment=quickstart", "algorithm=fixmatch", "train.batch_size=8,4", "seed=1", "plan=true")
+    assert "(by 2 runs that took 0.1 to 0.25 s a step)" in sweep(*kinds)[1]
+
+
 ESTIMATED = ("experiment=quickstart", "algorithm=fixmatch", "seed=1,2", "plan=true")
 
 

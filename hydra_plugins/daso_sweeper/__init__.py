@@ -90,7 +90,7 @@ class GridSweeper(Sweeper):
         if len(combinations) > MANY and not self.config.plan:
             announce(f"Starting; {len(combinations)} jobs are looked at first.")
         gc.disable()  # nothing of what follows is garbage
-        jobs = with_stages(self._jobs(combinations))
+        jobs = in_order(with_stages(self._jobs(combinations)))
         gc.enable()
         if all(job.config is None for job in jobs):
             raise UserError(jobs[0].reason)

@@ -26,7 +26,7 @@ from daso.settings.identity import KEY_DIGITS
 from daso.settings.unread import refuse_unread
 from daso.sweep.graph import Job, ancestors, steps_of, summary_of
 from daso.sweep.line import SweepLine
-from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, unwritable
+from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, code_of, unwritable
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
 from daso.sweep.tables import print_ends, print_means
 from daso.track import sweeps
@@ -159,6 +159,14 @@ class SweepReport(Callback):
         if self._unwritable and any(job.config is not None and not job.config.eval_only for job in jobs):
             raise self._unwritable
 
+    def refuse(self, job: Job, number: int, reason: str) -> None:
+        """Learn that a job is not launched, and write it down as its own process would."""
+        end = End([mask(item) for item in job.overrides], REFUSED, job.key, reason=reason)
+        self._known[job.key] = end
+        if self._session is not None:
+            with suppress(OSError):
+                self._session.end(number, end)
+
     def hear(self, jobs: Sequence[Job], returns: Sequence[JobReturn]) -> None:
         """Learn what jobs returned, as far as it was not written down: a full disk has no room for it."""
         told = self.ended()
@@ -224,7 +232,7 @@ class SweepReport(Callback):
         """Print the table of the sweep that this process started, if it is still open, and end its run in MLflow.
 
         Returns:
-            0; 1 if a job did not finish; 128 + signal number after a signal.
+            0; 1 if a job did not finish, 2 if all were refused for one reason; 128 + signal number after a signal.
         """
         report, cls._open = cls._open, None
         session = None if report is None else report._session
@@ -245,7 +253,7 @@ class SweepReport(Callback):
         if stop:
             return 128 + stop
         untold = not ends and not report._own  # other sweepers do not say what jobs there are, and always have some
-        return int(untold or any(end.state != FINISHED for end in ends))
+        return 1 if untold else code_of(ends)
 
     def _tell(self, ends: Sequence[End]) -> None:
         if ends:

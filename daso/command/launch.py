@@ -95,7 +95,8 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
         prepare: called once in a process that forks one for each of its jobs: imports what all of them need.
 
     Raises:
-        SystemExit: outside sweeps, for a mistake (2) or a failed run (1); the sentence is on stderr.
+        SystemExit: outside sweeps, for a mistake (2), a failed run or a plan's probe that did (1); a sentence is on
+            stderr.
         KeyboardInterrupt: a signal asked to stop.
     """
     return _job(cfg, run, prepare) if in_sweep() else _single(cfg, run)
@@ -115,7 +116,8 @@ def _single(cfg: DictConfig, run: Run) -> float:
             return result
         overrides = [str(item) for item in HydraConfig.get().overrides.task]
         job = Job(overrides, config, label=run_name(plain(config)), needs=needed(config))
-        print_plan(with_stages([job]), config.plan)
+        if code := print_plan(with_stages([job]), config.plan):
+            sys.exit(code)
         return nan
     except (UserError, RunFailed) as error:
         print(error, file=sys.stderr)

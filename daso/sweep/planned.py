@@ -32,18 +32,20 @@ STAGES = "what others are built on"
 SETTINGS = ("dataset", "imbalance", "imb")  # keys, or what they begin with, that make columns of a paper's table
 
 
-def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
+def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
     """Print how far the rows of a sweep are and what the rest costs; the runs one by one where `plan` is `full`.
 
     Args:
         jobs: what was asked for, and its stages.
         plan: as the knob; `probe` first times some steps of each kind of run here.
         at_once: jobs that run at the same time.
+
+    Returns:
+        The exit code: 0; 1 where a job is not possible; what a probe ends with.
     """
     items = survey(jobs)
     refused = [job for job in jobs if job.config is None]
-    if plan == "probe":
-        probe(items)
+    code = probe(items) if plan == "probe" else 0
     known = speeds(items)
     guessed = estimates(items, known)
     if plan == "full":
@@ -69,6 +71,7 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
         print_line(f"Each run by itself: {_again('full')}")
     if plan != "probe" and any(not found for found in known.values()):
         print_line(f"Measured here, {STEPS} steps a kind of run: {_again('probe')}")
+    return code or int(bool(refused))
 
 
 def _again(plan: str) -> str:

@@ -98,8 +98,7 @@ class GridSweeper(Sweeper):
             raise UserError(jobs[0].reason)
         if self.config.plan:
             at_once = max(int(OmegaConf.select(self.config, "hydra.launcher.n_jobs") or 1), 1)
-            print_plan(jobs, next(job.config.plan for job in jobs if job.config is not None), at_once)
-            sys.exit(int(any(job.config is None for job in jobs)))
+            sys.exit(print_plan(jobs, next(job.config.plan for job in jobs if job.config is not None), at_once))
         if len(combinations) <= MANY:
             announce(f"Starting a sweep of {counted(len(jobs), 'job')}.")
         for job in jobs:

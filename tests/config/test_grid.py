@@ -1,5 +1,6 @@
 """Sweeps over the paper's tables, and what `plan=true` says of any sweep."""
 
+import math
 import re
 import shlex
 import subprocess
@@ -12,8 +13,10 @@ from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.published.cells import TABLES, cells, grid
 from daso.run.work import Operation, Work
+from daso.sweep import probe
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import disk_bytes
+from daso.sweep.session import FAILED, JobResult
 from tests import pictures
 from tests.compose import config_of
 
@@ -324,6 +327,21 @@ def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_
     _, out, _, _ = sweep(*tiny, "plan=true")
     assert f"took {step} s a step" in out
     assert "unknown" not in out
+
+
+def test_a_probe_that_cannot_be_made_ends_the_plan_with_its_code(sweep, command, monkeypatch, tmp_path):
+    def lacking(configs, stopping=None):
+        return {config.run_key: "No such data." for config in configs}
+
+    kinds = ("experiment=quickstart", "algorithm=fixmatch,supervised", "daso=none", "plan=probe")
+    code, out, err, _ = sweep(*kinds, lacking=lacking)
+    assert (code, "2: 2 new" in out) == (2, True)
+    assert err == "fixmatch on wrn10_1 stride 1, supervised on wrn10_1 stride 1 cannot be timed: No such data.\n"
+    alone = ("experiment=quickstart", "plan=probe", "track=none", f"out_root={tmp_path / 'out'}")
+    assert command(*alone, lacking=lacking)[0] == 2
+    monkeypatch.setattr(probe, "_timed", lambda kind, item: JobResult(math.nan, FAILED, reason="The loss is nan."))
+    code, out, err, _ = sweep(*kinds)
+    assert (code, "2: 2 new" in out, err.count("cannot be timed: The loss is nan.")) == (1, True, 2)
 
 
 @pytest.mark.parametrize("value", ["maybe", "7"])

@@ -20,8 +20,9 @@ from daso.machine.streams import outlive_readers
 from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.schema import TRACKERS
+from daso.track.console import counted
 from daso.track.jsonl import tail
-from daso.track.terminal import print_table
+from daso.track.terminal import complain, print_table
 
 RESULTS = ("test/top1_median20", "test/bacc")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -168,12 +169,15 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _mirror(args: argparse.Namespace) -> int:
+    keys = [] if args.keys == ["all"] else args.keys
+    runs = find(args.root, keys) if keys else all_runs(args.root)
+    if runs:
+        complain(f"Mirroring {counted(len(runs), 'run')}; the libraries take some seconds.")
     from daso.track.trackers import rebuild, trackers_of
 
-    keys = [] if args.keys == ["all"] else args.keys
     wanted = args.to or (["mlflow"] if args.uri or args.experiment else [])
     failed: list[str] = []
-    for run in find(args.root, keys) if keys else all_runs(args.root):
+    for run in runs:
         for tracker in wanted or trackers_of(run) or ["mlflow"]:
             try:
                 print(rebuild(tracker, run, args.uri or "", args.experiment or ""))

@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     failed = False
     for name in dict.fromkeys(args.names):
+        if name in SOURCES:  # a download, or checksums: seconds without a word
+            print(f"Looking for {name} in {args.root}; what is missing is downloaded.", file=sys.stderr, flush=True)
         try:
             print(fetch(name, args.root, args.mirror), flush=True)
         except UserError as error:

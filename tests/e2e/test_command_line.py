@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daso.command import STARTS
 from daso.outputs.rundir import RunDir
 from daso.track.jsonl import TIME, read
 from tests import warm
@@ -104,7 +105,7 @@ def test_a_reader_that_has_enough_is_nothing_to_the_program(tmp_path, lines):
     for _ in range(lines):
         process.stdout.readline()
     process.stdout.close()
-    assert process.stderr.read() == ""
+    assert process.stderr.read() == f"{STARTS}\n"
     process.stderr.close()
     assert process.wait() == 0
 

@@ -18,7 +18,9 @@ def two(cifar10, stl10):
 def test_data_sets_are_fetched_once_and_then_read_without_a_network(two, tmp_path, capsys, monkeypatch, request):
     root = tmp_path / "data"
     assert main(["fetch", "cifar10", "stl10", "--root", str(root)]) == 0
-    said = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert f"Looking for cifar10 in {root}; what is missing is downloaded." in err.splitlines()[0]
+    said = out.splitlines()
     assert said[0].startswith(f"cifar10 is in {root / 'cifar-10-batches-py'}: 6 files, ")
     assert said[1].startswith(f"stl10 is in {root / 'stl10_binary'}: 5 files, ")
     request.getfixturevalue("no_network")

@@ -127,3 +127,11 @@ def test_the_first_line_on_a_terminal_comes_before_anything_is_read(arguments, s
     monkeypatch.setitem(sys.modules, "daso.command.program", SimpleNamespace(main=lambda: 0))
     assert program.main() == 0
     assert capsys.readouterr().out == f"{STARTS}\n" * says
+
+
+@pytest.mark.parametrize(("arguments", "says"), [(["-m", "plan=true"], True), (["--cfg", "job", "plan=true"], False)])
+def test_a_plan_in_a_pipe_begins_on_standard_error_before_anything_is_read(arguments, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    monkeypatch.setitem(sys.modules, "daso.command.program", SimpleNamespace(main=lambda: 0))
+    assert program.main() == 0
+    assert capsys.readouterr() == ("", f"{STARTS}\n" * says)

@@ -361,7 +361,10 @@ def test_the_command_rebuilds_the_trackers_of_a_run_or_those_that_are_asked_for(
 def test_what_goes_wrong_with_a_rebuild_is_a_sentence(run, monkeypatch, capsys):
     monkeypatch.setattr(Board, "send", lambda self: 1 / 0)
     assert runs.main(["mirror", "all", "--root", str(run.root)]) == 1
-    assert capsys.readouterr().err == "daso.runs: track=tensorboard cannot be used: division by zero.\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "Mirroring 1 run; the libraries take some seconds.",
+        "daso.runs: track=tensorboard cannot be used: division by zero.",
+    ]
 
 
 @pytest.mark.parametrize(

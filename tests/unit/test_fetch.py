@@ -57,3 +57,11 @@ def test_what_cannot_be_fetched_is_a_sentence_and_the_others_are_fetched(two, tm
 def test_a_value_among_the_names_is_refused_before_anything_is_fetched(capsys):
     assert main(["fetch", "cifar10", "root=/somewhere"]) == 2
     assert capsys.readouterr().err == "daso.data: root=/somewhere is not possible: write --root /somewhere.\n"
+
+
+def test_a_command_alone_is_told_what_is_missing(capsys):
+    assert main([]) == main(["fetch"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "daso.data: fetch NAME... is missing behind python -m daso.data: python -m daso.data --help says more.",
+        "daso.data: NAME is missing behind python -m daso.data fetch: python -m daso.data fetch --help says more.",
+    ]

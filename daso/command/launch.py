@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass
 from math import nan
 from typing import cast
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from daso.command import STARTS
 from daso.errors import RunFailed, UserError
+from daso.machine.streams import log_of
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, Provenance, require
@@ -109,10 +111,10 @@ def _single(cfg: DictConfig, run: Run) -> float:
         config = resolve(cfg)
         if not config.plan:
             announce(STARTS)
+            trains = not config.eval_only and standing(config) is not RunState.done
             _refuse_foreign_data(config)
             result = run(config, provenance(config))
-            for line in after_run(RunDir(config.out_root, config.run_key), config.track):
-                print_line(line)
+            _tell_next(config, trains)
             return result
         overrides = [str(item) for item in HydraConfig.get().overrides.task]
         job = Job(overrides, config, label=run_name(plain(config)), needs=needed(config))
@@ -122,6 +124,16 @@ def _single(cfg: DictConfig, run: Run) -> float:
     except (UserError, RunFailed) as error:
         print(error, file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _tell_next(config: Config, trained: bool) -> None:
+    """Say where a run lies and what to do next; as all that a run says, in its folder as well where it was trained."""
+    run = RunDir(config.out_root, config.run_key)
+    with log_of(run.log) if trained and run.log.exists() else nullcontext() as log:
+        for line in after_run(run, config.track):
+            print_line(line)
+            if log is not None:
+                log.write(f"{line}\n")
 
 
 def _refuse_foreign_data(config: Config) -> None:

@@ -44,7 +44,10 @@ def test_the_second_job_of_a_sweep_equals_the_same_job_alone(tmp_path, launcher)
     jobs += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     sweep = warm.start(tmp_path, "-m", *TINY, *SHORT, "out_root=sweep", *jobs)
     alone = warm.start(tmp_path, *TINY, *SHORT, "out_root=alone", "algorithm=fixmatch_daso")
-    assert finish(alone)[0] == 0
+    code, out, _ = finish(alone)
+    assert code == 0
+    (log,) = (tmp_path / "alone").glob("*/console.log")
+    assert log.read_text().splitlines()[-3:] == out.splitlines()[-3:]  # the folder, and what to do next
     code, out, _ = finish(sweep)
     assert code == 0
     assert "2 of 2 jobs finished" in out

@@ -89,6 +89,7 @@ def test_what_to_do_next_can_be_pasted(tmp_path, monkeypatch):
     assert after_run(run_dir, TrackConfig("mlflow")) == [
         "folder  outputs/aa11",
         "next    python -m daso.runs show aa11",
+        '        python -m daso.predict outputs/aa11 IMAGES...  # in Python: daso.load("outputs/aa11")',
         "        mlflow ui",
     ]
     elsewhere = after_sweep(str(tmp_path / "my runs"), TrackConfig("mlflow", "http://ann:pw@host:5000"), "1")

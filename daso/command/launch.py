@@ -107,7 +107,8 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
 def _single(cfg: DictConfig, run: Run) -> float:
     try:
         refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
-        refuse_unread("", cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task)))
+        for part in (HydraConfig.get().overrides.task, HydraConfig.get().overrides.hydra):
+            refuse_unread("", cast(list[str], OmegaConf.to_container(part)))
         config = resolve(cfg)
         if not config.plan:
             announce(STARTS)

@@ -356,6 +356,23 @@ def test_what_only_sweeps_read_is_refused_for_a_single_run(command, typed):
     assert err.startswith(f"{typed} is not possible in a single run: only a sweep (-m) with hydra/sweeper=")
 
 
+@pytest.mark.parametrize(
+    "typed", ["hydra/launcher=joblib_gpu", "hydra.sweep.subdir=there", "hydra/sweeper=study", "hydra.sweep.dir=there"]
+)
+def test_what_hydra_does_with_sweeps_alone_is_refused_for_a_single_run(command, typed):
+    code, _, err, jobs = command("experiment=quickstart", typed)
+    assert (code, jobs) == (2, [])
+    assert err == f"{typed} is not possible in a single run: only a sweep reads it, so write -m as well.\n"
+
+
+def test_a_launcher_that_an_option_file_names_waits_for_a_sweep(command, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    file = "# @package _global_\ndefaults: [quickstart, override /hydra/launcher: joblib, _self_]\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(file)
+    code, *_, jobs = command("--config-dir", str(tmp_path), "experiment=mine", f"out_root={tmp_path / 'out'}")
+    assert (code, len(jobs)) == (0, 1)
+
+
 def test_no_sweeper_trains_what_is_to_be_planned(sweep):
     _, _, err, jobs = sweep("experiment=quickstart", *BASIC, "+hydra.sweeper.max_batch_size=null", "plan=true")
     assert jobs == []

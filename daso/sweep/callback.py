@@ -21,6 +21,7 @@ from daso.machine.signals import leave_terminal
 from daso.machine.streams import outlive_readers
 from daso.outputs.files import replace_file
 from daso.outputs.naming import objective
+from daso.outputs.rundir import RunDir
 from daso.schema import TuneConfig
 from daso.settings.identity import KEY_DIGITS
 from daso.settings.unread import refuse_unread
@@ -56,6 +57,7 @@ class SweepReport(Callback):
         self._sweep: sweeps.Sweep | None = None
         self._line: SweepLine | None = None
         self._out_root = self._table = ""
+        self._fresh = False  # whether MLflow's store was made for the sweep
         self._unwritable: UserError | None = None  # why no job can write to the sweep's folder
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,7 +134,7 @@ class SweepReport(Callback):
             self._sweep = sweeps.Sweep(config.track.uri, config.track.experiment, key, name, command, labels)
             tags = self._sweep.tags
             if not grown:
-                sweeps.start(self._sweep)
+                self._fresh = sweeps.start(self._sweep)
         left = [job for job in jobs if job.key and job.key not in self._known]
         shown = {"name": name, "steps": steps_of(jobs), "before": sorted(before)}
         self._session.share({"labels": labels, "tags": tags, "needs": ancestors(left), **shown})
@@ -258,7 +260,10 @@ class SweepReport(Callback):
     def _tell(self, ends: Sequence[End]) -> None:
         if ends:
             print_ends(ends)
-        if self._sweep is not None:
+        began = any(RunDir(self._out_root, job.key).path.exists() for job in self._jobs if job.key)
+        if self._sweep is not None and self._fresh and not began:
+            sweeps.withdraw(self._sweep)
+        elif self._sweep is not None:
             statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
             sweeps.finish(self._sweep, self._out_root, statuses)
         asked = [job for job in self._jobs if job.asked and job.config is not None]

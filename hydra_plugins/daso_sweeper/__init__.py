@@ -195,8 +195,10 @@ class GridSweeper(Sweeper):
             alone: whether the sweep has no other job that is possible.
 
         Raises:
-            UserError: nothing is left of it: the first job's reason.
+            UserError: nothing is left of it: the first job's reason. Or there is no cluster to launch them on.
         """
+        if jobs and (require_cluster := getattr(self.launcher, "require_cluster", None)):
+            require_cluster()
         if type(self.launcher).__name__ not in HERE:
             return {}
         configs = [job.config for job in jobs if job.config is not None]

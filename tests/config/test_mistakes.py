@@ -132,6 +132,11 @@ def test_a_method_of_the_field_that_becomes_an_option_is_named(monkeypatch):
     assert hint("softmatch", presets[:2]) == (
         "FixMatch + SoftMatch is published, but not trained here; nearest are fixmatch, fixmatch_boss"
     )
+    assert hint("fixmatch_crt", presets) == "did you mean algorithm=fixmatch protocol=crt?"
+    assert hint("BOSS + CReST+ w/ ABC", ["fixmatch", "boss"]) == (
+        "did you mean algorithm=boss protocol=crest_plus abc=paper?"
+    )
+    assert hint("fixmatch_nonsense", presets) == ""
     assert hint("fixmach", presets) == ""
     assert hint("nonsense", presets) == ""
 

@@ -36,8 +36,7 @@ def index_of_dataset(dataset: DatasetConfig) -> Index:
     Raises:
         UserError: files that cannot be used, as the readers and `index_of` say.
     """
-    options = (dataset.reader, dataset.lists, dataset.unlabeled)
-    return _index(Path(dataset.root).expanduser(), *options, store_folder(dataset), dataset.rescan)
+    return _found(dataset)[0]
 
 
 def is_published(dataset: DatasetConfig) -> bool:
@@ -57,8 +56,15 @@ def identity_of(dataset: DatasetConfig) -> str:
     return "" if is_published(dataset) else index_of_dataset(dataset).checksum
 
 
+def _found(dataset: DatasetConfig) -> tuple[Index, Callable[[], None]]:
+    options = (dataset.reader, dataset.lists, dataset.unlabeled)
+    return _index(Path(dataset.root).expanduser(), *options, store_folder(dataset), dataset.rescan)
+
+
 @lru_cache(maxsize=4)
-def _index(root: Path, reader: str, its_lists: str, unlabeled: str, store: Path, rescan: bool) -> Index:
+def _index(
+    root: Path, reader: str, its_lists: str, unlabeled: str, store: Path, rescan: bool
+) -> tuple[Index, Callable[[], None]]:
     list_folder = Path(its_lists).expanduser() if its_lists else root
     readers: Mapping[str, Callable[[], Listing]] = {
         "folder": partial(folder.read, root),
@@ -201,7 +207,8 @@ def gallery(dataset: DatasetConfig, seed: int, threads: int, progress: Callable[
     Raises:
         UserError: broken files, unless they may be left out; a store that cannot be written, or is damaged.
     """
-    index = index_of_dataset(dataset)
+    index, keep = _found(dataset)
+    keep()
     stores: dict[str, list[Store]] = {}
     built: list[tuple[Store, Request]] = []
     notes: list[str] = []

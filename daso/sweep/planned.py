@@ -28,6 +28,7 @@ from daso.track.terminal import print_line, print_table
 HOUR = 3600
 STATES = (RunState.done, RunState.partial, RunState.running, RunState.failed, RunState.new)
 ALWAYS = (RunState.done, RunState.partial, RunState.new)  # columns also where there is none
+FACTS = 2  # of what a run says of its images: how they spread over the classes, how many there are of each set
 STAGES = "what others are built on"
 SETTINGS = ("dataset", "imbalance", "imb")  # keys, or what they begin with, that make columns of a paper's table
 
@@ -60,6 +61,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
         facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
     facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")
     facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
+    for fact in _images([item.config for item in items]):
+        facts.add_row("data", Text(fact))
     for fact in _stores([item.config for item in items if item.left]):
         facts.add_row("store", Text(fact))
     for fact in _weights([item.config for item in items if item.left]):
@@ -214,6 +217,21 @@ def _disk(new: Sequence[Item]) -> str:
     root = Path(new[0].config.out_root).absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     return f"about {_size(needed)} more in {root}, where {_size(shutil.disk_usage(there).free)} are free"
+
+
+def _images(configs: Sequence[Config]) -> list[str]:
+    """How many images each class has, of runs on the same image files; nothing of files that are not here yet."""
+    from daso.data.images.source import census_ahead
+
+    settings = {(repr(config.dataset), repr(config.imb)): config for config in configs if config.dataset.reader}
+    if len(settings) != 1 or not all(config.dataset.reader for config in configs):
+        return []
+    (config,) = settings.values()
+    try:
+        unlabeled = any(other.reads_unlabeled for other in configs)
+        return census_ahead(config.dataset, config.imb, config.seed, unlabeled).lines()[:FACTS]
+    except UserError:
+        return []
 
 
 def _stores(configs: Sequence[Config]) -> list[str]:

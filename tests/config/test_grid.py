@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from daso.data.images.source import census_ahead
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.published.cells import TABLES, cells, grid
@@ -158,9 +159,15 @@ def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
 def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
     root = pictures.photos(tmp_path / "photos")
     files = ("dataset=folder", f"dataset.root={root}", "dataset.resolution=12", "model=wrn10_1")
+    config = config_of(*files, "algorithm=fixmatch")
     _, out, _, _ = sweep(*files, "algorithm=fixmatch", "seed=0,1", "plan=true")
     assert f"store  60 images to be decoded once, about 0 MB in {root}/.daso, where" in re.sub(" {3,}", "  ", out)
     assert not (root / ".daso").exists()
+    told = [line.strip() for line in re.findall(r"^data +(.*)$", out, re.MULTILINE)]
+    assert told == census_ahead(config.dataset, config.imb, 0, True).lines()[:2]
+    assert "imbalance" in told[0]
+    _, out, _, _ = sweep(*files, "algorithm=fixmatch", "dataset.labels_per_class=2,3", "plan=true")
+    assert not re.search(r"^data ", out, re.MULTILINE)  # of several settings
 
 
 def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):

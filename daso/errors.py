@@ -1,5 +1,10 @@
 """What ends a run or a command: each is seen as a sentence, never as a traceback."""
 
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
 from daso.credentials import mask
 
 AFRESH = "bring back the right file, or start that run afresh with force=true"  # what is left where nothing less helps
@@ -42,3 +47,41 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+
+
+class Flags(argparse.ArgumentParser):
+    """A command line of flags whose mistakes are sentences; one that is written as other commands have it, `key=value`,
+    is told how it is written here.
+    """
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """What a command line says.
+
+        Raises:
+            UserError: a mistake.
+        """
+        known = dict(self._flags())
+        for argument in arguments:
+            key, equals, value = argument.partition("=")
+            if equals and (flag := f"--{key.replace('_', '-')}") in known:
+                raise UserError(f"{argument} is not possible: write {flag}{f' {value}' * (known[flag].nargs != 0)}.")
+        return self.parse_args(arguments)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a mistake that argparse has found."""
+        more = f"{self.prog} --help says more"
+        if found := re.fullmatch(r"argument .*: invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
+            raise UserError(f"{found[1]} is not possible: choose one of {found[2].replace(chr(39), '')}.")
+        if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
+            raise UserError(f"{found[1]} is not possible: {more}.")
+        if found := re.fullmatch(r"the following arguments are required: (.*)", message):
+            raise UserError(f"{found[1]} is missing behind {self.prog}: {more}.")
+        raise UserError(f"{message.removeprefix('argument ')}; {more}.")
+
+    def _flags(self) -> Iterator[tuple[str, argparse.Action]]:
+        """The flags, those of commands within this one too."""
+        for action in self._actions:
+            yield from ((flag, action) for flag in action.option_strings)
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    yield from parser._flags()

@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.table import Table
 
-from daso.errors import UserError
+from daso.errors import Flags, UserError
 from daso.machine.streams import outlive_readers
 from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.schema import TRACKERS
+from daso.track.console import counted
 from daso.track.jsonl import tail
-from daso.track.terminal import print_table
+from daso.track.terminal import complain, print_table
 
 RESULTS = ("test/top1_median20", "test/bacc")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,8 +31,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 where something failed, 2 for a mistake."""
     outlive_readers()
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().read(sys.argv[1:] if argv is None else argv)
         return int(args.action(args))
     except UserError as error:
         print(f"daso.runs: {error}", file=sys.stderr)
@@ -168,12 +169,15 @@ def _prune(args: argparse.Namespace) -> int:
 
 
 def _mirror(args: argparse.Namespace) -> int:
+    keys = [] if args.keys == ["all"] else args.keys
+    runs = find(args.root, keys) if keys else all_runs(args.root)
+    if runs:
+        complain(f"Mirroring {counted(len(runs), 'run')}; the libraries take some seconds.")
     from daso.track.trackers import rebuild, trackers_of
 
-    keys = [] if args.keys == ["all"] else args.keys
     wanted = args.to or (["mlflow"] if args.uri or args.experiment else [])
     failed: list[str] = []
-    for run in find(args.root, keys) if keys else all_runs(args.root):
+    for run in runs:
         for tracker in wanted or trackers_of(run) or ["mlflow"]:
             try:
                 print(rebuild(tracker, run, args.uri or "", args.experiment or ""))
@@ -230,8 +234,8 @@ def _duration(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m daso.runs", description=__doc__)
+def _parser() -> Flags:
+    parser = Flags(prog="python -m daso.runs", description=__doc__)
     parser.set_defaults(action=_list)
     _common(parser, default=Path("outputs"))
     _listing(parser, json=False, csv=False, metrics=RESULTS)

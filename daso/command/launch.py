@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass
 from math import nan
 from typing import cast
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from daso.command import STARTS
 from daso.errors import RunFailed, UserError
+from daso.machine.streams import log_of
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, Provenance, require
@@ -95,7 +97,8 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
         prepare: called once in a process that forks one for each of its jobs: imports what all of them need.
 
     Raises:
-        SystemExit: outside sweeps, for a mistake (2) or a failed run (1); the sentence is on stderr.
+        SystemExit: outside sweeps, for a mistake (2), a failed run or a plan's probe that did (1); a sentence is on
+            stderr.
         KeyboardInterrupt: a signal asked to stop.
     """
     return _job(cfg, run, prepare) if in_sweep() else _single(cfg, run)
@@ -104,22 +107,34 @@ def launch(cfg: DictConfig, run: Run, prepare: Callable[[], None] = lambda: None
 def _single(cfg: DictConfig, run: Run) -> float:
     try:
         refuse_unknown_hydra_keys(cast(DictConfig, HydraConfig.get()), sys.argv[1:])
-        refuse_unread("", cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task)))
+        for part in (HydraConfig.get().overrides.task, HydraConfig.get().overrides.hydra):
+            refuse_unread("", cast(list[str], OmegaConf.to_container(part)))
         config = resolve(cfg)
         if not config.plan:
             announce(STARTS)
+            trains = not config.eval_only and standing(config) is not RunState.done
             _refuse_foreign_data(config)
             result = run(config, provenance(config))
-            for line in after_run(RunDir(config.out_root, config.run_key), config.track):
-                print_line(line)
+            _tell_next(config, trains)
             return result
         overrides = [str(item) for item in HydraConfig.get().overrides.task]
         job = Job(overrides, config, label=run_name(plain(config)), needs=needed(config))
-        print_plan(with_stages([job]), config.plan)
+        if code := print_plan(with_stages([job]), config.plan):
+            sys.exit(code)
         return nan
     except (UserError, RunFailed) as error:
         print(error, file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _tell_next(config: Config, trained: bool) -> None:
+    """Say where a run lies and what to do next; as all that a run says, in its folder as well where it was trained."""
+    run = RunDir(config.out_root, config.run_key)
+    with log_of(run.log) if trained and run.log.exists() else nullcontext() as log:
+        for line in after_run(run, config.track):
+            print_line(line)
+            if log is not None:
+                log.write(f"{line}\n")
 
 
 def _refuse_foreign_data(config: Config) -> None:

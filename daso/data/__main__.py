@@ -1,6 +1,5 @@
 """`python -m daso.data fetch`: bring data sets into a folder, for machines that have no network."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,18 +9,20 @@ from daso.data.sources import READERS, SOURCES, files
 from daso.data.sources.archive import Archive
 from daso.data.sources.files import Source
 from daso.data.sources.loose import LooseFiles
-from daso.errors import UserError
+from daso.errors import Flags, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for what cannot be fetched."""
-    args = _parser().parse_args(argv)
-    for name in (name for name in args.names if "=" in name):
-        key, _, value = name.partition("=")
-        print(f"daso.data: {name} is not possible: write --{key} {value}.", file=sys.stderr)
+    try:
+        args = _parser().read(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        print(f"daso.data: {error}", file=sys.stderr)
         return 2
     failed = False
     for name in dict.fromkeys(args.names):
+        if name in SOURCES:  # a download, or checksums: seconds without a word
+            print(f"Looking for {name} in {args.root}; what is missing is downloaded.", file=sys.stderr, flush=True)
         try:
             print(fetch(name, args.root, args.mirror), flush=True)
         except UserError as error:
@@ -65,9 +66,9 @@ def mirrored(source: Source, mirror: str) -> Source:
     return replace(source, url=f"{place}/")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m daso.data", description=__doc__)
-    commands = parser.add_subparsers(metavar="fetch", required=True)
+def _parser() -> Flags:
+    parser = Flags(prog="python -m daso.data", description=__doc__)
+    commands = parser.add_subparsers(metavar="fetch NAME...", required=True)
     command = commands.add_parser("fetch", help="download data sets, once", description="Download data sets, once.")
     command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(SOURCES))
     command.add_argument("--root", type=Path, default=Path("data"), help="what dataset.root will be (default: data)")

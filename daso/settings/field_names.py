@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from daso.schema import OPTIONS
+from daso.settings.options import chosen
 
 NEAREST = 6  # options that a sentence names
 THRESHOLDS = ("match", "thresholds")  # ends of the names of methods that judge which pseudo-labels to believe
@@ -36,6 +37,8 @@ def hint(name: str, options: Sequence[str]) -> str:
     exact = [option for option in whole if set(_parts(option)) == words]
     if found := same or exact or parts or whole:
         return f"did you mean {_listed(found)}?"
+    if together := _together(words, options):
+        return f"did you mean {together}?"
     if near := [option for option in NEAR.get(typed, ()) if option in options]:
         return f"no such method is trained here; nearest {_are(near)}"
     methods = _published(typed)
@@ -49,6 +52,19 @@ def hint(name: str, options: Sequence[str]) -> str:
     known = f"{next(iter(methods))} is published, but not trained here" if methods else "no such method is trained here"
     ends = tuple(_letters(method).endswith(THRESHOLDS) for method in methods) or (True,)
     return f"{known}; nearest {_are(_nearest(options, any(ends)))}"
+
+
+def _together(words: set[str], options: Sequence[str]) -> str:
+    """A preset and options of other places, as `fixmatch protocol=crt`, that have all words of a name; or nothing."""
+    bases = (option for option in options if set(_parts(option)) < words)
+    base = max(bases, key=lambda option: len(_parts(option)), default="")
+    left, beside = words - set(_parts(base)), []
+    for group, names in OPTIONS.items() if base else ():
+        for name in sorted(names, key=len, reverse=True):
+            if group != "algorithm" and set(_parts(name)) <= left:
+                left -= set(_parts(name))
+                beside.append(chosen(group, name))
+    return "" if left or not beside else " ".join([f"algorithm={base}", *beside])
 
 
 def _nearest(options: Sequence[str], thresholds: bool) -> list[str]:

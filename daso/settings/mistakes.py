@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
+from importlib import import_module
 from typing import get_args
 
 from daso.credentials import mask
@@ -24,8 +25,11 @@ NAME = re.compile(
 SEVERAL = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")  # of a sweep
 NUMBER = r"[-+]?[\d_.]+(e[-+]?\d+)?"
 NO_SWITCH = re.compile(rf"(?![01]$){NUMBER}")
-PLUGINS = ("joblib", "submitit_slurm", "submitit_local")  # launchers that come with an extra
-EXTRA = "-e '.[sweep]'"
+EXTRA, ALL = "-e '.[sweep]'", "-e ."
+PLUGINS = {  # options of other packages, and what brings these
+    **{("hydra/launcher", name): EXTRA for name in ("joblib", "submitit_slurm", "submitit_local")},
+    ("hydra/sweeper", "optuna"): ALL,
+}
 TOGETHER = ("track",)  # groups of which several options may be chosen at once
 SHOWN = 14  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -54,6 +58,8 @@ def explain(error: BaseException, arguments: list[str]) -> str:
     if found := re.search(r"Could not override '([^']+)'|config group '([^']+)' does not exist", text):
         return no_such_key(found[1] or found[2], arguments)
     if type(error).__name__ == "InstantiationException":
+        if "Error locating target 'optuna." in text and _is_missing("optuna"):
+            return _lacks_package("hydra/sweeper", typed("hydra/sweeper", arguments) or "study", ALL)
         reason = _first_line(error).partition(", set env var")[0]
         place = re.search(r"full_key: (\S+)", text)
         return f"{place[1] if place else 'The command line'} is not possible: {reason}."
@@ -209,15 +215,26 @@ def typed(key: str, arguments: Sequence[str]) -> str | None:
 def _no_option(wanted: str, arguments: Sequence[str]) -> str:
     group, _, option = mask(wanted).rpartition("/")
     options = groups().get(group, [])
-    if group == "hydra/launcher" and option in PLUGINS:
-        asked = typed(group, arguments) or option
-        return f"{group}={asked} is not possible: it needs a package more, pip install {EXTRA}."
+    if (group, option) in PLUGINS:
+        return _lacks_package(group, typed(group, arguments) or option, PLUGINS[group, option])
     if group == "algorithm" and (named := field_names.hint(option, options)):
         return f"{group}={option} is not possible: {named}{'' if named.endswith('?') else '.'}"
     close = get_close_matches(option, options, 1)
     listed = _listed(group)
     hint = f"did you mean {close[0]}? {re.sub('^options', 'Options', listed)}" if close else listed
     return f"{group}={option} is not possible: {hint}."
+
+
+def _lacks_package(group: str, option: str, remedy: str) -> str:
+    return f"{group}={option} is not possible: it needs a package more, pip install {remedy}."
+
+
+def _is_missing(package: str) -> bool:
+    try:
+        import_module(package)
+    except ImportError:
+        return True
+    return False
 
 
 def _listed(group: str) -> str:

@@ -9,6 +9,8 @@ from daso.schema import Config, missing_reader
 
 # What a sweep is told: key or node -> the options of hydra/sweeper that read it; empty: a single run reads it as well
 SWEEPERS = {"sweep": ("grid",), "tune": ("study",), "plan": ("grid", "study", "")}
+# What Hydra is told of a sweep, whatever its sweeper
+OF_SWEEPS = ("hydra/launcher", "hydra.launcher.", "hydra/sweeper", "hydra.sweeper.", "hydra.sweep.")
 
 
 def refuse_unread(sweeper: str, overrides: Sequence[str]) -> None:
@@ -16,12 +18,14 @@ def refuse_unread(sweeper: str, overrides: Sequence[str]) -> None:
 
     Args:
         sweeper: the option of hydra/sweeper; empty for a single run.
-        overrides: as typed, such as `tune.n_trials=5`.
+        overrides: as typed, such as `tune.n_trials=5`; in a single run those of Hydra as well.
 
     Raises:
         UserError: one of them changes nothing.
     """
     for override in overrides:
+        if not sweeper and override.lstrip("+~").startswith(OF_SWEEPS):
+            raise UserError(f"{override} is not possible in a single run: only a sweep reads it, so write -m as well.")
         readers = SWEEPERS.get(override.lstrip("+").partition("=")[0].partition(".")[0], (sweeper,))
         if sweeper not in readers:
             here = f"with hydra/sweeper={sweeper}" if sweeper else "in a single run"

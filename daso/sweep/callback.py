@@ -21,12 +21,13 @@ from daso.machine.signals import leave_terminal
 from daso.machine.streams import outlive_readers
 from daso.outputs.files import replace_file
 from daso.outputs.naming import objective
+from daso.outputs.rundir import RunDir
 from daso.schema import TuneConfig
 from daso.settings.identity import KEY_DIGITS
 from daso.settings.unread import refuse_unread
 from daso.sweep.graph import Job, ancestors, steps_of, summary_of
 from daso.sweep.line import SweepLine
-from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, unwritable
+from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, code_of, unwritable
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
 from daso.sweep.tables import print_ends, print_means
 from daso.track import sweeps
@@ -56,6 +57,7 @@ class SweepReport(Callback):
         self._sweep: sweeps.Sweep | None = None
         self._line: SweepLine | None = None
         self._out_root = self._table = ""
+        self._fresh = False  # whether MLflow's store was made for the sweep
         self._unwritable: UserError | None = None  # why no job can write to the sweep's folder
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,7 +134,7 @@ class SweepReport(Callback):
             self._sweep = sweeps.Sweep(config.track.uri, config.track.experiment, key, name, command, labels)
             tags = self._sweep.tags
             if not grown:
-                sweeps.start(self._sweep)
+                self._fresh = sweeps.start(self._sweep)
         left = [job for job in jobs if job.key and job.key not in self._known]
         shown = {"name": name, "steps": steps_of(jobs), "before": sorted(before)}
         self._session.share({"labels": labels, "tags": tags, "needs": ancestors(left), **shown})
@@ -158,6 +160,14 @@ class SweepReport(Callback):
         """
         if self._unwritable and any(job.config is not None and not job.config.eval_only for job in jobs):
             raise self._unwritable
+
+    def refuse(self, job: Job, number: int, reason: str) -> None:
+        """Learn that a job is not launched, and write it down as its own process would."""
+        end = End([mask(item) for item in job.overrides], REFUSED, job.key, reason=reason)
+        self._known[job.key] = end
+        if self._session is not None:
+            with suppress(OSError):
+                self._session.end(number, end)
 
     def hear(self, jobs: Sequence[Job], returns: Sequence[JobReturn]) -> None:
         """Learn what jobs returned, as far as it was not written down: a full disk has no room for it."""
@@ -224,7 +234,7 @@ class SweepReport(Callback):
         """Print the table of the sweep that this process started, if it is still open, and end its run in MLflow.
 
         Returns:
-            0; 1 if a job did not finish; 128 + signal number after a signal.
+            0; 1 if a job did not finish, 2 if all were refused for one reason; 128 + signal number after a signal.
         """
         report, cls._open = cls._open, None
         session = None if report is None else report._session
@@ -245,12 +255,15 @@ class SweepReport(Callback):
         if stop:
             return 128 + stop
         untold = not ends and not report._own  # other sweepers do not say what jobs there are, and always have some
-        return int(untold or any(end.state != FINISHED for end in ends))
+        return 1 if untold else code_of(ends)
 
     def _tell(self, ends: Sequence[End]) -> None:
         if ends:
             print_ends(ends)
-        if self._sweep is not None:
+        began = any(RunDir(self._out_root, job.key).path.exists() for job in self._jobs if job.key)
+        if self._sweep is not None and self._fresh and not began:
+            sweeps.withdraw(self._sweep)
+        elif self._sweep is not None:
             statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
             sweeps.finish(self._sweep, self._out_root, statuses)
         asked = [job for job in self._jobs if job.asked and job.config is not None]

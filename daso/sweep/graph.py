@@ -87,15 +87,17 @@ def with_stages(jobs: Sequence[Job]) -> list[Job]:
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
     """Jobs as they are to be started, each run once: one seed of everything, then the next one, so that a table has all
-    of its rows early. Of a seed what others wait for, what waits for nobody, what waits.
+    of its rows early. Of a seed what others wait for, what waits for nobody, what waits; at last what cannot run.
     """
-    by_key = {job.key: job for job in jobs}
+    asked = list(jobs)
+    by_key = {job.key: job for job in asked if job.config is not None}
     before = ancestors(by_key.values())
     wave, awaited = waves(before), {key for keys in before.values() for key in keys}
     seeds = {job.key: job.config.seed for job in by_key.values() if job.config is not None}
     turn = {seed: place for place, seed in enumerate(dict.fromkeys(seeds.values()))}
     round_ = {key: max(turn[seeds[other]] for other in [key, *before[key]]) for key in by_key}
-    return sorted(by_key.values(), key=lambda job: (round_[job.key], wave[job.key], job.key not in awaited))
+    started = sorted(by_key.values(), key=lambda job: (round_[job.key], wave[job.key], job.key not in awaited))
+    return [*started, *(job for job in asked if job.config is None)]
 
 
 def steps_of(jobs: Iterable[Job]) -> dict[str, int]:

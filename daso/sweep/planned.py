@@ -28,22 +28,25 @@ from daso.track.terminal import print_line, print_table
 HOUR = 3600
 STATES = (RunState.done, RunState.partial, RunState.running, RunState.failed, RunState.new)
 ALWAYS = (RunState.done, RunState.partial, RunState.new)  # columns also where there is none
+FACTS = 2  # of what a run says of its images: how they spread over the classes, how many there are of each set
 STAGES = "what others are built on"
 SETTINGS = ("dataset", "imbalance", "imb")  # keys, or what they begin with, that make columns of a paper's table
 
 
-def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
+def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
     """Print how far the rows of a sweep are and what the rest costs; the runs one by one where `plan` is `full`.
 
     Args:
         jobs: what was asked for, and its stages.
         plan: as the knob; `probe` first times some steps of each kind of run here.
         at_once: jobs that run at the same time.
+
+    Returns:
+        The exit code: 0; 1 where a job is not possible; what a probe ends with.
     """
     items = survey(jobs)
     refused = [job for job in jobs if job.config is None]
-    if plan == "probe":
-        probe(items)
+    code = probe(items) if plan == "probe" else 0
     known = speeds(items)
     guessed = estimates(items, known)
     if plan == "full":
@@ -58,6 +61,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
         facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
     facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")
     facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
+    for fact in _images([item.config for item in items]):
+        facts.add_row("data", Text(fact))
     for fact in _stores([item.config for item in items if item.left]):
         facts.add_row("store", Text(fact))
     for fact in _weights([item.config for item in items if item.left]):
@@ -69,6 +74,7 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> None:
         print_line(f"Each run by itself: {_again('full')}")
     if plan != "probe" and any(not found for found in known.values()):
         print_line(f"Measured here, {STEPS} steps a kind of run: {_again('probe')}")
+    return code or int(bool(refused))
 
 
 def _again(plan: str) -> str:
@@ -196,7 +202,8 @@ def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_on
     samples = sum(rate.runs for rate in rates)
     text = f"{_span(seconds)} on {device} for {counted(runs, 'run')}, one after another"
     text += f", {_span(seconds / at_once)} with {at_once} at once" if at_once > 1 else ""
-    return f"{text} (by {counted(samples, 'run')} that took {min(r.seconds_per_step for r in rates):.3g} s a step)"
+    paces = dict.fromkeys(f"{pace(rate.seconds_per_step for rate in rates):.3g}" for pace in (min, max))
+    return f"{text} (by {counted(samples, 'run')} that took {' to '.join(paces)} s a step)"
 
 
 def _span(seconds: float) -> str:
@@ -210,6 +217,21 @@ def _disk(new: Sequence[Item]) -> str:
     root = Path(new[0].config.out_root).absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     return f"about {_size(needed)} more in {root}, where {_size(shutil.disk_usage(there).free)} are free"
+
+
+def _images(configs: Sequence[Config]) -> list[str]:
+    """How many images each class has, of runs on the same image files; nothing of files that are not here yet."""
+    from daso.data.images.source import census_ahead
+
+    settings = {(repr(config.dataset), repr(config.imb)): config for config in configs if config.dataset.reader}
+    if len(settings) != 1 or not all(config.dataset.reader for config in configs):
+        return []
+    (config,) = settings.values()
+    try:
+        unlabeled = any(other.reads_unlabeled for other in configs)
+        return census_ahead(config.dataset, config.imb, config.seed, unlabeled).lines()[:FACTS]
+    except UserError:
+        return []
 
 
 def _stores(configs: Sequence[Config]) -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +50,13 @@ class End(NamedTuple):
     result: float | None = None
     reason: str = ""
     label: str = ""  # what it is called, where its overrides do not tell
+
+
+def code_of(ends: Sequence[End | JobResult]) -> int:
+    """The exit code that ends make: 0 where all finished, 2 for a mistake that all share, else 1."""
+    if all(end.state == FINISHED for end in ends):
+        return 0
+    return 2 if {(end.state, end.reason) for end in ends} == {(REFUSED, ends[0].reason)} else 1
 
 
 class Session:

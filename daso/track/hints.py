@@ -1,5 +1,6 @@
 """What a person may do next, as commands that can be copied."""
 
+import json
 import os
 import shlex
 from importlib.util import find_spec
@@ -16,8 +17,10 @@ ROOT = "outputs"  # where runs are by default
 
 def after_run(run: RunDir, track: TrackConfig) -> list[str]:
     """Lines for the end of a single run: its folder, and what to do next."""
-    root = _option("--root ", _short(run.root))
-    return told(run.path, [f"python -m daso.runs show {run.key}{root}", *viewers(track, run.root)])
+    root, folder = _option("--root ", _short(run.root)), _short(run.path)
+    show = f"python -m daso.runs show {run.key}{root}"
+    use = f"python -m daso.predict {shlex.quote(folder)} IMAGES...  # in Python: daso.load({json.dumps(folder)})"
+    return told(run.path, [show, use, *viewers(track, run.root)])
 
 
 def after_sweep(out_root: str, track: TrackConfig, table: str = "") -> list[str]:

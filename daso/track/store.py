@@ -63,6 +63,16 @@ def prepare(path: Path, schema: Schema) -> str:
         raise UserError(f"Another process has held {path}.lock for {PATIENCE:g} s: end it, or wait for it.") from None
 
 
+def discard(path: Path, experiment: str) -> None:
+    """Remove a store that was made in vain, unless it knows of another experiment by now."""
+    path, lock = path.resolve(), Path(f"{path.resolve()}.lock")
+    with suppress(OSError, sqlite3.Error, Timeout), lock_on(lock).acquire(timeout=0):
+        known = {name for (name,) in _ask(path, "SELECT name FROM experiments")}
+        if known <= {"Default", experiment}:
+            path.unlink()
+            lock.unlink()
+
+
 def _renewed(path: Path, found: str, schema: Schema) -> str:
     """Replace a file that is there by one of the newest revision; keep it under another name."""
     tables = _tables(path)

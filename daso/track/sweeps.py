@@ -21,7 +21,9 @@ from daso.errors import UserError
 from daso.outputs.files import write_record
 from daso.outputs.rundir import RunDir
 from daso.track import mlflow
+from daso.track.address import sqlite_file
 from daso.track.follower import STALL, Status, attempt, reason
+from daso.track.store import discard
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0  # seconds for a store that answers slowly; one that does not answer has `STALL`
@@ -56,9 +58,22 @@ class Sweep:
         return about if self.key else {}
 
 
-def start(sweep: Sweep) -> None:
-    """Make the store, and the parent run, before jobs race for them; the jobs go on if that fails."""
+def start(sweep: Sweep) -> bool:
+    """Make the store, and the parent run, before jobs race for them; the jobs go on if that fails.
+
+    Returns:
+        Whether a file was made for it.
+    """
+    file = _file(sweep)
+    fresh = file is not None and not file.exists()
     _apart({"action": "start", "sweep": dataclasses.asdict(sweep)})
+    return fresh
+
+
+def withdraw(sweep: Sweep) -> None:
+    """Remove the file that was made for a sweep of which no job began."""
+    if (file := _file(sweep)) is not None:
+        discard(file, sweep.experiment + BESIDE)
 
 
 def finish(sweep: Sweep, out_root: str, ends: Mapping[str, Status]) -> None:
@@ -171,6 +186,14 @@ class _Task:
         store = "URL" if MASK in place else shlex.quote(place)
         command = f"python -m daso.runs --root {shlex.quote(self.root)} mirror all --uri {store}"
         return f"{command} --experiment {shlex.quote(self.sweep.experiment)}"
+
+
+def _file(sweep: Sweep) -> Path | None:
+    """The file that the store is in; None where it is none, or has no name."""
+    try:
+        return sqlite_file(mlflow.resolve_uri(sweep.uri))
+    except UserError:
+        return None
 
 
 def _apart(order: dict[str, Any]) -> None:

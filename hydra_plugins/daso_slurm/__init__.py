@@ -1,6 +1,7 @@
 """Submitit's SLURM launcher for sweeps in which jobs die, found by Hydra through this folder's name."""
 
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 
 from daso.errors import RunFailed
+from daso.schema import require
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import NAMED, waves
 from daso.sweep.session import Session
@@ -33,6 +35,11 @@ else:
         What is still in the queue comes from `squeue`, for not every cluster keeps the accounts that submitit asks.
         """
 
+        def require_cluster(self) -> None:
+            """Raise a `UserError` where there is no SLURM to take jobs."""
+            right = "there is no SLURM here (no srun); hydra/launcher=joblib_gpu runs the jobs on this machine"
+            require(shutil.which("srun") is not None, "hydra/launcher", "slurm", right)
+
         def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
             """Submit the jobs, those that wait for nobody as one array and each later wave as another; await them."""
             import submitit
@@ -45,7 +52,8 @@ else:
                 f"export PYTHONPATH={shlex.quote(ROOT)}:$PYTHONPATH",
                 *(options["slurm_setup"] or []),
             ]
-            withdraw(JobPaths.get_first_id_independent_folder(self.params["submitit_folder"]))
+            folder = JobPaths.get_first_id_independent_folder(self.params["submitit_folder"])
+            made = withdraw(folder)
             executor = submitit.AutoExecutor(
                 folder=self.params["submitit_folder"],
                 cluster="slurm",
@@ -59,14 +67,19 @@ else:
                 options["slurm_additional_parameters"] = after(first, self.params["additional_parameters"] or {})
                 executor.update_parameters(**options)
                 numbers = [initial_job_idx + i for i in wave]
-                submitted = executor.map_array(
-                    self,
-                    [list(job_overrides[i]) for i in wave],
-                    ["hydra.sweep.dir"] * len(wave),
-                    numbers,
-                    [f"job_id_for_{number}" for number in numbers],
-                    [state] * len(wave),
-                )
+                try:
+                    submitted = executor.map_array(
+                        self,
+                        [list(job_overrides[i]) for i in wave],
+                        ["hydra.sweep.dir"] * len(wave),
+                        numbers,
+                        [f"job_id_for_{number}" for number in numbers],
+                        [state] * len(wave),
+                    )
+                except Exception:
+                    if made and not jobs:
+                        leave_nothing(folder)
+                    raise
                 jobs |= zip(wave, submitted)
                 turn = f", after {len(first)} of the others" if first else ""
                 print(f"SLURM has {len(wave)} jobs, from {submitted[0].job_id} on{turn}.", flush=True)
@@ -74,14 +87,26 @@ else:
             return wait([job for _, job in sorted(jobs.items())])
 
 
-def withdraw(folder: Path) -> None:
+def withdraw(folder: Path) -> bool:
     """Make the folder of SLURM's scripts and logs one that only its user reads: scripts hold `setup` as it was typed.
 
-    One that is there already stays as it is.
+    One that is there already stays as it is. Returns whether it was made.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
+    try:
         folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def leave_nothing(folder: Path) -> None:
+    """Remove what was written for jobs that SLURM did not take, and the folder unless others use it."""
+    for path in [*folder.glob(".submission_file_*.sh"), *folder.glob("[0-9a-f]*.pkl")]:
+        if "_" not in path.stem.removeprefix(".submission_file_"):  # the number of a job that was taken
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def arrays(job_overrides: Sequence[Sequence[str]], session: Session | None) -> Iterator[tuple[list[int], list[int]]]:

@@ -30,7 +30,8 @@ SETTLE = 1.0  # seconds in which two that claim a study at once see each other
 
 @contextmanager
 def alone(storage: str, name: str, open_study: Callable[[], optuna.Study]) -> Iterator[optuna.Study]:
-    """Open a study and be the only process that searches it; whoever dies frees it.
+    """Open a study and be the only process that searches it; whoever dies frees it. A file that was made for
+    it goes with a refusal before any trial has ended.
 
     Beside a database in a file lies a lock, held before it is opened; in a server's, the owner gives signs of life.
 
@@ -57,7 +58,15 @@ def alone(storage: str, name: str, open_study: Callable[[], optuna.Study]) -> It
         why = (error.strerror or type(error).__name__).lower()
         raise UserError(f"tune.storage={mask_url(storage)} cannot be used: {why}.") from error
     with held:
-        yield open_study()
+        fresh = not database.exists()
+        study = open_study()
+        try:
+            yield study
+        except UserError:
+            if fresh and not any(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)):
+                database.unlink()
+                Path(lock.lock_file).unlink(missing_ok=True)
+            raise
 
 
 def file_of(storage: str) -> Path | None:

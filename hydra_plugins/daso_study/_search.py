@@ -225,9 +225,10 @@ class Search:
         finished = finished_before([*stages, *new])
         left = [job for job in [*stages, *new] if job.config and job.key not in finished]
         report.refuse_unwritable(left)
+        wrong = self.sweeper.lacking(left, report, alone=not finished)
         self.jobs += [*stages, *new]
         report.expect(self.jobs, finished, f"study {self.tune.study}", self.key, more=True)
-        self.sweeper.launch(left, report)
+        self.sweeper.launch(left, report, wrong)
         ends = {end.key: end for end in report.ends() if end.key}
         for trial, values, jobs in asked:
             got = [ends[job.key] if job.key else End([], "", reason=job.reason) for job in jobs]

@@ -29,13 +29,14 @@ from daso.outputs.naming import objective, run_name
 from daso.schema import Config, require
 from daso.settings.compose import configuration, reseeded
 from daso.settings.identity import plain
+from daso.sweep import here
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, in_order, needed, summary_of, with_stages
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.planned import print_plan
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.track.console import counted
-from daso.track.terminal import announce
+from daso.track.terminal import announce, complain
 from hydra_plugins.daso_sweeper._options import Options
 from hydra_plugins.daso_sweeper._values import single_values
 
@@ -43,6 +44,7 @@ POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come
 SEED = re.compile(r"seed=\d+")
 READS_SEED = re.compile(r"\$\\?\{[^}]*\bseed\b")  # Hydra escapes the brace in overrides
 MANY = 20  # jobs that take a while to look at
+HERE = ("BasicLauncher", "JoblibLauncher")  # launchers whose jobs run on this machine
 TRIES = 3  # starts of workers in a row in which no job ends
 
 
@@ -90,14 +92,13 @@ class GridSweeper(Sweeper):
         if len(combinations) > MANY and not self.config.plan:
             announce(f"Starting; {len(combinations)} jobs are looked at first.")
         gc.disable()  # nothing of what follows is garbage
-        jobs = with_stages(self._jobs(combinations))
+        jobs = in_order(with_stages(self._jobs(combinations)))
         gc.enable()
         if all(job.config is None for job in jobs):
             raise UserError(jobs[0].reason)
         if self.config.plan:
             at_once = max(int(OmegaConf.select(self.config, "hydra.launcher.n_jobs") or 1), 1)
-            print_plan(jobs, next(job.config.plan for job in jobs if job.config is not None), at_once)
-            sys.exit(int(any(job.config is None for job in jobs)))
+            sys.exit(print_plan(jobs, next(job.config.plan for job in jobs if job.config is not None), at_once))
         if len(combinations) <= MANY:
             announce(f"Starting a sweep of {counted(len(jobs), 'job')}.")
         for job in jobs:
@@ -107,10 +108,11 @@ class GridSweeper(Sweeper):
         left = [job for job in jobs if job.config is not None and job.key not in finished]
         (report,) = [report for report in self.context.callbacks.callbacks if isinstance(report, SweepReport)]
         report.refuse_unwritable(left)
+        wrong = self.lacking(left, report, alone=not finished)
         report.expect(jobs, finished, self._name(combinations))
         if self.config.fail_fast and any(job.config is None for job in jobs):
             return
-        self.launch(left, report)
+        self.launch(left, report, wrong)
 
     def _combinations(self, arguments: list[str]) -> list[list[str]]:
         """The overrides of each job, without those of the sweep itself."""
@@ -183,9 +185,44 @@ class GridSweeper(Sweeper):
         keys = ", ".join(varying(combinations)) or "one run"
         return keys if experiment == "none" else f"{experiment}: {keys}"
 
-    def launch(self, jobs: Sequence[Job], report: SweepReport) -> None:
-        """Launch jobs, each run once, and again those that go down with a worker. No two launches share a number."""
-        jobs, vain = in_order(jobs), 0
+    def lacking(self, jobs: Sequence[Job], report: SweepReport, alone: bool) -> dict[str, str]:
+        """Why jobs cannot run, by run key, of those that want data or a device which is not here; nobody knows that of
+        jobs that run elsewhere.
+
+        Args:
+            jobs: what is to be launched.
+            report: knows whether the sweep is to stop.
+            alone: whether the sweep has no other job that is possible.
+
+        Raises:
+            UserError: nothing is left of it: the first job's reason. Or there is no cluster to launch them on.
+        """
+        if jobs and (require_cluster := getattr(self.launcher, "require_cluster", None)):
+            require_cluster()
+        if type(self.launcher).__name__ not in HERE:
+            return {}
+        configs = [job.config for job in jobs if job.config is not None]
+        wrong = here.lacking(configs, lambda: report.stopping() is not None)
+        if alone and wrong and all(job.key in wrong for job in jobs):
+            raise UserError(wrong[jobs[0].key])
+        for reason in dict.fromkeys(wrong.values()):
+            complain(reason)
+        return wrong
+
+    def launch(self, jobs: Sequence[Job], report: SweepReport, wrong: Mapping[str, str]) -> None:
+        """Launch jobs, each run once, and again those that go down with a worker. No two launches share a number.
+
+        Args:
+            jobs: the jobs.
+            report: learns how they end.
+            wrong: why some cannot run, by run key.
+        """
+        for job in (job for job in jobs if job.key in wrong):
+            report.refuse(job, self.launched, wrong[job.key])
+            self.launched += 1
+        if wrong and self.config.fail_fast:
+            return
+        jobs, vain = in_order(job for job in jobs if job.key not in wrong), 0
         while jobs and vain < TRIES:
             reasons = self._launch_once(jobs, self.launched, report)
             self.launched += len(jobs)

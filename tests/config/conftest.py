@@ -13,9 +13,12 @@ from tests import warm
 
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
-    """Runs a command line in this process; gives exit code, stdout, stderr and the jobs that got as far as `run`."""
+    """Runs a command line in this process; gives exit code, stdout, stderr and the jobs that got as far as `run`.
 
-    def call(*arguments, run=lambda config, provenance: 1.5):
+    What this machine lacks for a sweep's jobs is not looked for: `run` needs nothing.
+    """
+
+    def call(*arguments, run=lambda config, provenance: 1.5, lacking=lambda configs, stopping=None: {}):
         seen = tmp_path / "jobs"
         seen.mkdir(exist_ok=True)
 
@@ -26,6 +29,7 @@ def command(monkeypatch, capsys, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(program, "run", record)
             patch.setattr(program, "prepare", lambda: None)
+            patch.setattr("daso.sweep.here.lacking", lacking)
             patch.setattr("daso.track.sweeps.subprocess", warm.Forks)
             patch.setattr(sys, "argv", ["train.py", *arguments])
             patch.setenv("HYDRA_FULL_ERROR", "0")

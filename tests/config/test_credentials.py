@@ -66,7 +66,7 @@ def test_plan_and_table_of_a_sweep_show_no_password(sweep, tmp_path):
         raise UserError("track.uri=http://ann:s3cret@host is away.")
 
     code, out, err, jobs = sweep("experiment=quickstart", "seed=0,1", URI, run=fail)
-    assert (code, len(jobs)) == (1, 2)
+    assert (code, len(jobs)) == (2, 2)
     assert "s3cret" not in out + err
 
 

@@ -1,6 +1,7 @@
 """Runs that others are built on are jobs of the sweep: they come first, once, and are seen."""
 
 import json
+import re
 import sys
 import threading
 import time
@@ -101,6 +102,14 @@ def test_a_plan_names_the_stages_in_the_order_of_training(sweep):
     _, out, _, _ = sweep(*CRT, "seed=0,1", "plan=full")
     assert "4: 4 new" in out
     assert out.index("first stage of seed=0") < out.index(" seed=0 ") < out.index("first stage of seed=1")
+
+
+def test_plan_and_table_list_jobs_in_the_order_in_which_they_run(sweep):
+    grid = ("experiment=quickstart", "algorithm=nothing,fixmatch,supervised", "daso=none", "seed=1,0")
+    possible = [f"{row} seed={seed}" for seed in (1, 0) for row in ("fixmatch", "supervised")]
+    for out in sweep(*grid, "plan=full")[1], sweep(*grid, run=done)[1]:
+        rows = re.findall(r"│ (\w+ seed=\d)", out)
+        assert rows == [*possible, "nothing seed=1", "nothing seed=0"]
 
 
 def test_a_named_run_that_is_not_finished_refuses_the_job_that_names_it(sweep):

@@ -1,5 +1,6 @@
 """Sweeps over the paper's tables, and what `plan=true` says of any sweep."""
 
+import math
 import re
 import shlex
 import subprocess
@@ -8,12 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from daso.data.images.source import census_ahead
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.published.cells import TABLES, cells, grid
 from daso.run.work import Operation, Work
+from daso.sweep import probe
 from daso.sweep.grid import labels, table_runs, varying
 from daso.sweep.plan import disk_bytes
+from daso.sweep.session import FAILED, JobResult
 from tests import pictures
 from tests.compose import config_of
 
@@ -155,8 +159,15 @@ def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
 def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
     root = pictures.photos(tmp_path / "photos")
     files = ("dataset=folder", f"dataset.root={root}", "dataset.resolution=12", "model=wrn10_1")
+    config = config_of(*files, "algorithm=fixmatch")
     _, out, _, _ = sweep(*files, "algorithm=fixmatch", "seed=0,1", "plan=true")
     assert f"store  60 images to be decoded once, about 0 MB in {root}/.daso, where" in re.sub(" {3,}", "  ", out)
+    assert not (root / ".daso").exists()
+    told = [line.strip() for line in re.findall(r"^data +(.*)$", out, re.MULTILINE)]
+    assert told == census_ahead(config.dataset, config.imb, 0, True).lines()[:2]
+    assert "imbalance" in told[0]
+    _, out, _, _ = sweep(*files, "algorithm=fixmatch", "dataset.labels_per_class=2,3", "plan=true")
+    assert not re.search(r"^data ", out, re.MULTILINE)  # of several settings
 
 
 def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
@@ -218,6 +229,13 @@ def timed(tmp_path):
         run.mark_done()
 
     return finish
+
+
+def test_a_plan_of_kinds_that_differ_names_the_range_of_their_speeds(sweep, timed):
+    timed("cpu", 10.0, "train.batch_size=8")
+    timed("cpu", 4.0, "train.batch_size=4")
+    kinds = ("experiment=quickstart", "algorithm=fixmatch", "train.batch_size=8,4", "seed=1", "plan=true")
+    assert "(by 2 runs that took 0.1 to 0.25 s a step)" in sweep(*kinds)[1]
 
 
 ESTIMATED = ("experiment=quickstart", "algorithm=fixmatch", "seed=1,2", "plan=true")
@@ -317,6 +335,21 @@ def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_
     _, out, _, _ = sweep(*tiny, "plan=true")
     assert f"took {step} s a step" in out
     assert "unknown" not in out
+
+
+def test_a_probe_that_cannot_be_made_ends_the_plan_with_its_code(sweep, command, monkeypatch, tmp_path):
+    def lacking(configs, stopping=None):
+        return {config.run_key: "No such data." for config in configs}
+
+    kinds = ("experiment=quickstart", "algorithm=fixmatch,supervised", "daso=none", "plan=probe")
+    code, out, err, _ = sweep(*kinds, lacking=lacking)
+    assert (code, "2: 2 new" in out) == (2, True)
+    assert err == "fixmatch on wrn10_1 stride 1, supervised on wrn10_1 stride 1 cannot be timed: No such data.\n"
+    alone = ("experiment=quickstart", "plan=probe", "track=none", f"out_root={tmp_path / 'out'}")
+    assert command(*alone, lacking=lacking)[0] == 2
+    monkeypatch.setattr(probe, "_timed", lambda kind, item: JobResult(math.nan, FAILED, reason="The loss is nan."))
+    code, out, err, _ = sweep(*kinds)
+    assert (code, "2: 2 new" in out, err.count("cannot be timed: The loss is nan.")) == (1, True, 2)
 
 
 @pytest.mark.parametrize("value", ["maybe", "7"])

@@ -1,5 +1,7 @@
 """The launchers under names of our own: how many jobs at once, and what a cluster is asked for."""
 
+import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,7 @@ from daso.settings.compose import register
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import NAMED
 from daso.sweep.session import Session
+from hydra_plugins.daso_slurm import leave_nothing
 from tests.compose import CONF
 
 
@@ -123,3 +126,33 @@ def test_what_a_cluster_writes_down_of_a_sweep_only_its_user_reads(cluster, tmp_
     (tmp_path / "logs").chmod(0o755)
     cluster()
     assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o755  # as whoever made it left it
+
+
+def test_no_cluster_and_one_that_takes_no_job_are_sentences_and_leave_nothing(sweep, tmp_path, monkeypatch):
+    import mlflow.tracking  # noqa: F401  once, not in the process of each sweep
+
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    grid = ("experiment=quickstart", "seed=0,1", "hydra/launcher=slurm")
+    tracked = ("track=mlflow", f"track.uri=sqlite:///{tmp_path}/m.db")
+    code, _, err, _ = sweep(*grid, *tracked)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("hydra/launcher=slurm is not possible: there is no SLURM here")
+    assert sweep(*grid, "plan=true")[0] == 0
+    monkeypatch.undo()
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("srun", "sbatch", "squeue"):
+        (tools / name).write_text("#!/bin/sh\necho sbatch: error: no such partition >&2; exit 1\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    code, _, err, _ = sweep(*grid, *tracked)
+    assert (code, err.splitlines()[-1]) == (1, "SLURM took no job: sbatch: error: no such partition.")
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_the_files_of_jobs_that_a_cluster_took_stay(tmp_path):
+    one, other = f"{1:032x}", f"{2:032x}"
+    for name in (f"{one}.pkl", f".submission_file_{one}.sh", f"4711_{other}.pkl", "4711_submission.sh"):
+        (tmp_path / name).touch()
+    leave_nothing(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"4711_{other}.pkl", "4711_submission.sh"}

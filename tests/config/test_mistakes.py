@@ -126,12 +126,30 @@ def test_a_launcher_without_its_package_names_the_extra(command, monkeypatch):
     assert err == f"hydra/launcher=joblib_gpu is not possible: {right}.\n"
 
 
+def test_a_search_without_optuna_names_what_brings_it(command, monkeypatch):
+    Plugins.instance()
+    right = "it needs a package more, pip install -e ."
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["sweeper"], "optuna.yaml", raising=False)
+    code, _, err, _ = command("-m", "hydra/sweeper=optuna", "experiment=quickstart", "seed=0,1")
+    assert (code, err) == (2, f"hydra/sweeper=optuna is not possible: {right}.\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "optuna"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    code, _, err, _ = command("-m", "experiment=tune_quickstart")
+    assert (code, err) == (2, f"hydra/sweeper=study is not possible: {right}.\n")
+
+
 def test_a_method_of_the_field_that_becomes_an_option_is_named(monkeypatch):
     presets = ["fixmatch", "fixmatch_boss", "fixmatch_softmatch"]
     assert hint("SoftMatch", presets) == "did you mean fixmatch_softmatch?"
     assert hint("softmatch", presets[:2]) == (
         "FixMatch + SoftMatch is published, but not trained here; nearest are fixmatch, fixmatch_boss"
     )
+    assert hint("fixmatch_crt", presets) == "did you mean algorithm=fixmatch protocol=crt?"
+    assert hint("BOSS + CReST+ w/ ABC", ["fixmatch", "boss"]) == (
+        "did you mean algorithm=boss protocol=crest_plus abc=paper?"
+    )
+    assert hint("fixmatch_nonsense", presets) == ""
     assert hint("fixmach", presets) == ""
     assert hint("nonsense", presets) == ""
 

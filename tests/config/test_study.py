@@ -27,8 +27,8 @@ def value(config, provenance=None):
 
 @pytest.fixture
 def search(sweep):
-    def call(*arguments, run=value):
-        return sweep("experiment=tune_quickstart", "tune.n_trials=3", *arguments, run=run)
+    def call(*arguments, run=value, **machine):
+        return sweep("experiment=tune_quickstart", "tune.n_trials=3", *arguments, run=run, **machine)
 
     return call
 
@@ -228,6 +228,18 @@ def test_a_failing_run_fails_its_trial_and_the_next_start_tries_another(search, 
     assert "Trial 0 failed" in out
     code, *_ = search("tune.seeds=[0,1]", "tune.n_trials=2")
     assert states(trials())[2:] == ["COMPLETE"]
+
+
+def test_a_study_whose_data_are_not_here_says_so_once_and_leaves_nothing(search, trials, tmp_path):
+    def lacking(configs, stopping):
+        return {config.run_key: "No such data." for config in configs}
+
+    code, _, err, jobs = search(lacking=lacking)
+    assert (code, err, jobs) == (2, "No such data.\n", [])
+    assert not (tmp_path / "out").exists()
+    assert search("tune.n_trials=1")[0] == 0
+    assert search(lacking=lacking)[0] == 2
+    assert states(trials()) == ["COMPLETE", "RUNNING"]  # the next start queues its values again
 
 
 def test_several_trials_at_once_are_different(search, trials):

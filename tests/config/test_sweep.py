@@ -17,6 +17,7 @@ from daso.errors import Interrupted, RunFailed, UserError
 from daso.machine.signals import StopRequest
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
+from daso.sweep import here
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
@@ -127,6 +128,39 @@ def test_a_mistake_that_all_jobs_share_ends_the_sweep_before_it_starts(sweep):
     code, _, err, jobs = sweep("imb.gama_l=1,2")
     assert (code, jobs) == (2, [])
     assert "did you mean imb.gamma_l?" in err
+
+
+def test_what_no_job_has_here_is_said_once_before_any_starts(sweep, tmp_path):
+    no_network = f"dataset.root={tmp_path / 'data'}"
+    lists = tmp_path / "data" / "cifar-10-batches-py"
+    lists.mkdir(parents=True)
+    (lists / "data_batch_1").write_bytes(b"of somebody else")
+    for grid, says in (
+        (("experiment=table1_cifar10", "sweep.rows=fixmatch", no_network), "data_batch_1 is damaged or changed"),
+        (("experiment=quickstart", "seed=0,1", "device=cuda:99"), "device=cuda:99 is not here"),
+    ):
+        code, _, err, jobs = sweep(*grid, lacking=here.lacking)
+        assert (code, jobs) == (2, [])
+        assert says in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_some_jobs_lack_here_refuses_these(sweep):
+    def lacking(configs, stopping):
+        return {config.run_key: "No such data." for config in configs if config.seed > 0}
+
+    code, out, err, jobs = sweep("experiment=quickstart", "seed=0,1,2", run=finished_run, lacking=lacking)
+    assert (code, len(jobs)) == (1, 1)
+    assert "1 of 3 jobs finished" in out
+    assert err == "No such data.\n"
+
+
+def test_a_refusal_that_all_jobs_share_is_a_mistake_wherever_they_ran(sweep):
+    def run(config, provenance):
+        raise UserError("No such data.")
+
+    assert sweep("experiment=quickstart", "seed=0,1", run=run)[0] == 2
 
 
 @pytest.mark.parametrize("error", [Interrupted(15), KeyboardInterrupt()])
@@ -320,6 +354,23 @@ def test_what_only_sweeps_read_is_refused_for_a_single_run(command, typed):
     code, _, err, jobs = command("experiment=quickstart", typed)
     assert (code, jobs) == (2, [])
     assert err.startswith(f"{typed} is not possible in a single run: only a sweep (-m) with hydra/sweeper=")
+
+
+@pytest.mark.parametrize(
+    "typed", ["hydra/launcher=joblib_gpu", "hydra.sweep.subdir=there", "hydra/sweeper=study", "hydra.sweep.dir=there"]
+)
+def test_what_hydra_does_with_sweeps_alone_is_refused_for_a_single_run(command, typed):
+    code, _, err, jobs = command("experiment=quickstart", typed)
+    assert (code, jobs) == (2, [])
+    assert err == f"{typed} is not possible in a single run: only a sweep reads it, so write -m as well.\n"
+
+
+def test_a_launcher_that_an_option_file_names_waits_for_a_sweep(command, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    file = "# @package _global_\ndefaults: [quickstart, override /hydra/launcher: joblib, _self_]\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(file)
+    code, *_, jobs = command("--config-dir", str(tmp_path), "experiment=mine", f"out_root={tmp_path / 'out'}")
+    assert (code, len(jobs)) == (0, 1)
 
 
 def test_no_sweeper_trains_what_is_to_be_planned(sweep):

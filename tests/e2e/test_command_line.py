@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from daso.command import STARTS
 from daso.outputs.rundir import RunDir
 from daso.track.jsonl import TIME, read
 from tests import warm
@@ -43,7 +44,10 @@ def test_the_second_job_of_a_sweep_equals_the_same_job_alone(tmp_path, launcher)
     jobs += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     sweep = warm.start(tmp_path, "-m", *TINY, *SHORT, "out_root=sweep", *jobs)
     alone = warm.start(tmp_path, *TINY, *SHORT, "out_root=alone", "algorithm=fixmatch_daso")
-    assert finish(alone)[0] == 0
+    code, out, _ = finish(alone)
+    assert code == 0
+    (log,) = (tmp_path / "alone").glob("*/console.log")
+    assert log.read_text().splitlines()[-3:] == out.splitlines()[-3:]  # the folder, and what to do next
     code, out, _ = finish(sweep)
     assert code == 0
     assert "2 of 2 jobs finished" in out
@@ -104,7 +108,7 @@ def test_a_reader_that_has_enough_is_nothing_to_the_program(tmp_path, lines):
     for _ in range(lines):
         process.stdout.readline()
     process.stdout.close()
-    assert process.stderr.read() == ""
+    assert process.stderr.read() == f"{STARTS}\n"
     process.stderr.close()
     assert process.wait() == 0
 

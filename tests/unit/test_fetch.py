@@ -18,7 +18,9 @@ def two(cifar10, stl10):
 def test_data_sets_are_fetched_once_and_then_read_without_a_network(two, tmp_path, capsys, monkeypatch, request):
     root = tmp_path / "data"
     assert main(["fetch", "cifar10", "stl10", "--root", str(root)]) == 0
-    said = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert f"Looking for cifar10 in {root}; what is missing is downloaded." in err.splitlines()[0]
+    said = out.splitlines()
     assert said[0].startswith(f"cifar10 is in {root / 'cifar-10-batches-py'}: 6 files, ")
     assert said[1].startswith(f"stl10 is in {root / 'stl10_binary'}: 5 files, ")
     request.getfixturevalue("no_network")
@@ -55,3 +57,11 @@ def test_what_cannot_be_fetched_is_a_sentence_and_the_others_are_fetched(two, tm
 def test_a_value_among_the_names_is_refused_before_anything_is_fetched(capsys):
     assert main(["fetch", "cifar10", "root=/somewhere"]) == 2
     assert capsys.readouterr().err == "daso.data: root=/somewhere is not possible: write --root /somewhere.\n"
+
+
+def test_a_command_alone_is_told_what_is_missing(capsys):
+    assert main([]) == main(["fetch"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "daso.data: fetch NAME... is missing behind python -m daso.data: python -m daso.data --help says more.",
+        "daso.data: NAME is missing behind python -m daso.data fetch: python -m daso.data fetch --help says more.",
+    ]

@@ -48,7 +48,9 @@ def test_a_run_keeps_what_it_said_start_after_start(tmp_path, capsys, one_thread
     assert folder.about()["precision"] == "fp32"
     assert folder.config() is not None  # its checksum fits
     listed = (Path(__file__).parents[2] / "README.md").read_text()
-    assert [path.name for path in folder.path.iterdir() if f"`{path.name}{'/' * path.is_dir()}`" not in listed] == []
+    there = {*folder.path.iterdir(), *(place for place in vars(folder).values() if isinstance(place, Path))}
+    names = {path.name for path in there - {folder.root, folder.path}}
+    assert [name for name in names if f"`{name}`" not in listed and f"`{name}/`" not in listed] == []
 
 
 def test_what_a_machine_made_of_a_value_stands_beside_it():
@@ -89,6 +91,7 @@ def test_what_to_do_next_can_be_pasted(tmp_path, monkeypatch):
     assert after_run(run_dir, TrackConfig("mlflow")) == [
         "folder  outputs/aa11",
         "next    python -m daso.runs show aa11",
+        '        python -m daso.predict outputs/aa11 IMAGES...  # in Python: daso.load("outputs/aa11")',
         "        mlflow ui",
     ]
     elsewhere = after_sweep(str(tmp_path / "my runs"), TrackConfig("mlflow", "http://ann:pw@host:5000"), "1")
@@ -127,3 +130,11 @@ def test_the_first_line_on_a_terminal_comes_before_anything_is_read(arguments, s
     monkeypatch.setitem(sys.modules, "daso.command.program", SimpleNamespace(main=lambda: 0))
     assert program.main() == 0
     assert capsys.readouterr().out == f"{STARTS}\n" * says
+
+
+@pytest.mark.parametrize(("arguments", "says"), [(["-m", "plan=true"], True), (["--cfg", "job", "plan=true"], False)])
+def test_a_plan_in_a_pipe_begins_on_standard_error_before_anything_is_read(arguments, says, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    monkeypatch.setitem(sys.modules, "daso.command.program", SimpleNamespace(main=lambda: 0))
+    assert program.main() == 0
+    assert capsys.readouterr() == ("", f"{STARTS}\n" * says)

@@ -30,6 +30,12 @@ def never():
     raise AssertionError("the files were looked at again")
 
 
+def kept_at(*given, **options):
+    index, keep = index_at(*given, **options)
+    keep()
+    return index
+
+
 def same(one, other):
     arrays = ("labels", "bytes", "truth")
     plain = {name for name in vars(one) if name not in arrays}
@@ -39,13 +45,18 @@ def same(one, other):
 
 
 def test_a_second_start_finds_the_index_without_looking_at_the_files(root, tmp_path):
-    first = index_at(tmp_path / "kept", "folder", lambda: read(root))
-    assert same(index_at(tmp_path / "kept", "folder", never), first)
+    first = kept_at(tmp_path / "kept", "folder", lambda: read(root))
+    assert same(kept_at(tmp_path / "kept", "folder", never), first)
+
+
+def test_who_only_looks_at_the_images_leaves_nothing(root, tmp_path):
+    index_at(tmp_path / "kept", "folder", lambda: read(root))
+    assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "replace by renaming"])
 def test_a_folder_that_has_changed_is_read_again(root, tmp_path, change):
-    index_at(tmp_path / "kept", "folder", lambda: read(root))
+    kept_at(tmp_path / "kept", "folder", lambda: read(root))
     if change == "add":
         pictures.write(root, "train/dog/x.png")
     elif change == "remove":
@@ -53,39 +64,39 @@ def test_a_folder_that_has_changed_is_read_again(root, tmp_path, change):
     else:
         pictures.write(tmp_path, "y.png", width=25)
         os.replace(tmp_path / "y.png", root / "train/dog/1.png")
-    again = index_at(tmp_path / "kept", "folder", lambda: read(root))
-    assert same(again, index_at(tmp_path / "fresh", "folder", lambda: read(root)))
+    again = kept_at(tmp_path / "kept", "folder", lambda: read(root))
+    assert same(again, kept_at(tmp_path / "fresh", "folder", lambda: read(root)))
 
 
 def test_a_folder_that_changed_while_it_was_read_is_read_again(root, tmp_path):
     os.utime(root / "train/cat")
-    index_at(tmp_path / "kept", "folder", lambda: read(root))
+    kept_at(tmp_path / "kept", "folder", lambda: read(root))
     with pytest.raises(AssertionError, match="looked at again"):
-        index_at(tmp_path / "kept", "folder", never)
+        kept_at(tmp_path / "kept", "folder", never)
 
 
 def test_one_may_ask_to_look_again(root, tmp_path):
-    index_at(tmp_path / "kept", "folder", lambda: read(root))
+    kept_at(tmp_path / "kept", "folder", lambda: read(root))
     with pytest.raises(AssertionError, match="looked at again"):
-        index_at(tmp_path / "kept", "folder", never, rescan=True)
+        kept_at(tmp_path / "kept", "folder", never, rescan=True)
 
 
 def test_other_options_have_an_index_of_their_own(root, tmp_path):
-    index_at(tmp_path / "kept", "folder", lambda: read(root))
+    kept_at(tmp_path / "kept", "folder", lambda: read(root))
     with pytest.raises(AssertionError, match="looked at again"):
-        index_at(tmp_path / "kept", "csv", never)
+        kept_at(tmp_path / "kept", "csv", never)
 
 
 @pytest.mark.parametrize("damage", ["index", "truth"])
 def test_a_damaged_index_is_made_anew(root, tmp_path, damage):
-    first = index_at(tmp_path / "kept", "folder", lambda: read(root))
+    first = kept_at(tmp_path / "kept", "folder", lambda: read(root))
     (path,) = (tmp_path / "kept").glob("*.npz" if damage == "index" else "*.truth.npy")
     path.write_bytes(path.read_bytes()[:-20])
-    assert same(index_at(tmp_path / "kept", "folder", lambda: read(root)), first)
+    assert same(kept_at(tmp_path / "kept", "folder", lambda: read(root)), first)
 
 
 def test_the_truth_of_unlabeled_images_stands_in_a_file_of_its_own(root, tmp_path):
-    index_at(tmp_path / "kept", "folder", lambda: read(root))
+    kept_at(tmp_path / "kept", "folder", lambda: read(root))
     (index,), (truth,) = ((tmp_path / "kept").glob(pattern) for pattern in ("*.npz", "*.truth.npy"))
     with np.load(index) as kept:
         assert "truth" not in kept
@@ -95,7 +106,7 @@ def test_the_truth_of_unlabeled_images_stands_in_a_file_of_its_own(root, tmp_pat
 
 def test_where_nothing_can_be_kept_the_index_is_made_each_time(root, tmp_path):
     (tmp_path / "file").touch()
-    assert len(index_at(tmp_path / "file", "folder", lambda: read(root)).rows("labeled")) == 5
+    assert len(kept_at(tmp_path / "file", "folder", lambda: read(root)).rows("labeled")) == 5
 
 
 def census(labeled, valid=(0, 0, 0), test=(5, 5, 5), truth=()):
@@ -145,6 +156,6 @@ def test_a_path_may_hold_anything_that_a_file_system_allows(tmp_path):
     root = pictures.folder(tmp_path / "photos", train={"a": 1, "b": 1}, test={"a": 1})
     Path(root, "train/a/0.png").rename(Path(root, "train/a", strange))
     age(root)
-    first = index_at(tmp_path / "kept", "folder", lambda: read(root))
-    assert f"train/a/{strange}" in index_at(tmp_path / "kept", "folder", never).paths
-    assert first.checksum == index_at(tmp_path / "kept", "folder", never).checksum
+    first = kept_at(tmp_path / "kept", "folder", lambda: read(root))
+    assert f"train/a/{strange}" in kept_at(tmp_path / "kept", "folder", never).paths
+    assert first.checksum == kept_at(tmp_path / "kept", "folder", never).checksum

@@ -201,6 +201,29 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
     assert "none is not a folder" in err
 
 
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["watch", "root=outputs"], "root=outputs is not possible: write --root outputs."),
+        (["root=outputs", "once=true"], "root=outputs is not possible: write --root outputs."),
+        (["prune", "older_than=7d"], "older_than=7d is not possible: write --older-than 7d."),
+        (["watch", "once=true"], "once=true is not possible: write --once."),
+        (
+            ["lst"],
+            "lst is not possible: choose one of list, watch, show, prune, mirror.",
+        ),
+        (["list", "--jsn"], "--jsn is not possible: python -m daso.runs --help says more."),
+        (["show"], "KEY is missing behind python -m daso.runs show: python -m daso.runs show --help says more."),
+        (["prune", "--older-than", "7"], "--older-than: '7' is not a duration such as 12h or 7d; python -m daso.runs"),
+    ],
+)
+def test_a_command_that_is_none_is_a_sentence(capsys, typed, says):
+    assert runs.main(typed) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"daso.runs: {says}")
+    assert err.count("\n") == 1
+
+
 def test_hundreds_of_runs_are_listed_quickly_and_without_heavy_imports(root):
     for number in range(100):
         make(root, f"c{number:03}", RunState.partial)

@@ -26,8 +26,11 @@ TICK = 2.0  # seconds: a folder that changed so shortly before it was read may h
 TEXTS = ("names", "original", "paths", "notes")
 
 
-def index_at(folder: Path, what: str, read: Callable[[], Listing], rescan: bool = False) -> Index:
-    """The index that `read` gives, or the one that is kept in `folder`.
+def index_at(
+    folder: Path, what: str, read: Callable[[], Listing], rescan: bool = False
+) -> tuple[Index, Callable[[], None]]:
+    """The index that `read` gives, or the one that is kept in `folder`; and what keeps it there, for whoever writes to
+    that folder in any case: to look at a configuration or a plan leaves nothing.
 
     The truth of unlabeled images stands in a file of its own.
 
@@ -43,15 +46,20 @@ def index_at(folder: Path, what: str, read: Callable[[], Listing], rescan: bool 
     path, truth = folder / f"{name}.npz", folder / f"{name}.truth.npy"
     kept = None if rescan else _load(path, truth)
     if kept is not None:
-        return kept
+        return kept, lambda: None
     began = time.time()
     listing = read()
-    index = index_of(listing)
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        stamps = _stamps([str(watched) for watched in listing.watched])
-        _save(path, truth, index, {"began": np.array(began), "watched": _pack(list(stamps)), **_times(stamps)})
-    return index
+    index, watched = index_of(listing), [str(watched) for watched in listing.watched]
+
+    def keep() -> None:
+        if not rescan and _load(path, truth) is not None:  # another process has
+            return
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            stamps = _stamps(watched)
+            _save(path, truth, index, {"began": np.array(began), "watched": _pack(list(stamps)), **_times(stamps)})
+
+    return index, keep
 
 
 def _save(path: Path, truth: Path, index: Index, extra: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -36,8 +36,7 @@ def index_of_dataset(dataset: DatasetConfig) -> Index:
     Raises:
         UserError: files that cannot be used, as the readers and `index_of` say.
     """
-    options = (dataset.reader, dataset.lists, dataset.unlabeled)
-    return _index(Path(dataset.root).expanduser(), *options, store_folder(dataset), dataset.rescan)
+    return _found(dataset)[0]
 
 
 def is_published(dataset: DatasetConfig) -> bool:
@@ -57,8 +56,15 @@ def identity_of(dataset: DatasetConfig) -> str:
     return "" if is_published(dataset) else index_of_dataset(dataset).checksum
 
 
+def _found(dataset: DatasetConfig) -> tuple[Index, Callable[[], None]]:
+    options = (dataset.reader, dataset.lists, dataset.unlabeled)
+    return _index(Path(dataset.root).expanduser(), *options, store_folder(dataset), dataset.rescan)
+
+
 @lru_cache(maxsize=4)
-def _index(root: Path, reader: str, its_lists: str, unlabeled: str, store: Path, rescan: bool) -> Index:
+def _index(
+    root: Path, reader: str, its_lists: str, unlabeled: str, store: Path, rescan: bool
+) -> tuple[Index, Callable[[], None]]:
     list_folder = Path(its_lists).expanduser() if its_lists else root
     readers: Mapping[str, Callable[[], Listing]] = {
         "folder": partial(folder.read, root),
@@ -201,7 +207,8 @@ def gallery(dataset: DatasetConfig, seed: int, threads: int, progress: Callable[
     Raises:
         UserError: broken files, unless they may be left out; a store that cannot be written, or is damaged.
     """
-    index = index_of_dataset(dataset)
+    index, keep = _found(dataset)
+    keep()
     stores: dict[str, list[Store]] = {}
     built: list[tuple[Store, Request]] = []
     notes: list[str] = []
@@ -244,8 +251,23 @@ def squares(store: Store) -> npt.NDArray[np.uint8]:
 
 def census(data: Gallery, split: Split) -> Census:
     """The images of a run by class, without those that are left out."""
-    index, truth = data.index, data.train_y[split.unlabeled]
-    valid = data.valid.y if data.valid else truth[:0]
-    labels = {"labeled": data.train_y[split.labeled], "valid": valid, "test": data.test.y}
+    valid = data.valid.y if data.valid else data.train_y[:0]
+    return _counted(data.index, data.train_y, valid, data.test.y, split)
+
+
+def census_ahead(dataset: DatasetConfig, imb: ImbalanceConfig, seed: int, with_unlabeled: bool) -> Census:
+    """As `census`, before an image is opened: broken ones count.
+
+    Raises:
+        UserError: as `index_of_dataset` and `split_of`.
+    """
+    index = index_of_dataset(dataset)
+    train_y = np.concatenate([index.labels_of("labeled"), index.truth])
+    split = split_of(index, dataset, imb, seed, with_unlabeled)
+    return _counted(index, train_y, index.labels_of("valid"), index.labels_of("test"), split)
+
+
+def _counted(index: Index, train_y: Integers, valid: Integers, test: Integers, split: Split) -> Census:
+    labels = {"labeled": train_y[split.labeled], "valid": valid, "test": test}
     counts = {name: np.bincount(of, minlength=len(index.names)) for name, of in labels.items()}
-    return Census(index.names, index.original, truth=truth, **counts)
+    return Census(index.names, index.original, truth=train_y[split.unlabeled], **counts)

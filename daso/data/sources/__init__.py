@@ -14,7 +14,7 @@ from daso.data.sources.readers import Paths
 from daso.errors import UserError
 from daso.schema import DatasetConfig, require
 
-__all__ = ["SOURCES", "Arrays", "files_checksum", "load", "refuse_foreign", "remarks"]
+__all__ = ["SOURCES", "Arrays", "files_checksum", "load", "obtain", "refuse_foreign", "remarks"]
 
 SOURCES: dict[str, Source] = {
     "cifar10": published.CIFAR10,
@@ -42,15 +42,8 @@ def load(cfg: DatasetConfig, unlabeled: bool = True) -> Arrays:
             `cfg.verify`) not as published, or images that are not what the configuration says.
     """
     require(cfg.name in READERS, "dataset.name", cfg.name, f"known data sets are {', '.join(READERS)}")
-    source, root = SOURCES.get(cfg.name), Path(cfg.root).expanduser()
+    source, paths = SOURCES.get(cfg.name), obtain(cfg, unlabeled)
     with _readable(cfg):
-        paths: Paths = {}
-        if source is not None:
-            names = source.names(unlabeled)
-            paths = files.obtain(source, root, cfg.name, names, cfg.verify)
-            same = cfg.verify or source.checksum(root, names) == cfg.files_checksum
-            right = f"its files of {cfg.name} have changed since this run was named after them; start again"
-            require(same, "dataset.root", cfg.root, right)
         arrays = READERS[cfg.name](paths)
     for part, labels in (("training", arrays.train_y), ("test", arrays.test_y)):
         require(len(labels) > 0, "dataset.root", cfg.root, f"its files of {cfg.name} hold no {part} image")
@@ -62,6 +55,24 @@ def load(cfg: DatasetConfig, unlabeled: bool = True) -> Arrays:
         value = getattr(cfg, key)
         require(value == fact, f"dataset.{key}", value, f"{cfg.name} has {fact}")
     return arrays
+
+
+def obtain(cfg: DatasetConfig, unlabeled: bool) -> Paths:
+    """The files of a data set, downloaded on first use; none of one that comes with a package.
+
+    Raises:
+        UserError: as `load`, of files.
+    """
+    source, root = SOURCES.get(cfg.name), Path(cfg.root).expanduser()
+    if source is None:
+        return {}
+    with _readable(cfg):
+        names = source.names(unlabeled)
+        paths = files.obtain(source, root, cfg.name, names, cfg.verify)
+        same = cfg.verify or source.checksum(root, names) == cfg.files_checksum
+        right = f"its files of {cfg.name} have changed since this run was named after them; start again"
+        require(same, "dataset.root", cfg.root, right)
+        return paths
 
 
 def refuse_foreign(cfg: DatasetConfig, unlabeled: bool) -> None:

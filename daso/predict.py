@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 from daso.data.images.tree import Walk
 from daso.errors import UserError
 from daso.machine.streams import outlive_readers
+from daso.outputs.endings import EXPORTED, ending
 from daso.outputs.files import why
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ def _act(arguments: Sequence[str]) -> int:
     run, *files = names
     if not files and "export" not in options:
         raise UserError(f"What shall run {run} look at? Name images, folders of images, or export=net.pt2.")
-    paths = images_of(files)  # before anything slow
+    paths = images_of(files)  # all this before anything slow
+    if options.get("out"):
+        ending("out", options["out"], "a table of answers", [".csv"])
+    if "export" in options:
+        ending("export", options["export"], "a network", [EXPORTED])
     from daso.trained.load import load_run
 
     trained = load_run(run, options.get("out_root", "outputs"), options.get("device", "auto"))

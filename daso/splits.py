@@ -19,6 +19,7 @@ from daso.data.index_files import MANIFEST, PARTS, read, said, setting_name, sha
 from daso.data.split import Split, checksum
 from daso.errors import UserError
 from daso.machine.streams import outlive_readers
+from daso.outputs.endings import ending
 from daso.outputs.files import replace_file, write_json
 from daso.schema import Config, require
 
@@ -105,6 +106,7 @@ def _act(arguments: Sequence[str]) -> None:
         return
     if not all(seed.isdecimal() for seed in values["seed"].split(",")):
         raise UserError(f"seed={values['seed']} is not possible: whole numbers, such as 0 or 0,1,2.")
+    ending("out", values["out"], "a split", [], folder=True)
     for seed in values["seed"].split(","):
         config = _configure([*overrides, f"seed={seed}"])
         folder = Path(values["out"]).expanduser() / setting_name(config) / f"seed{seed}"

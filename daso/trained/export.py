@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from daso.errors import UserError
+from daso.outputs.endings import EXPORTED, ending
 from daso.outputs.files import why
 from daso.schema import DatasetConfig
 from daso.trained.network import Network
@@ -51,8 +52,7 @@ def export(network: Network, dataset: DatasetConfig, facts: dict[str, Any], path
     Raises:
         UserError: another ending, or the file cannot be written.
     """
-    if path.suffix != ".pt2":
-        raise UserError(f"export={path} is not possible: a name that ends in .pt2, as torch wants it.")
+    ending("export", str(path), "a network", [EXPORTED])
     path = path.expanduser()
     plain = copy.deepcopy(network).cpu().eval()
     plain.autocast = nullcontext
@@ -60,7 +60,7 @@ def export(network: Network, dataset: DatasetConfig, facts: dict[str, Any], path
     example = torch.zeros(2, *told["input"]["shape"][1:], dtype=torch.uint8)
     with torch.no_grad():
         program = torch.export.export(Answers(plain), (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
-    temporary = path.with_name(f".{path.stem}.part.pt2")
+    temporary = path.with_name(f".{path.stem}.part{EXPORTED}")
     try:
         with warnings.catch_warnings():  # of weights on several devices; these are on the CPU
             warnings.filterwarnings("ignore", "No complete tensor found in the group")

@@ -71,7 +71,8 @@ def test_a_table_has_all_classes_and_broken_files_are_named(corrected, folder, t
         (["{run}", "{empty}"], "{empty} is not possible: this folder holds no image."),
         (["{run}", "output=x"], "output=x is not possible: options are out=, export=, out_root=, device=."),
         (["{run}", "{image}", "out=/nosuch/x.csv"], "out=/nosuch/x.csv is not possible: no such file or directory."),
-        (["{run}", "export=net.onnx"], "export=net.onnx is not possible: a name that ends in .pt2, as torch wants it."),
+        (["{run}", "export=net.onnx"], "export=net.onnx is not possible: a network is written as .pt2."),
+        (["{run}", "{image}", "out=x.xlsx"], "out=x.xlsx is not possible: a table of answers is written as .csv."),
     ],
 )
 def test_a_mistake_is_a_sentence(arguments, sentence, corrected, folder, tmp_path, capsys):

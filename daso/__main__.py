@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from daso.command import STARTS
+from daso.machine.streams import STARTS
 
 ASKING = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from daso.data.images.tree import Walk
 from daso.errors import UserError
-from daso.machine.streams import outlive_readers
+from daso.machine.streams import outlive_readers, say_start
 from daso.outputs.endings import EXPORTED, ending
 from daso.outputs.files import why
 
@@ -72,6 +72,7 @@ def _act(arguments: Sequence[str]) -> int:
         ending("out", options["out"], "a table of answers", [".csv"])
     if "export" in options:
         ending("export", options["export"], "a network", [EXPORTED])
+    say_start()  # torch lets no thread speak while it is loaded
     from daso.trained.load import load_run
 
     trained = load_run(run, options.get("out_root", "outputs"), options.get("device", "auto"))

@@ -18,7 +18,7 @@ import numpy as np
 from daso.data.index_files import MANIFEST, PARTS, read, said, setting_name, sha256
 from daso.data.split import Split, checksum
 from daso.errors import UserError
-from daso.machine.streams import outlive_readers
+from daso.machine.streams import heard, outlive_readers
 from daso.outputs.endings import ending
 from daso.outputs.files import replace_file, write_json
 from daso.schema import Config, require
@@ -154,4 +154,5 @@ def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, An
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with heard():
+        sys.exit(main())

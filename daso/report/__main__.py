@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from daso.errors import UserError
-from daso.machine.streams import outlive_readers
+from daso.machine.streams import heard, outlive_readers
 from daso.published.cells import Overrides
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
 from daso.report.collect import Run, collect, of_keys
@@ -209,4 +209,5 @@ FORMATTERS: dict[str, Callable[[Sequence[Table], int | None], str]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with heard():
+        sys.exit(main())

@@ -18,7 +18,7 @@ from daso.data.images.tree import Walk
 from daso.errors import UserError
 from daso.machine.streams import outlive_readers, say_start
 from daso.outputs.endings import EXPORTED, ending
-from daso.outputs.files import why
+from daso.outputs.files import asked_for
 
 if TYPE_CHECKING:
     from daso.trained.load import Trained
@@ -125,7 +125,7 @@ def _told(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 @contextmanager
 def _table(out: str) -> Iterator[TextIO | None]:
-    """A file that has its name only once it is whole; None without a name.
+    """The file of a name; None without one.
 
     Raises:
         UserError: it cannot be written.
@@ -133,16 +133,11 @@ def _table(out: str) -> Iterator[TextIO | None]:
     if not out:
         yield None
         return
-    path = Path(out).expanduser()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"out={out} is not possible: {why(error)}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        asked_for("out", out) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        yield file
 
 
 if __name__ == "__main__":

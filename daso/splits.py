@@ -20,7 +20,7 @@ from daso.data.split import Split, checksum
 from daso.errors import UserError
 from daso.machine.streams import heard, outlive_readers
 from daso.outputs.endings import ending
-from daso.outputs.files import replace_file, write_json
+from daso.outputs.files import replace_file, why, write_json
 from daso.schema import Config, require
 
 ORDER = {
@@ -64,7 +64,7 @@ def export(config: Config, folder: Path) -> Split:
             np.savez_compressed(file, **split._asdict(), **named)
         write_json(folder / MANIFEST, _manifest(config, split, labels, folder))
     except OSError as error:
-        raise UserError(f"out={folder} is not possible: {(error.strerror or str(error)).lower()}.") from error
+        raise UserError(f"out={folder} is not possible: {why(error)}.") from error
     return split
 
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from daso.errors import UserError
 from daso.machine.streams import heard, outlive_readers
+from daso.outputs.files import why
 from daso.published.cells import Overrides
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
 from daso.report.collect import Run, collect, of_keys
@@ -172,7 +173,7 @@ def write(path: Path, text: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+        raise UserError(f"{path} cannot be written: {why(error)}.") from error
     print(f"wrote {path}")
     return path
 

@@ -73,7 +73,7 @@ def test_a_table_has_all_classes_and_broken_files_are_named(corrected, folder, t
         (["{run}", "nosuch.png"], "nosuch.png is not possible: there is no such file or folder."),
         (["{run}", "{empty}"], "{empty} is not possible: this folder holds no image."),
         (["{run}", "output=x"], "output=x is not possible: options are out=, export=, out_root=, device=."),
-        (["{run}", "{image}", "out=/nosuch/x.csv"], "out=/nosuch/x.csv is not possible: no such file or directory."),
+        (["{run}", "{image}", "out=/nosuch/x.csv"], "out=/nosuch/x.csv is not possible: there is no folder /nosuch."),
         (["{run}", "export=net.onnx"], "export=net.onnx is not possible: a network is written as .pt2."),
         (["{run}", "{image}", "out=x.xlsx"], "out=x.xlsx is not possible: a table of answers is written as .csv."),
     ],

@@ -19,6 +19,7 @@ from daso.errors import UserError
 from daso.machine.streams import outlive_readers, say_start
 from daso.outputs.endings import EXPORTED, ending
 from daso.outputs.files import asked_for
+from daso.settings.options import refuse_flags
 
 if TYPE_CHECKING:
     from daso.trained.load import Trained
@@ -112,12 +113,16 @@ def _told(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Options by name, and the other arguments."""
     options: dict[str, str] = {}
     names: list[str] = []
+    known = f"options are {', '.join(f'{name}=' for name in OPTIONS)}"
+    refuse_flags(arguments, OPTIONS)
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key.isidentifier() and not Path(argument).exists():
             if key not in OPTIONS:
-                raise UserError(f"{argument} is not possible: options are {', '.join(f'{name}=' for name in OPTIONS)}.")
+                raise UserError(f"{argument} is not possible: {known}.")
             options[key] = value
+        elif argument.startswith("-") and not Path(argument).exists():
+            raise UserError(f"{argument} is not possible: {known}.")
         else:
             names.append(argument)
     return options, names

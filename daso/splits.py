@@ -22,6 +22,7 @@ from daso.machine.streams import heard, outlive_readers
 from daso.outputs.endings import ending
 from daso.outputs.files import replace_file, why, write_json
 from daso.schema import Config, require
+from daso.settings.options import groups, refuse_flags
 
 ORDER = {
     "cifar10": "the 50,000 training images in the order of data_batch_1 to 5, as torchvision's CIFAR10(train=True)",
@@ -89,6 +90,7 @@ def make(config: Config) -> tuple[Split, dict[str, np.ndarray[Any, Any]]]:
 
 def _act(arguments: Sequence[str]) -> None:
     values, overrides = {"out": "splits", "seed": "0", "check": ""}, []
+    refuse_flags(arguments, {*values, *groups()})
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:

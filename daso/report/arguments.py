@@ -10,7 +10,7 @@ from daso.outputs.endings import either, ending
 from daso.published.cells import Overrides
 from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
-from daso.settings.options import CONF
+from daso.settings.options import CONF, refuse_flags
 
 DEFAULTS: dict[str, Any] = {
     "table": "",
@@ -71,6 +71,7 @@ def parse(arguments: Sequence[str]) -> Request:
     Raises:
         UserError: a key that nobody has or that is without effect here, or a value of the wrong kind.
     """
+    refuse_flags(arguments, DEFAULTS | SETTING)
     kind = _kind(arguments)
     defaults = DEFAULTS | {key: "" for key in SETTING if key in USES[kind]}
     values, overrides = DEFAULTS | SETTING, []

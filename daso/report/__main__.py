@@ -10,8 +10,9 @@
                                                   all that is published of a setting, each protocol apart
   python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
   python -m daso.report figure=3 out=figure3.pdf [format=pdf|svg|png] [width=column|text|INCHES] [names=paper]
-  python -m daso.report html=report.html [runs=...] [columns=own] [names=paper] [bold=false] [external=results.csv]
-                        [mlflow=true]
+  python -m daso.report html=report.html [runs=...] [keys=...] [columns=own] [names=paper] [bold=false]
+                        [external=results.csv] [select=...] [la=true] [metric=bacc] [baseline=fixmatch] [min_seeds=3]
+                        [usb=true] [mlflow=true]
 
 Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
   python -m daso.report table=1 train.steps=50000 train.precision=bf16

@@ -83,6 +83,8 @@ def parse(arguments: Sequence[str]) -> Request:
             values[key] = _typed(key, value, type(defaults[key]))
         elif "." in key or (CONF / key).is_dir():
             overrides.append(argument)
+        elif key in SETTING:
+            raise _without_effect(key, kind)
         else:
             near = get_close_matches(key, defaults, 1)
             hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(defaults)}"
@@ -92,11 +94,15 @@ def parse(arguments: Sequence[str]) -> Request:
         raise UserError("Say one of table=1, table=mine, table=field, figure=3 or html=report.html.")
     for key, default in (DEFAULTS | SETTING).items():
         if values[key] != default and key not in USES[kind] | {request.product}:
-            has = [p for p in PRODUCTS if any(key in USES[other] for other in USES if other.startswith(p))]
-            raise UserError(f"{key}= has no effect on {kind}: it is for {', '.join(has)}=.")
+            raise _without_effect(key, kind)
     _judge(request)
     values["format"] = _format(request)
     return request
+
+
+def _without_effect(key: str, kind: str) -> UserError:
+    has = [product for product in PRODUCTS if any(key in USES[other] for other in USES if other.startswith(product))]
+    return UserError(f"{key}= has no effect on {kind}: it is for {', '.join(has)}=.")
 
 
 def _kind(arguments: Sequence[str]) -> str:

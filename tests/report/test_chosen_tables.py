@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from daso.errors import UserError
 from daso.published.cells import TABLES
 from daso.report.__main__ import main as report
 from daso.report.__main__ import make_tables
+from daso.report.arguments import parse
 from daso.report.collect import collect
 from daso.report.external import read_external
 from daso.report.names import paper_name
@@ -272,6 +274,14 @@ def test_what_contradicts_itself_is_refused_in_a_sentence(arguments, says, capsy
     error = capsys.readouterr().err
     assert error.startswith(says)
     assert error.count("\n") == 1
+
+
+def test_what_the_page_of_the_docs_prints_can_be_asked():
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    commands = re.findall(r"^python -m daso\.report ([^#\n]*)", page, re.MULTILINE)
+    assert len(commands) > 8
+    for command in commands:
+        assert parse(command.split()).product in command
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,13 @@ def test_a_failing_job_is_reported_and_the_others_run(sweep, error):
             raise error
         return 90.0
 
-    code, out, _, jobs = sweep("experiment=quickstart", "seed=1,2", run=run)
+    code, out, err, jobs = sweep("experiment=quickstart", "seed=1,2", run=run)
     assert code == 1
     assert len(jobs) == 2
     assert "1 of 2 jobs finished" in out
     assert str(error) in " ".join(out.split())
+    assert all(line.startswith("seed=1 | ") for line in err.splitlines())
+    assert err.endswith(f"{error}\n")
 
 
 def finished_run(config, provenance):
@@ -113,7 +115,7 @@ def test_jobs_that_cannot_be_composed_are_refused_and_the_others_run(sweep):
     assert code == 1
     assert [config.algorithm.name for config, _ in jobs] == ["fixmatch"]
     assert "1 of 3 jobs finished" in out
-    assert "algorithm=fixmtch is not possible" in err
+    assert "\nfixmtch | algorithm=fixmtch is not possible" in err
     assert "the chosen algorithm has no threshold" in err
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from daso.data.images.source import census_ahead
+from daso.data.sources import SOURCES
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.published.cells import TABLES, cells, grid
@@ -137,6 +138,18 @@ def test_a_plan_trains_nothing_and_names_what_cannot_run(sweep, tmp_path):
     assert "runs          1: 1 new" in out
     assert "algorithm=supervised makes no pseudo-labels" in out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_says_which_data_will_be_downloaded(sweep, tmp_path):
+    grid = ("experiment=table1_cifar10", "sweep.rows=supervised,fixmatch", "plan=true")
+    _, out, _, _ = sweep(*grid, f"dataset.root={tmp_path}")
+    said = f"data   cifar10 is not in {tmp_path}: downloaded at the first start (170 MB)"
+    assert [" ".join(line.split()) for line in out.splitlines() if line.startswith("data")] == [" ".join(said.split())]
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    for name in SOURCES["cifar10"].files:
+        (batches / name).touch()
+    assert "downloaded" not in sweep(*grid, f"dataset.root={tmp_path}")[1]
 
 
 def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):

@@ -118,6 +118,9 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
         if value.startswith("[") and group in TOGETHER:
             _refuse_no_list(argument, group, value)
             continue
+        if group in TOGETHER and ("," in value or SEVERAL.match(value)):
+            right = f"several at once are '{group}=[{','.join(_meant_together(group, value))}]'"
+            raise UserError(f"{argument} is not possible: {group} makes no other run; {right}.")
         if value.startswith("[") and "," in value:
             one = f"one option at a time; -m {group}={value.strip('[]')} runs a job for each"
             raise UserError(f"{argument} is not possible: {one}.")
@@ -179,6 +182,13 @@ def _refuse_no_list(argument: str, group: str, value: str) -> None:
     if not value.endswith("]") or not {*words} <= {*known} or len({*words}) < len(words):
         right = f"a list has each of {', '.join(known)} once at most, as {group}=[{','.join(known[:2])}]"
         raise UserError(f"{argument} is not possible: {right}; {group}=none is for none of them.")
+
+
+def _meant_together(group: str, value: str) -> list[str]:
+    """The options of a list that a value with commas means, or an example where it names fewer than two."""
+    known = [option for option in groups()[group] if option != "none"]
+    named = list(dict.fromkeys(word for word in re.findall(r"\w+", value) if word in known))
+    return named if len(named) > 1 else known[:2]
 
 
 def _names_option(value: str) -> bool:

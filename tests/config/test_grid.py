@@ -130,6 +130,9 @@ def test_jobs_are_called_by_what_not_all_of_them_have():
     jobs.append(["dataset=digits", "algorithm=usadtm", "seed=0"])
     assert labels(jobs) == ["fixmatch t_dist=0.3 seed=0", "fixmatch t_dist=0.3 seed=1", "usadtm seed=0"]
     assert varying(jobs) == ["algorithm", "daso.t_dist", "seed"]
+    values = ["10000000000000.0", "1e-05", "0.03", "100000.0", "1000000", "123456789.5", "1e999"]
+    said = ["1e13", "1e-5", "0.03", "100000.0", "1000000", "123456789.5", "1e999"]
+    assert labels([[f"optim.lr={value}"] for value in values]) == [f"lr={value}" for value in said]
 
 
 def test_a_plan_trains_nothing_and_names_what_cannot_run(sweep, tmp_path):

@@ -100,6 +100,21 @@ def test_a_sweep_ends_with_means_over_seeds_its_folder_and_what_to_do_next(sweep
     ]
 
 
+def test_a_setting_whose_jobs_failed_or_were_refused_has_a_dash_among_the_means(sweep):
+    def run(config, provenance):
+        if config.optim.lr > 1 or config.seed == 1:
+            raise RunFailed("The loss is nan.")
+        return finished_run(config, provenance)
+
+    _, out, _, _ = sweep("experiment=quickstart", "optim.lr=0.03,1e13,-1", "seed=0,1,2", run=run)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│ lr=")]
+    assert rows == [
+        ["lr=0.03", "2 of 3", "91.00 ± 1.41", "80.00 ± 0.00"],
+        ["lr=1e13", "0 of 3", "-", "-"],
+        ["lr=-1", "0 of 3", "-", "-"],
+    ]
+
+
 def test_a_table_has_all_rows_of_a_seed_before_the_next_one_and_stages_first(sweep):
     rows = "sweep.rows=supervised,fixmatch,fixmatch_darp"
     settings = ["dataset=digits", "imbalance=digits_default", "model=wrn10_1", "train.steps=20"]

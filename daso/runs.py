@@ -25,6 +25,7 @@ from daso.track.jsonl import tail
 from daso.track.terminal import complain, print_table
 
 RESULTS = ("test/top1_median20", "test/bacc")
+PERCENT = 100
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -217,6 +218,8 @@ def _get(config: Mapping[str, Any], *keys: str) -> Any:
 def _number(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float) and value.is_integer() and abs(value) > PERCENT:  # a count, such as of bytes
+        return str(int(value))
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 

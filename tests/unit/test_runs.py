@@ -144,6 +144,14 @@ def test_show_takes_the_beginning_of_a_key(root, capsys):
     assert str(root / "aa22") in out
 
 
+def test_numbers_that_are_counts_have_no_decimals(root, capsys):
+    run = RunDir(root, "bb33")
+    write_json(run.summary, run.numbers() | {"memory/peak_bytes": 984375296.0, "test/top1": 90.0, "test/top5": 100.0})
+    rows = dict(line.split() for line in call(capsys, "show", "bb33", "--root", root)[1].splitlines() if "/" in line)
+    assert rows["memory/peak_bytes"] == "984375296"
+    assert (rows["test/top1"], rows["test/top5"]) == ("90.00", "100.00")
+
+
 @pytest.mark.parametrize(("key", "fits"), [("aa", "aa11, aa22"), ("zz", "none")])
 def test_a_key_must_fit_one_run(root, capsys, key, fits):
     code, _, err = call(capsys, "show", key, "--root", root)

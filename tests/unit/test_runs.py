@@ -216,12 +216,11 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
         (["root=outputs", "once=true"], "root=outputs is not possible: write --root outputs."),
         (["prune", "older_than=7d"], "older_than=7d is not possible: write --older-than 7d."),
         (["watch", "once=true"], "once=true is not possible: write --once."),
-        (
-            ["lst"],
-            "lst is not possible: choose one of list, watch, show, prune, mirror.",
-        ),
-        (["list", "--jsn"], "--jsn is not possible: python -m daso.runs --help says more."),
-        (["show"], "KEY is missing behind python -m daso.runs show: python -m daso.runs show --help says more."),
+        (["lst"], "lst is not possible: did you mean list?"),
+        (["ps"], "ps is not possible: choose one of list, watch, show, prune, mirror."),
+        (["list", "--jsn"], "--jsn is not possible: did you mean --json?"),
+        (["list", "--zzz"], "--zzz is not possible: python -m daso.runs --help says more."),
+        (["show"], "KEY is missing behind python -m daso.runs show: it is a run key or its beginning; python -m"),
         (["prune", "--older-than", "7"], "--older-than: '7' is not a duration such as 12h or 7d; python -m daso.runs"),
     ],
 )

@@ -30,7 +30,7 @@ MISTAKES = [
     (["algorithm=fixmach"], ["algorithm=fixmach", "did you mean fixmatch?"]),
     (["algorithm=daso"], ["algorithm=daso is not possible: did you mean fixmatch_daso or "]),
     (["algorithm=FixMatch-DASO"], ["did you mean fixmatch_daso?"]),
-    (["algorithm=seval"], ["FixMatch + SEVAL is published, but not trained here; nearest are fixmatch_"]),
+    (["algorithm=seval"], ["FixMatch + SEVAL is published, but not trained here; those that are stand under Methods"]),
     (["algorithm=vat"], ["no such method is trained here; nearest are meanteacher, pseudolabel"]),
     (["algorithm=freematch_daso"], ["did you mean fixmatch_freematch_daso?"]),
     (["algorithm=FixMatch+DASO"], ["did you mean fixmatch_daso?"]),

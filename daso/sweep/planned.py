@@ -46,8 +46,10 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
     """
     items = survey(jobs)
     refused = [job for job in jobs if job.config is None]
-    code = probe(items) if plan == "probe" else 0
+    code, probes = probe(items) if plan == "probe" else (0, {})
     known = speeds(items)
+    for kind, speed in probes.items():  # what was timed just now is not outvoted by older runs on that device
+        known[kind] = [speed, *(older for older in known.get(kind, ()) if older.device != speed.device)]
     guessed = estimates(items, known)
     if plan == "full":
         print_table(_runs(items, refused))

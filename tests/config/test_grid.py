@@ -339,8 +339,9 @@ def test_the_commands_of_a_plan_can_be_pasted_with_what_was_typed(command, tmp_p
         assert "plan=true" not in typed
 
 
-def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_path):
+def test_a_probe_times_each_kind_of_run_once_and_its_plan_goes_by_it_alone(sweep, timed, tmp_path):
     tiny = ("experiment=quickstart", "algorithm=supervised", "seed=0,1", "train.batch_size=4", "track=mlflow")
+    timed("cpu", 2, "algorithm=supervised", "train.batch_size=4", "seed=7")  # which the probe outvotes
     code, out, _, jobs = sweep(*tiny, "plan=probe")
     assert (code, jobs) == (0, [])
     assert out.count("Timing 200 steps of supervised on wrn10_1") == 1
@@ -348,8 +349,9 @@ def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_
     (step,) = re.findall(r"(\S+) s a step on cpu; \S+ beside them", out)
     (folder,) = (tmp_path / "out" / ".probes").iterdir()
     assert not list(folder.glob("*.pt"))
+    assert f"(by 1 run that took {step} s a step)" in out
     _, out, _, _ = sweep(*tiny, "plan=true")
-    assert f"took {step} s a step" in out
+    assert "(by 2 runs that took" in out
     assert "unknown" not in out
 
 

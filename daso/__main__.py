@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from daso.command import STARTS
+from daso.machine.streams import STARTS, say_start
 
 ASKING = ("-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion")
 
@@ -15,7 +15,7 @@ def main() -> int:
     if not asks and sys.stdout is not None and sys.stdout.isatty():  # elsewhere once it is clear that there is a run
         print(STARTS, flush=True)
     elif plans and not asks:  # of which a file or a pipe gets the plan alone
-        print(STARTS, file=sys.stderr, flush=True)
+        say_start()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until a run or a sweep listens, a Ctrl-C ends the process at once: an exception would strike amid an import,
         # where torch swallows it and goes on with half a NumPy.

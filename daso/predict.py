@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from daso.data.images.tree import Walk
 from daso.errors import UserError
-from daso.machine.streams import outlive_readers
-from daso.outputs.files import why
+from daso.machine.streams import outlive_readers, say_start
+from daso.outputs.endings import EXPORTED, ending
+from daso.outputs.files import asked_for
+from daso.settings.options import refuse_flags
 
 if TYPE_CHECKING:
     from daso.trained.load import Trained
@@ -66,7 +68,12 @@ def _act(arguments: Sequence[str]) -> int:
     run, *files = names
     if not files and "export" not in options:
         raise UserError(f"What shall run {run} look at? Name images, folders of images, or export=net.pt2.")
-    paths = images_of(files)  # before anything slow
+    paths = images_of(files)  # all this before anything slow
+    if options.get("out"):
+        ending("out", options["out"], "a table of answers", [".csv"])
+    if "export" in options:
+        ending("export", options["export"], "a network", [EXPORTED])
+    say_start()  # torch lets no thread speak while it is loaded
     from daso.trained.load import load_run
 
     trained = load_run(run, options.get("out_root", "outputs"), options.get("device", "auto"))
@@ -106,12 +113,16 @@ def _told(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Options by name, and the other arguments."""
     options: dict[str, str] = {}
     names: list[str] = []
+    known = f"options are {', '.join(f'{name}=' for name in OPTIONS)}"
+    refuse_flags(arguments, OPTIONS)
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key.isidentifier() and not Path(argument).exists():
             if key not in OPTIONS:
-                raise UserError(f"{argument} is not possible: options are {', '.join(f'{name}=' for name in OPTIONS)}.")
+                raise UserError(f"{argument} is not possible: {known}.")
             options[key] = value
+        elif argument.startswith("-") and not Path(argument).exists():
+            raise UserError(f"{argument} is not possible: {known}.")
         else:
             names.append(argument)
     return options, names
@@ -119,7 +130,7 @@ def _told(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 @contextmanager
 def _table(out: str) -> Iterator[TextIO | None]:
-    """A file that has its name only once it is whole; None without a name.
+    """The file of a name; None without one.
 
     Raises:
         UserError: it cannot be written.
@@ -127,16 +138,11 @@ def _table(out: str) -> Iterator[TextIO | None]:
     if not out:
         yield None
         return
-    path = Path(out).expanduser()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"out={out} is not possible: {why(error)}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        asked_for("out", out) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        yield file
 
 
 if __name__ == "__main__":

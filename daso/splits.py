@@ -18,9 +18,11 @@ import numpy as np
 from daso.data.index_files import MANIFEST, PARTS, read, said, setting_name, sha256
 from daso.data.split import Split, checksum
 from daso.errors import UserError
-from daso.machine.streams import outlive_readers
-from daso.outputs.files import replace_file, write_json
+from daso.machine.streams import heard, outlive_readers
+from daso.outputs.endings import ending
+from daso.outputs.files import replace_file, why, write_json
 from daso.schema import Config, require
+from daso.settings.options import groups, refuse_flags
 
 ORDER = {
     "cifar10": "the 50,000 training images in the order of data_batch_1 to 5, as torchvision's CIFAR10(train=True)",
@@ -63,7 +65,7 @@ def export(config: Config, folder: Path) -> Split:
             np.savez_compressed(file, **split._asdict(), **named)
         write_json(folder / MANIFEST, _manifest(config, split, labels, folder))
     except OSError as error:
-        raise UserError(f"out={folder} is not possible: {(error.strerror or str(error)).lower()}.") from error
+        raise UserError(f"out={folder} is not possible: {why(error)}.") from error
     return split
 
 
@@ -88,6 +90,7 @@ def make(config: Config) -> tuple[Split, dict[str, np.ndarray[Any, Any]]]:
 
 def _act(arguments: Sequence[str]) -> None:
     values, overrides = {"out": "splits", "seed": "0", "check": ""}, []
+    refuse_flags(arguments, {*values, *groups()})
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
@@ -105,6 +108,7 @@ def _act(arguments: Sequence[str]) -> None:
         return
     if not all(seed.isdecimal() for seed in values["seed"].split(",")):
         raise UserError(f"seed={values['seed']} is not possible: whole numbers, such as 0 or 0,1,2.")
+    ending("out", values["out"], "a split", [], folder=True)
     for seed in values["seed"].split(","):
         config = _configure([*overrides, f"seed={seed}"])
         folder = Path(values["out"]).expanduser() / setting_name(config) / f"seed{seed}"
@@ -152,4 +156,5 @@ def _manifest(config: Config, split: Split, labels: dict[str, np.ndarray[Any, An
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with heard():
+        sys.exit(main())

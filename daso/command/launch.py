@@ -11,9 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from daso.command import STARTS
 from daso.errors import RunFailed, UserError
-from daso.machine.streams import log_of
+from daso.machine.streams import STARTS, log_of
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, Provenance, require

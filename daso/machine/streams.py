@@ -3,9 +3,14 @@
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import IO, Any
+
+STARTS = "Starting; the libraries take some seconds."
+SOON = 0.5  # seconds, with those of an interpreter's start within one
 
 
 class Lasting(io.FileIO):
@@ -27,6 +32,23 @@ def log_of(path: Path) -> IO[str]:
     """
     raw: Any = Lasting(path, "a")
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def say_start() -> None:
+    """The first line of a command that takes its time, on standard error, as its output may go to a program."""
+    print(STARTS, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def heard(soon: float = SOON) -> Iterator[None]:
+    """A command whose user hears of it `soon`, in seconds, where it takes longer."""
+    timer = Timer(soon, say_start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def outlive_readers() -> None:

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +38,34 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
+@contextmanager
+def asked_for(key: str, name: str | Path) -> Iterator[Path]:
+    """Another name for a file that a person asks for, which has its own once it is whole.
+
+    Args:
+        key: what the file is asked for as, for a sentence.
+        name: of the file.
+
+    Raises:
+        UserError: it cannot be written; at once, where that is clear.
+    """
+    path = Path(name).expanduser()
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        if not path.parent.is_dir():
+            raise UserError(f"{key}={name} is not possible: there is no folder {path.parent}.")
+        if path.is_dir():
+            raise IsADirectoryError
+        part.touch()  # libraries do not say why they cannot
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{key}={name} is not possible: {why(error)}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
 def read_file(path: Path) -> bytes:
     """The content of a file that is there.
 
@@ -59,6 +88,8 @@ def why(error: OSError) -> str:
         return f"{said}; its owner can allow it"
     if isinstance(error, IsADirectoryError):
         return "it is a folder where a file belongs; move it away"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "there is a file where a folder belongs"
     return said
 
 

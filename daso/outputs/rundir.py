@@ -166,10 +166,15 @@ class RunDir:
 
     def class_names(self) -> list[str]:
         """What people call the classes, 0 to C-1; nothing where they have numbers alone, or their table is damaged."""
+        rows = self.class_rows()
+        return [row["name"] for row in rows] if all(row.get("name") is not None for row in rows) else []
+
+    def class_rows(self) -> list[dict[str, str]]:
+        """The table of classes, 0 to C-1; nothing where there is none, or it is damaged."""
         try:
             with self.classes.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                return [str(row["name"]) for row in csv.DictReader(file)]
-        except (OSError, KeyError, csv.Error):
+                return list(csv.DictReader(file))
+        except (OSError, csv.Error):
             return []
 
     def troubles(self) -> list[str]:

@@ -10,8 +10,9 @@
                                                   all that is published of a setting, each protocol apart
   python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
   python -m daso.report figure=3 out=figure3.pdf [format=pdf|svg|png] [width=column|text|INCHES] [names=paper]
-  python -m daso.report html=report.html [runs=...] [columns=own] [names=paper] [bold=false] [external=results.csv]
-                        [mlflow=true]
+  python -m daso.report html=report.html [runs=...] [keys=...] [columns=own] [names=paper] [bold=false]
+                        [external=results.csv] [select=...] [la=true] [metric=bacc] [baseline=fixmatch] [min_seeds=3]
+                        [usb=true] [mlflow=true]
 
 Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
   python -m daso.report table=1 train.steps=50000 train.precision=bf16
@@ -27,7 +28,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from daso.errors import UserError
-from daso.machine.streams import outlive_readers
+from daso.machine.streams import heard, outlive_readers
+from daso.outputs.files import why
 from daso.published.cells import Overrides
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
 from daso.report.collect import Run, collect, of_keys
@@ -172,7 +174,7 @@ def write(path: Path, text: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+        raise UserError(f"{path} cannot be written: {why(error)}.") from error
     print(f"wrote {path}")
     return path
 
@@ -209,4 +211,5 @@ FORMATTERS: dict[str, Callable[[Sequence[Table], int | None], str]] = {
 }
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with heard():
+        sys.exit(main())

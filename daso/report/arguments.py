@@ -1,17 +1,16 @@
 """The report's command line: which keys there are, what each is for, and a sentence for what is none."""
 
-import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from daso.errors import UserError
+from daso.outputs.endings import either, ending
 from daso.published.cells import Overrides
-from daso.report.stats import listed
 from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
-from daso.settings.options import CONF
+from daso.settings.options import CONF, refuse_flags
 
 DEFAULTS: dict[str, Any] = {
     "table": "",
@@ -49,7 +48,7 @@ USES = {
 }
 TABLES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 PICTURES = {"pdf": ".pdf", "svg": ".svg", "png": ".png"}
-FREE = ("", ".txt")  # suffixes that say nothing of a table's format
+FREE = ("", ".txt")  # suffixes that say nothing of a table's format, which format= then says
 WIDTHS = {"column": 3.25, "text": 6.875}  # inches: of the two-column pages of the field's conferences
 LARGEST = 20.0  # inches
 
@@ -72,6 +71,7 @@ def parse(arguments: Sequence[str]) -> Request:
     Raises:
         UserError: a key that nobody has or that is without effect here, or a value of the wrong kind.
     """
+    refuse_flags(arguments, DEFAULTS | SETTING)
     kind = _kind(arguments)
     defaults = DEFAULTS | {key: "" for key in SETTING if key in USES[kind]}
     values, overrides = DEFAULTS | SETTING, []
@@ -83,6 +83,8 @@ def parse(arguments: Sequence[str]) -> Request:
             values[key] = _typed(key, value, type(defaults[key]))
         elif "." in key or (CONF / key).is_dir():
             overrides.append(argument)
+        elif key in SETTING:
+            raise _without_effect(key, kind)
         else:
             near = get_close_matches(key, defaults, 1)
             hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(defaults)}"
@@ -92,11 +94,15 @@ def parse(arguments: Sequence[str]) -> Request:
         raise UserError("Say one of table=1, table=mine, table=field, figure=3 or html=report.html.")
     for key, default in (DEFAULTS | SETTING).items():
         if values[key] != default and key not in USES[kind] | {request.product}:
-            has = [p for p in PRODUCTS if any(key in USES[other] for other in USES if other.startswith(p))]
-            raise UserError(f"{key}= has no effect on {kind}: it is for {', '.join(has)}=.")
+            raise _without_effect(key, kind)
     _judge(request)
     values["format"] = _format(request)
     return request
+
+
+def _without_effect(key: str, kind: str) -> UserError:
+    has = [product for product in PRODUCTS if any(key in USES[other] for other in USES if other.startswith(product))]
+    return UserError(f"{key}= has no effect on {kind}: it is for {', '.join(has)}=.")
 
 
 def _kind(arguments: Sequence[str]) -> str:
@@ -124,8 +130,8 @@ def _judge(request: Request) -> None:
         raise UserError(
             "columns=published is not possible here: own runs are shown; table=field has what is published."
         )
-    if values["html"] and Path(values["html"]).suffix in {*TABLES.values(), *PICTURES.values()} - {".html"}:
-        raise UserError(f"html={values['html']} is not possible: a page is written as .html.")
+    if values["html"]:
+        ending("html", values["html"], "a page", [TABLES["html"]])
 
 
 def _format(request: Request) -> str:
@@ -147,10 +153,8 @@ def _format(request: Request) -> str:
     if said and wanted and said != wanted:
         right = f"name it {Path(out).with_suffix(known[wanted])}, or leave format= away"
         raise UserError(f"out={out} is not possible with format={wanted}: {right}.")
-    is_folder = product == "figure" and (not re.match(r"\.[a-z]", suffix) or Path(out).expanduser().is_dir())
-    if out and not said and not is_folder and (product == "figure" or suffix not in FREE):
-        places = " or into a folder" if product == "figure" else ""
-        raise UserError(f"out={out} is not possible: {noun} is written as {_or(list(known.values()))}{places}.")
+    if out and not (wanted and product == "table" and suffix in FREE):
+        ending("out", out, noun, list(known.values()), folder=product == "figure")
     chosen = str(wanted or said)
     if product == "figure":
         if not chosen and values["width"] != DEFAULTS["width"]:
@@ -173,12 +177,8 @@ def inches(width: str) -> float:
     except ValueError:
         number = 0.0
     if not 1.0 <= number <= LARGEST:
-        raise UserError(f"width={width} is not possible: {_or([*WIDTHS])}, or inches from 1 to {LARGEST:g}.")
+        raise UserError(f"width={width} is not possible: {either([*WIDTHS])}, or inches from 1 to {LARGEST:g}.")
     return number
-
-
-def _or(items: Sequence[str]) -> str:
-    return listed(items).replace(" and ", " or ")
 
 
 def _typed(key: str, value: str, kind: type) -> Any:

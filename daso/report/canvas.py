@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from daso.errors import UserError
+from daso.outputs.files import why
 from daso.report.collect import Run
 from daso.report.stats import FEW_STEPS, MORE_STEPS, shortcomings, spans, wanting
 
@@ -202,7 +203,7 @@ class Canvas:
                 made.append(path.with_name(f"{path.name}.txt"))
                 made[-1].write_text("\n".join(notes) + "\n", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"out={path.parent} is not possible: {(error.strerror or str(error)).lower()}.") from error
+            raise UserError(f"out={path.parent} is not possible: {why(error)}.") from error
         return made
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 MOST_BARS = 20  # classes that a bar each can be told apart of
+POINTS = 72  # in an inch
 
 
 class Picture(NamedTuple):
@@ -35,6 +36,7 @@ class Picture(NamedTuple):
 
     alt: str
     data: str  # a data: address
+    least: int  # CSS px of its width on a screen: a point of its letters is then a px, and all can be read
 
 
 def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
@@ -111,7 +113,8 @@ def _pictures(series: Sequence[Series], options: Options) -> list[Picture]:
 def _picture(figure: "Figure", alt: str) -> Picture:
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
-    return Picture(alt, "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode())
+    data = "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+    return Picture(alt, data, round(POINTS * figure.get_figwidth()))
 
 
 def _line(run: Run) -> list[str]:

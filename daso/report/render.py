@@ -63,14 +63,15 @@ def markdown(table: Table, width: int | None = None) -> str:
         table: the table.
         width: columns of the terminal: what is wider continues below. None: nothing is broken.
     """
-    parts = [f"## {table.title}"]
+    parts = [_filled(f"## {table.title}", width)]
     for heading, columns in table.pieces:
-        parts += [f"### {heading}"] * bool(heading and len(table.pieces) > 1)
+        parts += [_filled(f"### {heading}", width)] * bool(heading and len(table.pieces) > 1)
         filled = [[table.head(c, not heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
-        parts += map(_grid, _fitting(_leading(table), filled, width))
+        label, *facts = _leading(table)
+        parts += map(_grid, _fitting(label, [*facts, *filled], width))
     shown = table.shown(table.columns)
     if len(shown) > 1:
-        parts.append(f"Cells: {' / '.join(shown).replace(DIFFERENCE, 'own minus published')}.")
+        parts.append(_filled(f"Cells: {' / '.join(shown).replace(DIFFERENCE, 'own minus published')}.", width))
     lists = (("Warnings", table.warnings), ("Notes", table.notes))
     parts += [f"{name}\n" + "\n".join(_filled(f"- {text}", width) for text in texts) for name, texts in lists if texts]
     footnotes = [_filled(f"[{number}] {text}", width) for number, text in enumerate(table.footnotes, 1)]
@@ -254,17 +255,15 @@ def _leading(table: Table) -> list[Sequence[str]]:
 
 
 def _fitting(
-    leading: Sequence[Sequence[str]], columns: Sequence[Sequence[str]], width: int | None
+    label: Sequence[str], columns: Sequence[Sequence[str]], width: int | None
 ) -> Iterator[list[Sequence[str]]]:
-    """The columns, behind those of the rows' names, in as many portions as the width makes necessary; what is said
-    about a row stands in the first."""
-    portion, numbers = list(leading), 0
+    """The columns, behind the rows' names, in as many portions as the width makes necessary."""
+    portion = [label]
     for column in columns:
-        if width is not None and numbers and _width([*portion, column]) > width:
+        if width is not None and len(portion) > 1 and _width([*portion, column]) > width:
             yield portion
-            portion, numbers = [leading[0]], 0
+            portion = [label]
         portion.append(column)
-        numbers += 1
     yield portion
 
 

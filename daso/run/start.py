@@ -23,6 +23,7 @@ from daso.outputs.files import why
 from daso.outputs.naming import objective
 from daso.outputs.rundir import RunDir, RunState
 from daso.run.evaluation import evaluate_only
+from daso.run.images import changed
 from daso.run.resume import afresh, as_begun, compare_code, without_compiler
 from daso.run.stages import own, prerequisites
 from daso.run.training import train_run
@@ -130,6 +131,8 @@ def finished(config: Config, provenance: Provenance, folder: RunDir, console: Co
         raise Damaged(f"{folder.summary} is damaged, and no checkpoint holds the numbers of the finished run", AFRESH)
     console.note(f"Run {folder.key} is finished: nothing to train (force=true does it again).")
     for sentence in folder.troubles():
+        console.warn(sentence)
+    for sentence in changed(config, folder):
         console.warn(sentence)
     compare_code(str(summary.get("code")), console)
     console.summary(summary, folder.class_names())

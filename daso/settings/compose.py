@@ -201,7 +201,9 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
 def _refuse_two_lengths(config: Config, arguments: list[str]) -> None:
     """Refuse steps that were asked for beside epochs, which would decide: a length of a run is told once."""
     typed = {key: value for key, _, value in (argument.lstrip("+").partition("=") for argument in arguments)}
-    told = [(e.value, f" ({e.place})") for e in entries(arguments) if (e.key, e.group) == ("train.steps", "experiment")]
+    telling = ("experiment", "train") if "train" in typed else ("experiment",)  # a recipe's `train` is not a person's
+    lengths = (entry for entry in entries(arguments) if entry.key == "train.steps" and entry.group in telling)
+    told = [(entry.value, f" ({entry.place})") for entry in lengths]
     if "train.steps" in typed:
         told = [(typed["train.steps"], "")]
     elif "train.epochs" in typed:  # which takes the place of a file's steps

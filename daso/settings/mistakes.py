@@ -17,7 +17,7 @@ from daso.schema import OPTIONS
 from daso.settings import field_names
 from daso.settings.identity import knobs
 from daso.settings.option_files import complaint, entries, line_of
-from daso.settings.options import CONF, groups, program
+from daso.settings.options import CONF, groups, program, refuse_flags, unflagged
 
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
 NAME = re.compile(
@@ -162,9 +162,8 @@ def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
         UserError: such a key, with what would be right.
     """
     for place, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        key = name.lstrip("-").replace("-", "_")
-        known = [*groups(), *knobs()]
+        name, known = argument.partition("=")[0], [*groups(), *knobs()]
+        key, _ = unflagged(arguments, place)
         if len(name) < 3 or not name.startswith("--") or name in flags:
             continue
         if key not in known:
@@ -174,9 +173,7 @@ def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
             if near:
                 raise UserError(f"{argument} is not possible: did you mean {' or '.join(near)}?")
             continue
-        following = arguments[place + 1] if place + 1 < len(arguments) else ""
-        value = value if equals else following if "=" not in following and following[:1] not in ("", "-") else "VALUE"
-        raise UserError(f"{argument} is not possible: write {key}={value}.")
+        refuse_flags(arguments[place:], known)
 
 
 def _place_of_images(value: str) -> str:

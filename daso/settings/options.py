@@ -2,8 +2,10 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+from daso.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -24,6 +26,27 @@ def own_folders(arguments: Sequence[str] | None = None) -> list[Path]:
         if flag := FLAG.match(argument):
             found += [flag["value"]] if flag["value"] else arguments[place + 1 : place + 2]
     return [Path(folder).absolute() for folder in found[-1:]]  # the last word counts
+
+
+def unflagged(arguments: Sequence[str], place: int) -> tuple[str, str]:
+    """The key and the value of an argument that is written like a flag, `--out-root x` or `--out-root=x`."""
+    name, equals, value = arguments[place].partition("=")
+    following = arguments[place + 1] if place + 1 < len(arguments) else ""
+    if not equals:
+        value = following if "=" not in following and following[:1] not in ("", "-") else "VALUE"
+    return name.lstrip("-").replace("-", "_"), value
+
+
+def refuse_flags(arguments: Sequence[str], keys: Collection[str]) -> None:
+    """Refuse keys that are written like flags.
+
+    Raises:
+        UserError: such a key, with what would be right.
+    """
+    for place, argument in enumerate(arguments):
+        key, value = unflagged(arguments, place)
+        if argument.startswith("-") and key in keys:
+            raise UserError(f"{argument} is not possible: write {key}={value}.")
 
 
 def groups() -> dict[str, list[str]]:

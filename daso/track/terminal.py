@@ -1,10 +1,12 @@
 """Text as it is read: fitted to a terminal, unbroken in a file or a pipe, where nobody knows a width."""
 
 import sys
+from copy import copy
 from typing import IO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WIDE = 10_000  # columns, for whoever reads a file
 CLEAR = "\r\x1b[K"  # what a live line leaves on a terminal
@@ -25,14 +27,20 @@ def terminal(file: IO[str] | None = None, width: int | None = None, live: bool |
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
-    """Print a table; where there is no terminal, as wide as its content and without blanks at the ends of lines."""
+    """Print a table, and its caption as wide as the terminal; where there is none, both as wide as their content and
+    without blanks at the ends of lines."""
     console = console or terminal()
+    grid = copy(table)
+    grid.caption = None  # the library's is no wider than the table
+    below = [Text(str(table.caption), "table.caption")] if table.caption else []
     if console.is_terminal:
-        console.print(table)
+        console.print(grid, *below, sep="\n")
         return
-    width = min(console.width, Console(width=WIDE, markup=False, emoji=False).measure(table).maximum)
+    width = min(console.width, Console(width=WIDE, markup=False, emoji=False).measure(grid).maximum)
     with console.capture() as captured:
-        console.print(table, width=max(width, 1))
+        console.print(grid, width=max(width, 1))
+        for line in below:
+            console.print(line)
     console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
     console.file.flush()
 

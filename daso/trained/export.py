@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from daso.errors import UserError
-from daso.outputs.files import why
+from daso.outputs.endings import EXPORTED, ending
+from daso.outputs.files import asked_for
 from daso.schema import DatasetConfig
 from daso.trained.network import Network
 
@@ -51,26 +52,26 @@ def export(network: Network, dataset: DatasetConfig, facts: dict[str, Any], path
     Raises:
         UserError: another ending, or the file cannot be written.
     """
-    if path.suffix != ".pt2":
-        raise UserError(f"export={path} is not possible: a name that ends in .pt2, as torch wants it.")
-    path = path.expanduser()
+    ending("export", str(path), "a network", [EXPORTED])
+    with asked_for("export", path) as part:
+        _write(network, dataset, facts, path, part)
+    return path.expanduser()
+
+
+def _write(network: Network, dataset: DatasetConfig, facts: dict[str, Any], path: Path, part: Path) -> None:
     plain = copy.deepcopy(network).cpu().eval()
     plain.autocast = nullcontext
     told = facts_of(dataset, facts)
     example = torch.zeros(2, *told["input"]["shape"][1:], dtype=torch.uint8)
     with torch.no_grad():
         program = torch.export.export(Answers(plain), (example,), dynamic_shapes=({0: Dim("batch", min=1)},))
-    temporary = path.with_name(f".{path.stem}.part.pt2")
     try:
         with warnings.catch_warnings():  # of weights on several devices; these are on the CPU
             warnings.filterwarnings("ignore", "No complete tensor found in the group")
-            torch.export.save(program, temporary, extra_files={FACTS: json.dumps(told, indent=2)})
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        reason = why(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+            torch.export.save(program, part, extra_files={FACTS: json.dumps(told, indent=2)})
+    except RuntimeError as error:  # what torch makes of a full disk
+        reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(f"export={path} is not possible: {reason}.") from error
-    return path
 
 
 def facts_of(dataset: DatasetConfig, facts: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,8 @@ class Trained:
         return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
 
     def _each(self, images: Any, ask: Any, width: int) -> Numbers:
-        found = [self._ask(self._lens(some), ask) for some in chunks(several(images), self.at_once)]
+        pictures = several(images, self._lens.channels)
+        found = [self._ask(self._lens(some), ask) for some in chunks(pictures, self.at_once)]
         return np.concatenate(found) if found else np.zeros((0, width), dtype=np.float32)
 
     @torch.no_grad()

@@ -26,10 +26,15 @@ NO_IMAGE = "is no image: a path, an image of Pillow, or an array of uint8 [H,W] 
 CHANNELS = (1, 3, 4)  # gray, colour, colour with transparency: what a last axis of channels may be
 
 
-def several(pictures: Any) -> Sequence[Picture]:
+def several(pictures: Any, channels: int = 1) -> Sequence[Picture]:
     """One picture or many as a sequence of pictures; nothing is opened yet.
 
-    An array of three axes is one picture if its last axis has 1, 3 or 4 entries, else N gray ones.
+    An array of three axes is one picture if its last axis has 1, 3 or 4 entries, else N gray ones. Three or four of
+    these are not believed where a run saw colours: that is one picture whose channels come first.
+
+    Args:
+        pictures: one picture, several, or an array of them.
+        channels: of the run's images.
 
     Raises:
         UserError: an array of another kind or shape, or nothing that may be pictures.
@@ -44,13 +49,15 @@ def several(pictures: Any) -> Sequence[Picture]:
     if array.dtype != np.uint8:
         raise UserError(f"Images of {array.dtype} are not possible: uint8, 0 to 255, is what a run was trained on.")
     last = array.shape[-1] if array.ndim else 0
+    gray = array.ndim == 3 and (channels == 1 or array.shape[0] not in CHANNELS[1:])
     if array.ndim == 2 or (array.ndim == 3 and last in CHANNELS):
         array = array[None]
-    elif not (array.ndim == 3 or (array.ndim == 4 and last in CHANNELS)):
-        first = " (channels come last here: np.moveaxis(images, 1, -1))" * (
-            array.ndim == 4 and array.shape[1] in (1, 3)
-        )
-        raise UserError(f"Images of shape {list(array.shape)} are not possible: [H,W], [H,W,C] or [N,H,W,C]{first}.")
+    elif not (gray or (array.ndim == 4 and last in CHANNELS)):
+        axis = array.ndim - 3
+        first = axis in (0, 1) and array.shape[axis] in CHANNELS
+        hint = f" (channels come last here: np.moveaxis(images, {axis}, -1))" * first
+        forms = "[H,W], [H,W,C], [N,H,W,C] or, of gray images, [N,H,W]"
+        raise UserError(f"Images of shape {list(array.shape)} are not possible: {forms}{hint}.")
     if 0 in array.shape[1:]:
         raise UserError(f"Images of shape {list(array.shape)} are not possible: they have no pixels.")
     return array  # type: ignore[return-value]

@@ -133,4 +133,6 @@ def test_steps_beside_epochs_are_refused(command):
     _, _, err, _ = command("experiment=cpu", "dataset=semi_aves")
     assert err.startswith("train.steps=1000 (")
     assert err.endswith(f"is not possible: {right}.\n")
+    assert command("train=usb", "dataset=semi_aves")[2].startswith("train.steps=262144 (")
+    assert configuration(["recipe=usb", "dataset=semi_aves", "algorithm=fixmatch"]).train.steps == 262144
     assert configuration(["experiment=cpu", *DIGITS, "train.epochs=2"]).train.steps < 1000  # instead of a file's

@@ -22,6 +22,7 @@ BASE = ("dataset=cifar10", "algorithm=fixmatch")
 LABELS = ("dataset=cifar10", "algorithm=supervised")
 SMALL = ("experiment=quickstart", "algorithm=supervised_la")
 FIXED_BLEND = ("algorithm=fixmatch_daso", "daso.blend=0.5")
+BIRDS = ("dataset=semi_aves", "dataset.resolution=32")
 CREST = ("algorithm=fixmatch", "protocol=crt", "protocol.first=crest")
 RANDOM = ("algorithm=supervised_crt", "protocol.sampler=random")
 
@@ -39,6 +40,8 @@ def test_recorded_configurations_keep_their_keys(overrides):
         (("imb.gamma_l=100",), ("imb.gamma_l=100.0", "imb.gamma_u=100")),
         (("imbalance=cifar10_default",), ("imbalance=cifar10_n1500_m3000_g100",)),
         (("model=wrn28_8",), ("model=wrn28_2", "model.width=8")),
+        (("dataset=semi_aves",), ("dataset=semi_aves", "dataset.cutout=112")),
+        (BIRDS, (*BIRDS, "dataset.cutout=16")),
         (BASE, (*BASE, "daso.warmup_steps=200", "align.window=3")),  # inert at none
         (BASE, (*BASE, "device=cpu", "dataset.root=/elsewhere", "out_root=elsewhere", "track=none", "force=true")),
         # what nothing reads

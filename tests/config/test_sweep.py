@@ -1,6 +1,7 @@
 """A sweep goes on past its failing jobs and says at the end how each ended."""
 
 import errno
+import io
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.sweep.tables import ends_table
+from daso.track.terminal import print_table, terminal
 from tests.compose import CONF, config_of
 
 
@@ -455,6 +457,11 @@ def test_the_table_shows_what_varies():
     grid = ends_table([End(["dataset=digits", f"seed={seed}"], FINISHED, "0" * 12, 1.0) for seed in (0, 1)])
     assert [str(cell) for cell in grid.columns[1].cells] == ["seed=0", "seed=1"]
     assert "top1_median20 in percent" in grid.caption  # what the column of results holds
+    for width, lines in ((None, [grid.caption]), (80, textwrap.wrap(grid.caption, 80))):
+        out = io.StringIO()
+        print_table(grid, terminal(out, width, live=width is not None))
+        shown = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in out.getvalue().splitlines()]
+        assert shown[-len(lines) :] == lines, shown
 
 
 PROGRAM = """

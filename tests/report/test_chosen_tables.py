@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from daso.errors import UserError
 from daso.published.cells import TABLES
 from daso.report.__main__ import main as report
 from daso.report.__main__ import make_tables
+from daso.report.arguments import parse
 from daso.report.collect import collect
 from daso.report.external import read_external
 from daso.report.names import paper_name
@@ -259,7 +261,11 @@ def test_a_second_number_of_one_cell_and_a_file_that_is_not_there_are_refused(th
         (["html=report.html", "columns=published"], "columns=published is not possible here: own runs are shown;"),
         (["table=1", "columns=none"], "columns=none is not possible: one of own, published, both."),
         (["table=1", "width=text"], "width= has no effect on table=: it is for figure=."),
+        (["table=1", "out=t"], "out=t is not possible: a table is written as .md, .tex, .csv or .html."),
+        (["table=1", "out=t.txt"], "out=t.txt is not possible: a table is written as .md, .tex, .csv or .html."),
         (["html=report.pdf"], "html=report.pdf is not possible: a page is written as .html."),
+        (["html=report"], "html=report is not possible: a page is written as .html."),
+        (["html=report.html", "n1=500"], "n1= has no effect on html=: it is for table="),
         (["html=report.html", "rows=fixmatch"], "rows= has no effect on html=: it is for table="),
     ],
 )
@@ -270,12 +276,26 @@ def test_what_contradicts_itself_is_refused_in_a_sentence(arguments, says, capsy
     assert error.count("\n") == 1
 
 
+def test_what_the_page_of_the_docs_prints_can_be_asked():
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    commands = re.findall(r"^python -m daso\.report ([^#\n]*)", page, re.MULTILINE)
+    assert len(commands) > 8
+    for command in commands:
+        assert parse(command.split()).product in command
+
+
 @pytest.mark.parametrize(
-    ("name", "begins"), [("t.tex", "% Table 5"), ("t.csv", "table,dataset"), ("t.txt", "## Table")]
+    ("name", "more", "begins"),
+    [
+        ("t.tex", [], "% Table 5"),
+        ("t.csv", [], "table,dataset"),
+        ("t.txt", ["format=markdown"], "## Table"),
+        ("t", ["format=csv"], "table,dataset"),
+    ],
 )
-def test_the_suffix_of_a_table_s_file_is_its_format(name, begins, tmp_path, monkeypatch):
+def test_the_suffix_of_a_table_s_file_is_its_format(name, more, begins, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert report(["table=5", f"out={name}"]) == 0
+    assert report(["table=5", f"out={name}", *more]) == 0
     assert (tmp_path / name).read_text().startswith(begins)
 
 

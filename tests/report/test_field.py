@@ -246,6 +246,17 @@ def test_every_format_has_method_venue_rule_source_and_number(tmp_path):
     ]
 
 
+def test_a_table_of_many_words_goes_on_below_as_well():
+    def cells(text):
+        rows = [line for line in text.splitlines() if line.startswith("| ")]
+        return {cell.strip() for row in rows for cell in row.split("|")}
+
+    (made, *_) = field_tables(Where("cifar10", "500", gamma_l="100"), [], Options(), configure)
+    text, whole = markdown(made, 90), markdown(made)
+    assert max(map(len, text.splitlines())) <= 90 < max(map(len, whole.splitlines()))
+    assert cells(text) == cells(whole)
+
+
 def test_the_command_line_prints_and_writes_the_tables(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["table=field", "dataset=cifar10", "n1=500", "gamma_l=100", "gamma_u=0.01"]) == 0

@@ -238,12 +238,27 @@ def test_what_is_asked_of_tables_holds_for_those_of_the_page_and_its_pictures(ru
 def test_nothing_on_the_page_is_wider_than_a_phone_but_what_scrolls_and_says_so(runs):
     text = page(runs, Options(), configure)
     style = text[text.index("<style>") : text.index("</style>")]
-    assert "min-width" not in style
     assert "img { max-width: 100%;" in style
+    assert style.count("min-width") == style.count("img { min-width: var(--least); }") == 1  # of what scrolls
+    assert text.count("<img ") == text.count('<div class="wide"><img ') > 0
     assert 'name="viewport" content="width=device-width' in text
     assert text.count("<table>") == text.count('<div class="wide"><table>') > 0
     assert ".cut::before" in style
     assert 'classList.toggle("cut", box.scrollWidth > box.clientWidth' in text
+
+
+def test_every_letter_of_a_figure_is_9_px_high_in_a_window_of_390(runs):
+    style = re.compile(r'style="--least: (\d+)px" src="data:image/svg\+xml;base64,([^"]+)"')
+    found = style.findall(page(runs, Options(), configure))
+    assert len(found) == 3
+    for least, data in found:
+        svg = base64.b64decode(data).decode()
+        width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+        points = [
+            100 * float(scale) for scale in re.findall(r"scale\(([\d.]+) -", svg)
+        ]  # glyphs are drawn at 100 points
+        assert points
+        assert min(points) * max(390, int(least)) / width > 8.99
 
 
 def test_the_page_is_dark_where_pages_are_and_states_no_colour_twice(runs):

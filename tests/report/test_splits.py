@@ -128,7 +128,9 @@ def test_a_changed_file_is_found(written, tmp_path, capsys):
         (["dataset=digits", "imbalance=digits_n1"], "imbalance=digits_n1 is not possible"),
         (["dataset=digits", "seed=one"], "seed=one is not possible"),
         (["dataset=digits", "imb.m1=500"], "imb.m1"),
+        (["--dataset", "digits"], "--dataset is not possible: write dataset=digits."),
         (["digits"], "has the form key=value"),
+        (["dataset=digits", "out=x.csv"], "out=x.csv is not possible: a split is written into a folder."),
         (["check=nowhere"], "there is no manifest.json"),
     ],
 )

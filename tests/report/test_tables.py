@@ -370,6 +370,7 @@ def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_pat
         ([], "Say one of table=1"),
         (["table=9"], "table=9 is not possible"),
         (["table=1", "figure=2"], "Say one of"),
+        (["--table", "1"], "--table is not possible: write table=1."),
         (["table"], "has the form key=value"),
         (["table=1", "selekt=last"], "did you mean select"),
         (["table=1", "select=first"], "one of median20, mean20, last, best"),

@@ -10,8 +10,8 @@ import torchvision.datasets.utils as tv_utils
 import yaml
 
 from daso import __main__ as program
-from daso.command import STARTS
 from daso.errors import UserError
+from daso.machine.streams import STARTS
 from daso.outputs.rundir import RunDir
 from daso.run.start import run
 from daso.schema import TrackConfig

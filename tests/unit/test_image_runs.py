@@ -20,7 +20,7 @@ from daso.data.ragged import Resident
 from daso.errors import UserError
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
-from daso.run.images import telling
+from daso.run.images import changed, telling
 from daso.run.training import data_for
 from daso.settings.compose import configuration
 from daso.track.console import Console
@@ -278,6 +278,38 @@ def test_a_run_s_folder_has_the_names_and_sizes_of_its_classes(photos, tmp_path,
     out = capsys.readouterr().out
     assert "3 classes, labeled images 14 dog (most), 10 cat (median), 6 hen (fewest): imbalance 2.33" in out
     assert "images: labeled 30, unlabeled 12 (10 of a known class, 2 of none), valid 9, test 9" in out
+
+
+def test_what_is_said_of_the_images_otherwise_since_a_run_is_named_and_moves_no_key(photos, tmp_path):
+    def listed(place, cat, unlabeled):
+        lines = {"labeled": [], "test": [], "unlabeled": [f"{photos}/unlabeled/hen/0.png,{unlabeled}"]}
+        for name, source in (("labeled", "train"), ("test", "test")):
+            for path in sorted(photos.glob(f"{source}/*/*.png")):
+                lines[name].append(f"{path},{path.parent.name.replace('cat', cat)}")
+        for name, found in lines.items():
+            (tmp_path / place).mkdir(exist_ok=True)
+            (tmp_path / place / f"{name}.csv").write_text("\n".join(["path,label", *found]))
+        lists = (f"dataset.lists={tmp_path / place}", f"dataset.store={tmp_path / 'store'}")
+        return configuration(["dataset=csv", f"dataset.root={photos}", *lists, "algorithm=fixmatch", *SHORT, *SMALL])
+
+    first = listed("first", "cat", "hen")
+    folder = RunDir(tmp_path, first.run_key)
+    folder.path.mkdir()
+    data_for(first, folder, None)
+    again = "force=true does it again."
+    renamed = f"Since this run was made, class cat is called katze now: {again}"
+    known = f"Since this run was made, unlabeled images are known to be of other classes now: {again}"
+    for place, cat, unlabeled, said in (
+        ("first", "cat", "hen", []),
+        ("named", "katze", "hen", [renamed]),
+        ("known", "cat", "dog", [known]),
+        ("unknown", "katze", "", [renamed, known]),
+    ):
+        config = listed(place, cat, unlabeled)
+        assert config.run_key == first.run_key
+        assert changed(config, folder) == said
+    folder.classes.write_text("nothing")
+    assert changed(first, folder) == []
 
 
 def test_a_data_set_of_arrays_has_no_names_of_classes(tmp_path):

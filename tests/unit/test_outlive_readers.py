@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from daso.machine.streams import STARTS, heard
 
 ROOT = str(Path(__file__).resolve().parents[2])
 # Writes more than a buffer holds, as itself and in a child, and leaves a file that says where its descriptor stood.
@@ -56,3 +59,17 @@ def test_what_is_read_arrives_whole(tmp_path):
     )
     assert done.stdout.count("a line\n") == 20_001
     assert done.stderr.count("a line\n") == 20_000
+
+
+def test_a_command_that_takes_its_time_says_so_where_no_program_reads(capsys):
+    with heard(60):
+        pass
+    with heard(0):
+        time.sleep(0.2)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"{STARTS}\n")
+
+
+@pytest.mark.parametrize("command", ["report/__main__", "splits"])
+def test_a_command_is_heard_of(command):
+    assert (Path(ROOT) / "daso" / f"{command}.py").read_text().endswith("    with heard():\n        sys.exit(main())\n")

@@ -15,6 +15,7 @@ from PIL import Image
 
 import daso
 from daso.data.sources.readers import digits
+from daso.machine.streams import STARTS
 from daso.predict import main
 from tests.unit.test_trained import METHODS, finished
 
@@ -48,8 +49,10 @@ def test_a_table_has_all_classes_and_broken_files_are_named(corrected, folder, t
     out = tmp_path / "predictions.csv"
     assert main([corrected.name, str(folder), f"out={out}", f"out_root={corrected.parent}"]) == 1
     said = capsys.readouterr()
-    assert said.err.splitlines()[0].startswith(f"{folder / 'bad.png'} is damaged (")
-    assert said.err.splitlines()[1] == "1 of 4 files could not be used."
+    first, bad, how_many = said.err.splitlines()
+    assert first == STARTS
+    assert bad.startswith(f"{folder / 'bad.png'} is damaged (")
+    assert how_many == "1 of 4 files could not be used."
     assert "3 images by digits fixmatch_cdmad" in said.out
     assert main([str(corrected), str(folder / "b.png"), f"out={tmp_path / 'one.csv'}"]) == 0
     assert "1 image by digits fixmatch_cdmad" in capsys.readouterr().out
@@ -69,16 +72,20 @@ def test_a_table_has_all_classes_and_broken_files_are_named(corrected, folder, t
         (["{run}"], "What shall run {run} look at? Name images, folders of images, or export=net.pt2."),
         (["{run}", "nosuch.png"], "nosuch.png is not possible: there is no such file or folder."),
         (["{run}", "{empty}"], "{empty} is not possible: this folder holds no image."),
+        (["{run}", "--out-root", "x"], "--out-root is not possible: write out_root=x."),
+        (["{run}", "{image}", "--out=x.csv"], "--out=x.csv is not possible: write out=x.csv."),
+        (["{run}", "-o", "x"], "-o is not possible: options are out=, export=, out_root=, device=."),
         (["{run}", "output=x"], "output=x is not possible: options are out=, export=, out_root=, device=."),
-        (["{run}", "{image}", "out=/nosuch/x.csv"], "out=/nosuch/x.csv is not possible: no such file or directory."),
-        (["{run}", "export=net.onnx"], "export=net.onnx is not possible: a name that ends in .pt2, as torch wants it."),
+        (["{run}", "{image}", "out=/nosuch/x.csv"], "out=/nosuch/x.csv is not possible: there is no folder /nosuch."),
+        (["{run}", "export=net.onnx"], "export=net.onnx is not possible: a network is written as .pt2."),
+        (["{run}", "{image}", "out=x.xlsx"], "out=x.xlsx is not possible: a table of answers is written as .csv."),
     ],
 )
 def test_a_mistake_is_a_sentence(arguments, sentence, corrected, folder, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     words = {"run": corrected, "empty": tmp_path / "empty", "image": folder / "a.png"}
     assert main([argument.format(**words) for argument in arguments]) == 2
-    assert capsys.readouterr().err == sentence.format(**words) + "\n"
+    assert capsys.readouterr().err.removeprefix(f"{STARTS}\n") == sentence.format(**words) + "\n"
 
 
 ALONE = """

@@ -1,6 +1,7 @@
 """A finished run, loaded: it answers as its evaluation did, and what is damaged, foreign or unfinished is a sentence."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -128,6 +129,21 @@ def test_what_is_no_image_and_what_is_no_metric_is_a_sentence(plain):
         trained.curve("top1")
     with pytest.raises(UserError, match=r"did you mean test/bacc\?"):
         trained.curve("test/bac")
+
+
+def test_a_network_goes_nowhere_where_it_cannot_be_written(plain, tmp_path):
+    trained, at = daso.load(plain), re.escape(str(tmp_path))
+    (tmp_path / "folder.pt2").mkdir()
+    (tmp_path / "file").touch()
+    for name, sentence in (
+        ("gone/net.pt2", f"there is no folder {at}/gone"),
+        ("file/net.pt2", f"there is no folder {at}/file"),
+        ("folder.pt2", "it is a folder where a file belongs; move it away"),
+        (f"{'x' * 300}.pt2", "file name too long"),
+    ):
+        with pytest.raises(UserError, match=rf"^export={at}/{name} is not possible: {sentence}\.$"):
+            trained.export(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.pt2", "file"}
 
 
 def test_a_run_is_found_by_the_beginning_of_its_key(plain):

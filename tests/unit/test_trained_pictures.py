@@ -21,7 +21,7 @@ DIGIT = np.asarray(picture(1, 8, 8))[..., 0]
 
 
 def shown(look, pictures):
-    return look(several(pictures))
+    return look(several(pictures, look.channels))
 
 
 def test_an_array_of_the_run_s_own_size_is_seen_as_it_is():
@@ -29,6 +29,7 @@ def test_an_array_of_the_run_s_own_size_is_seen_as_it_is():
         assert_array_equal(shown(COLOUR, given), np.moveaxis(SQUARE, -1, 0)[None])
     for given in (DIGIT, DIGIT[..., None], DIGIT[None], DIGIT[None, ..., None], [DIGIT]):
         assert_array_equal(shown(GRAY, given), DIGIT[None, None])
+    assert_array_equal(shown(GRAY, np.stack([DIGIT] * 3)), np.stack([DIGIT[None]] * 3))  # which are no channels there
     many = np.stack([np.asarray(picture(k, 32, 32)) for k in range(5)])
     assert_array_equal(shown(COLOUR, many), np.moveaxis(many, -1, 1))
     assert_array_equal(shown(COLOUR, list(many)), np.moveaxis(many, -1, 1))
@@ -71,6 +72,10 @@ def test_a_turned_photograph_is_seen_upright(tmp_path):
         (SQUARE / 255, r"Images of float64 are not possible: uint8"),
         ([SQUARE / 255], r"Images of float64 are not possible: uint8"),
         (np.zeros((5, 3, 32, 32), np.uint8), r"shape \[5, 3, 32, 32\] are not possible: .*channels come last here"),
+        (
+            np.zeros((3, 32, 32), np.uint8),
+            r"shape \[3, 32, 32\] are not possible: .*np\.moveaxis\(images, 0, -1\)\)\.$",
+        ),
         (np.zeros((5, 32, 32, 2), np.uint8), r"shape \[5, 32, 32, 2\] are not possible"),
         (np.zeros((0, 32), np.uint8), r"they have no pixels|not possible"),
         (np.zeros(4, np.uint8), r"shape \[4\] are not possible"),
@@ -79,7 +84,7 @@ def test_a_turned_photograph_is_seen_upright(tmp_path):
         ([3], r"^Image 0 is no image: a path"),
         ([SQUARE, Image.new("I;16", (8, 8))], r"^Image 1 has more than 8 bits a channel\.$"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_cannot_be_shown_is_a_sentence(given, sentence):
     with pytest.raises(UserError, match=sentence):

@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from daso.credentials import mask
@@ -71,11 +72,16 @@ class Flags(argparse.ArgumentParser):
         """Raise a mistake that argparse has found."""
         more = f"{self.prog} --help says more"
         if found := re.fullmatch(r"argument .*: invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
-            raise UserError(f"{found[1]} is not possible: choose one of {found[2].replace(chr(39), '')}.")
+            choices = found[2].replace("'", "")
+            near = get_close_matches(found[1], choices.split(", "), 1)
+            right = f"did you mean {near[0]}?" if near else f"choose one of {choices}."
+            raise UserError(f"{found[1]} is not possible: {right}")
         if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
-            raise UserError(f"{found[1]} is not possible: {more}.")
+            near = get_close_matches(found[1].split()[0], dict(self._flags()), 1)
+            raise UserError(f"{found[1]} is not possible: {f'did you mean {near[0]}?' if near else f'{more}.'}")
         if found := re.fullmatch(r"the following arguments are required: (.*)", message):
-            raise UserError(f"{found[1]} is missing behind {self.prog}: {more}.")
+            meant = next((action.help for action in self._actions if action.metavar == found[1] and action.help), "")
+            raise UserError(f"{found[1]} is missing behind {self.prog}: {f'it is {meant}; ' * bool(meant)}{more}.")
         raise UserError(f"{message.removeprefix('argument ')}; {more}.")
 
     def _flags(self) -> Iterator[tuple[str, argparse.Action]]:

@@ -25,6 +25,7 @@ from daso.track.jsonl import tail
 from daso.track.terminal import complain, print_table
 
 RESULTS = ("test/top1_median20", "test/bacc")
+PERCENT = 100
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -172,19 +173,23 @@ def _mirror(args: argparse.Namespace) -> int:
     keys = [] if args.keys == ["all"] else args.keys
     runs = find(args.root, keys) if keys else all_runs(args.root)
     if runs:
-        complain(f"Mirroring {counted(len(runs), 'run')}; the libraries take some seconds.")
+        which = "" if keys else f", all that are in {args.root}"
+        complain(f"Mirroring {counted(len(runs), 'run')}{which}; the libraries take some seconds.")
     from daso.track.trackers import rebuild, trackers_of
 
     wanted = args.to or (["mlflow"] if args.uri or args.experiment else [])
-    failed: list[str] = []
+    failed: dict[str, int] = {}  # runs by what went wrong
     for run in runs:
         for tracker in wanted or trackers_of(run) or ["mlflow"]:
             try:
                 print(rebuild(tracker, run, args.uri or "", args.experiment or ""))
             except UserError as error:
                 if str(error) not in failed:
-                    print(f"daso.runs: {error}", file=sys.stderr)
-                failed.append(str(error))
+                    print(f"daso.runs: run {run.key}: {error}", file=sys.stderr)
+                failed[str(error)] = failed.get(str(error), 0) + 1
+    for sentence, number in failed.items():
+        if number > 1:
+            print(f"daso.runs: {number} runs in all: {sentence}", file=sys.stderr)
     return int(bool(failed))
 
 
@@ -217,6 +222,8 @@ def _get(config: Mapping[str, Any], *keys: str) -> Any:
 def _number(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float) and value.is_integer() and abs(value) > PERCENT:  # a count, such as of bytes
+        return str(int(value))
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
@@ -264,7 +271,9 @@ def _parser() -> Flags:
             command.add_argument("--older-than", type=_duration, metavar="AGE", help="only these, e.g. 12h or 7d")
             command.add_argument("--yes", action="store_true", help="do it")
         if action is _mirror:
-            command.add_argument("keys", nargs="*", metavar="KEY", help="a run key or its beginning (default: all)")
+            command.add_argument(
+                "keys", nargs="*", metavar="KEY", help="a run key or its beginning; all, or none, for all"
+            )
             to = "only in this one; repeatable (default: those of the run, MLflow where it has none)"
             command.add_argument("--to", action="append", choices=TRACKERS, help=to)
             command.add_argument("--uri", help="MLflow's store (default: the run's)")

@@ -70,7 +70,7 @@ def _parser() -> Flags:
     parser = Flags(prog="python -m daso.data", description=__doc__)
     commands = parser.add_subparsers(metavar="fetch NAME...", required=True)
     command = commands.add_parser("fetch", help="download data sets, once", description="Download data sets, once.")
-    command.add_argument("names", nargs="+", metavar="NAME", help=", ".join(SOURCES))
+    command.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(SOURCES)}")
     command.add_argument("--root", type=Path, default=Path("data"), help="what dataset.root will be (default: data)")
     command.add_argument("--mirror", default="", metavar="URL", help="a folder with the published files")
     return parser

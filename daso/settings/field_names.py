@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from daso.schema import OPTIONS
-from daso.settings.options import chosen
+from daso.settings.options import chosen, program
 
 NEAREST = 6  # options that a sentence names
 THRESHOLDS = ("match", "thresholds")  # ends of the names of methods that judge which pseudo-labels to believe
@@ -50,8 +50,9 @@ def hint(name: str, options: Sequence[str]) -> str:
     if not methods and _misspelt(typed, options):
         return ""
     known = f"{next(iter(methods))} is published, but not trained here" if methods else "no such method is trained here"
-    ends = tuple(_letters(method).endswith(THRESHOLDS) for method in methods) or (True,)
-    return f"{known}; nearest {_are(_nearest(options, any(ends)))}"
+    if methods and not any(_letters(method).endswith(THRESHOLDS) for method in methods):
+        return f"{known}; those that are stand under Methods in the README, and {program()} --help lists them"
+    return f"{known}; nearest {_are(_nearest(options))}"
 
 
 def _together(words: set[str], options: Sequence[str]) -> str:
@@ -67,12 +68,11 @@ def _together(words: set[str], options: Sequence[str]) -> str:
     return "" if left or not beside else " ".join([f"algorithm={base}", *beside])
 
 
-def _nearest(options: Sequence[str], thresholds: bool) -> list[str]:
-    """The presets that judge pseudo-labels by a threshold of their own; else those that re-balance FixMatch."""
+def _nearest(options: Sequence[str]) -> list[str]:
+    """The presets of FixMatch that judge pseudo-labels by a threshold, and do nothing else."""
     judges = set(OPTIONS["confidence"]) - {"none"}
-    found = sorted((o for o in options if thresholds and judges & set(_parts(o))), key=lambda o: len(_parts(o)))
-    plain = [option for option in options if len(_parts(option)) == 2 and _parts(option)[0] == "fixmatch"]
-    return (["fixmatch", *found] if thresholds else plain)[:NEAREST]
+    found = (option for option in options if judges & set(_parts(option)))
+    return ["fixmatch", *(option for option in found if len(_parts(option)) == 2 and _parts(option)[0] == "fixmatch")]
 
 
 def _published(typed: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 from daso.credentials import mask
@@ -16,7 +17,7 @@ from daso.schema import OPTIONS
 from daso.settings import field_names
 from daso.settings.identity import knobs
 from daso.settings.option_files import complaint, entries, line_of
-from daso.settings.options import groups, program, refuse_flags, unflagged
+from daso.settings.options import CONF, groups, program, refuse_flags, unflagged
 
 OVERRIDE = re.compile(r"^[+~]{0,2}(?P<key>[\w./-]+)(?P<package>@[\w.]*)?=(?P<value>.*)$", re.DOTALL)
 NAME = re.compile(
@@ -31,6 +32,8 @@ PLUGINS = {  # options of other packages, and what brings these
     ("hydra/sweeper", "optuna"): ALL,
 }
 TOGETHER = ("track",)  # groups of which several options may be chosen at once
+SURE = 0.8  # likeness of a word that is most probably meant
+FULL_NAMES = 3  # keys that one short name may stand for
 SHOWN = 14  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -91,13 +94,21 @@ def no_such_key(key: str, arguments: Sequence[str], here: list[str] | None = Non
     near = get_close_matches(name, [place.rpartition(".")[2] for place in beside], 1) if node and beside else []
     close = [f"{node}.{near[0]}"] if near else []
     if not (node and beside):
-        close = get_close_matches(key, [*knobs(), *groups()], 1)
+        close = meant(key)
     if close:
-        return f"{shown} is not possible: there is no key {key}; did you mean {close[0]}?"
+        return f"{shown} is not possible: there is no key {key}; did you mean {' or '.join(close)}?"
     if node and len(beside) in range(1, SHOWN + 1):
         names = ", ".join(place.rpartition(".")[2] for place in beside)
         return f"{shown} is not possible: there is no key {key}; {node} has {names}."
     return f"{shown} is not possible: there is no key {key}; {program()} --help lists them all."
+
+
+def meant(key: str) -> list[str]:
+    """The keys that a person means by one that does not exist: its full names, and what is written most like it."""
+    known = [*groups(), *knobs()]
+    near = get_close_matches(key, [one for one in known if "." not in one], 1, SURE)
+    full = [one for one in known if one.rpartition(".")[2] == key or one.replace(".", "_") == key]
+    return [*near, *full] if 0 < len(full) <= FULL_NAMES else get_close_matches(key, known, 1)
 
 
 def refuse_no_choice(arguments: Sequence[str]) -> None:
@@ -115,9 +126,16 @@ def refuse_no_choice(arguments: Sequence[str]) -> None:
         group, value = found["key"], found["value"].strip()
         if argument.startswith("~"):
             raise UserError(f"{argument} is not possible: to leave {group} out, write ~{group}.")
+        if argument.startswith("+") and not found["package"] and (CONF / group).is_dir():
+            joined = "; an option file of your own joins two, with - quickstart as the first of its defaults"
+            once = f"{group} is chosen without + and once, {group}={value}{joined * (group == 'experiment')}"
+            raise UserError(f"{argument} is not possible: {once}.")
         if value.startswith("[") and group in TOGETHER:
             _refuse_no_list(argument, group, value)
             continue
+        if group in TOGETHER and ("," in value or SEVERAL.match(value)):
+            right = f"several at once are '{group}=[{','.join(_meant_together(group, value))}]'"
+            raise UserError(f"{argument} is not possible: {group} makes no other run; {right}.")
         if value.startswith("[") and "," in value:
             one = f"one option at a time; -m {group}={value.strip('[]')} runs a job for each"
             raise UserError(f"{argument} is not possible: {one}.")
@@ -149,10 +167,11 @@ def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
         if len(name) < 3 or not name.startswith("--") or name in flags:
             continue
         if key not in known:
-            meant = [f"{one}=..." for one in groups() if one.startswith(key)]
-            meant += [flag for flag in flags if flag.startswith(name)]
-            if meant:
-                raise UserError(f"{argument} is not possible: did you mean {' or '.join(meant)}?")
+            near = [f"{one}=..." for one in groups() if one.startswith(key)]
+            near += [flag for flag in flags if flag.startswith(name)]
+            near = near or get_close_matches(name, flags, 1, SURE) or [f"{one}=..." for one in meant(key)]
+            if near:
+                raise UserError(f"{argument} is not possible: did you mean {' or '.join(near)}?")
             continue
         refuse_flags(arguments[place:], known)
 
@@ -160,13 +179,22 @@ def refuse_no_flag(arguments: Sequence[str], flags: Sequence[str]) -> None:
 def _place_of_images(value: str) -> str:
     """How to name the images that a person means by a path in the place of an option; empty where it is no path."""
     path = value.strip("'\"")
-    if "/" not in path and not path.startswith(("~", ".")):
-        return ""
     if path in groups()["dataset"]:
+        return ""
+    if "/" not in path and not path.startswith(("~", ".")) and not _is_there(path):
         return ""
     if path.endswith((".csv", ".txt")):
         return f"dataset=csv dataset.lists={path.rpartition('/')[0] or '.'}"
     return f"dataset=folder dataset.root={path}"
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a folder, or list of images, here; there is none of a name that no file system takes."""
+    try:
+        place = Path(path)
+        return bool(path) and (place.is_dir() or (place.suffix in (".csv", ".txt") and place.is_file()))
+    except (OSError, ValueError):
+        return False
 
 
 def _refuse_no_list(argument: str, group: str, value: str) -> None:
@@ -176,6 +204,13 @@ def _refuse_no_list(argument: str, group: str, value: str) -> None:
     if not value.endswith("]") or not {*words} <= {*known} or len({*words}) < len(words):
         right = f"a list has each of {', '.join(known)} once at most, as {group}=[{','.join(known[:2])}]"
         raise UserError(f"{argument} is not possible: {right}; {group}=none is for none of them.")
+
+
+def _meant_together(group: str, value: str) -> list[str]:
+    """The options of a list that a value with commas means, or an example where it names fewer than two."""
+    known = [option for option in groups()[group] if option != "none"]
+    named = list(dict.fromkeys(word for word in re.findall(r"\w+", value) if word in known))
+    return named if len(named) > 1 else known[:2]
 
 
 def _names_option(value: str) -> bool:

@@ -266,11 +266,11 @@ class SweepReport(Callback):
         elif self._sweep is not None:
             statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
             sweeps.finish(self._sweep, self._out_root, statuses)
-        asked = [job for job in self._jobs if job.asked and job.config is not None]
-        if asked and any(end.state == FINISHED for end in ends):
+        asked = [job for job in self._jobs if job.asked]
+        config = next((job.config for job in asked if job.config is not None), None)
+        if config is not None and any(end.state == FINISHED for end in ends):
             print_means(asked, ends)
-            assert asked[0].config is not None, "as chosen"
-            for line in after_sweep(self._out_root, asked[0].config.track, self._table):
+            for line in after_sweep(self._out_root, config.track, self._table):
                 print_line(line)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:

@@ -1,5 +1,6 @@
 """Which runs a paper table needs, and what the runs of any sweep are called: by what varies among them."""
 
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -8,6 +9,7 @@ from daso.errors import UserError
 from daso.published.cells import Overrides, cells
 
 PREFIXES = "+~"
+FRACTION = re.compile(r"-?\d+(\.\d+|(\.\d+)?e[-+]?\d+)")
 
 
 def table_runs(table: str, dataset: str, rows: Sequence[str]) -> list[Overrides]:
@@ -60,4 +62,12 @@ def _fits(overrides: Overrides, row: str, pattern: str) -> bool:
 
 def _short(override: str) -> str:
     key, equals, value = override.lstrip(PREFIXES).partition("=")
-    return value if key in ("dataset", "imbalance", "algorithm") else key.rpartition(".")[2] + equals + value
+    return value if key in ("dataset", "imbalance", "algorithm") else key.rpartition(".")[2] + equals + _typed(value)
+
+
+def _typed(value: str) -> str:
+    """A number as people type it, `1e13` or `1e-5`, where a parser has made 10000000000000.0 or 1e-05 of it."""
+    if not FRACTION.fullmatch(value):
+        return value
+    short = re.sub(r"e\+?(-?)0*", r"e\1", f"{float(value):g}")
+    return short if "e" in short and float(short) == float(value) else value

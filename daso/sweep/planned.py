@@ -46,8 +46,10 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
     """
     items = survey(jobs)
     refused = [job for job in jobs if job.config is None]
-    code = probe(items) if plan == "probe" else 0
+    code, probes = probe(items) if plan == "probe" else (0, {})
     known = speeds(items)
+    for kind, speed in probes.items():  # what was timed just now is not outvoted by older runs on that device
+        known[kind] = [speed, *(older for older in known.get(kind, ()) if older.device != speed.device)]
     guessed = estimates(items, known)
     if plan == "full":
         print_table(_runs(items, refused))
@@ -61,6 +63,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
         facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
     facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")
     facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
+    for fact in _downloads([item.config for item in items if item.left]):
+        facts.add_row("data", Text(fact))
     for fact in _images([item.config for item in items]):
         facts.add_row("data", Text(fact))
     for fact in _stores([item.config for item in items if item.left]):
@@ -217,6 +221,24 @@ def _disk(new: Sequence[Item]) -> str:
     root = Path(new[0].config.out_root).absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     return f"about {_size(needed)} more in {root}, where {_size(shutil.disk_usage(there).free)} are free"
+
+
+def _downloads(configs: Sequence[Config]) -> list[str]:
+    """The published data sets that are not there yet; each may be part of what is there."""
+    from daso.data.sources import to_download
+
+    facts: dict[tuple[str, str], str] = {}
+    for config in sorted(configs, key=lambda config: not config.reads_unlabeled):  # who reads more says it
+        dataset = config.dataset
+        try:
+            wanted, octets = to_download(dataset, config.reads_unlabeled)
+        except UserError as error:
+            facts[dataset.name, dataset.root] = str(error)
+            continue
+        if wanted:
+            how = f"downloaded at the first start ({_size(octets)})"
+            facts.setdefault((dataset.name, dataset.root), f"{wanted} is not in {dataset.root}: {how}")
+    return list(facts.values())
 
 
 def _images(configs: Sequence[Config]) -> list[str]:

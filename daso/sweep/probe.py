@@ -15,7 +15,7 @@ from daso.outputs.rundir import RunDir
 from daso.schema import Compile, Config, Provenance, TrackConfig
 from daso.settings.identity import identified
 from daso.sweep import here
-from daso.sweep.plan import PROBES, Item, Kind, settled_speed
+from daso.sweep.plan import PROBES, Item, Kind, Speed, settled_speed
 from daso.sweep.session import FAILED, FINISHED, REFUSED, JobResult, code_of
 from daso.track.console import duration
 from daso.track.terminal import complain, print_line
@@ -24,14 +24,16 @@ STEPS = 200
 LOGGED = 20  # steps between two looks at the clock
 
 
-def probe(items: Sequence[Item]) -> int:
+def probe(items: Sequence[Item]) -> tuple[int, dict[Kind, Speed]]:
     """Train a run of each kind that is left for some steps, beside the real ones, and say how fast it was.
 
     The runs stay in `<out_root>/.probes`, without their networks: later plans know the speed.
 
     Returns:
-        The exit code: 0; 2 where nothing can be timed, for one mistake; 1 where else a kind was not timed.
+        The exit code: 0; 2 where nothing can be timed, for one mistake; 1 where else a kind was not timed. And how fast
+        the kinds were that were.
     """
+    found: dict[Kind, Speed] = {}
     kinds: dict[Kind, Item] = {}
     for item in (item for item in items if item.left):
         kinds.setdefault(item.kind, item)
@@ -46,7 +48,21 @@ def probe(items: Sequence[Item]) -> int:
             ends.append(_timed(kind, item))
             if ends[-1].state != FINISHED:
                 complain(f"{_named(kind)} cannot be timed: {ends[-1].reason}")
-    return code_of(ends)
+            elif speed := _speed(_run(kind, item)):
+                found[kind] = speed
+    return code_of(ends), found
+
+
+def _run(kind: Kind, item: Item) -> RunDir:
+    """Where a probe lies."""
+    config = probed(item.config, kind)
+    return RunDir(config.out_root, config.run_key)
+
+
+def _speed(run: RunDir) -> Speed | None:
+    """How fast a probe was."""
+    step = settled_speed(run)
+    return None if step is None else Speed(str(run.about().get("device", "unknown")), step, 1)
 
 
 def _named(kind: Kind) -> str:
@@ -56,7 +72,7 @@ def _named(kind: Kind) -> str:
 def _timed(kind: Kind, item: Item) -> JobResult:
     """Time a kind of run, say how fast it was, and remove what no plan reads."""
     config = probed(item.config, kind)
-    run, root = RunDir(config.out_root, config.run_key), Path(item.config.out_root)
+    run, root = _run(kind, item), Path(item.config.out_root)
     fresh = not root.exists()
     # a process of its own that is not forked: torch may be at work in this one
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:

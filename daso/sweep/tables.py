@@ -38,22 +38,24 @@ def ends_table(ends: Sequence[End]) -> Table:
 
 
 def print_means(jobs: Sequence[Job], ends: Sequence[End]) -> None:
-    """Print mean and deviation over the seeds of each method and setting, where one of them has several.
+    """Print mean and deviation over the seeds of each method and setting, where one of them has several; a setting of
+    which nothing finished has a dash.
 
     Args:
-        jobs: what was asked for.
+        jobs: what was asked for, some of which is possible.
         ends: how the jobs ended.
     """
     results = {end.key: end.result for end in ends if end.state == FINISHED and end.result is not None}
-    finished = [job for job in jobs if job.key in results]
     grid = Table(title="Mean ± standard deviation over the seeds")
     for column in ("setting", "seeds", "result", "test bacc"):
         grid.add_column(column, justify="left" if column == "setting" else "right", overflow="fold")
-    groups = by_setting(finished)
+    groups = by_setting(jobs)
     for name, members in groups.items():
-        balanced = [(summary_of(job.config) or {}).get("test/bacc") for job in members if job.config is not None]
-        row = [_over_seeds([results[job.key] for job in members]), _over_seeds(balanced)]
-        grid.add_row(Text(name), str(len(members)), *row)
+        done = [job for job in members if job.key in results]
+        balanced = [(summary_of(job.config) or {}).get("test/bacc") for job in done if job.config is not None]
+        row = [_over_seeds([results[job.key] for job in done]), _over_seeds(balanced)] if done else ["-", "-"]
+        seeds = f"{len(done)} of {len(members)}" if len(done) < len(members) else str(len(done))
+        grid.add_row(Text(name), seeds, *row)
     if any(len(members) > 1 for members in groups.values()):
         print_table(grid)
 
@@ -62,7 +64,8 @@ def by_setting(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     """Jobs that differ in their seed alone, together, by what they have and not all others."""
     without = [[item for item in job.overrides if not item.startswith("seed=")] for job in jobs]
     shared = len({tuple(overrides) for overrides in without}) == 1
-    names = [method_name(plain(job.config)) for job in jobs] if shared else labels(without)
+    known = next((job.config for job in jobs if job.config is not None), None)
+    names = [method_name(plain(known))] * len(jobs) if shared and known is not None else labels(without)
     groups: dict[str, list[Job]] = {}
     for job, name in zip(jobs, names):
         groups.setdefault(name, []).append(job)

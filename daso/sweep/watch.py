@@ -2,10 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -15,14 +18,21 @@ from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.track.console import duration
 from daso.track.jsonl import pace, tail
-from daso.track.terminal import print_table, terminal
+from daso.track.terminal import print_line, print_table, terminal
 
 RESULTS = ("top1_median20", "bacc")
 RUNNING, PLANNED, BEFORE = "running", "planned", "finished before"
 ORDER = (RUNNING, FAILED, REFUSED, STOPPED, PLANNED, FINISHED, BEFORE)
 STYLES = {RUNNING: "green", FAILED: "red", REFUSED: "red", STOPPED: "yellow", PLANNED: "dim"}
 UNNOTED = {RunState.done: FINISHED, RunState.failed: FAILED}
-AROUND = 6  # lines of a screen that are not jobs
+AROUND = 3  # lines of a sweep that are not jobs: its name, the heads of the columns, what there is more
+LAST = 5  # jobs of each sweep in the last look, which stays on the screen
+LABEL = 40  # columns of a screen that labels get before anything else does
+WHY = 12  # columns below which no reason is begun
+GAP = "  "
+GONE = "the process that started it is gone: its command again goes on"
+SHORT = {"top1_median20": "median20"}  # heads of columns of a screen
+DISPENSABLE = ("steps/s", RESULTS[1], RESULTS[0], "left", "step")  # columns of a screen, what can be missed first
 
 
 class Seen(NamedTuple):
@@ -62,23 +72,25 @@ def watch(root: Path, every: float, once: bool) -> int:
         0.
     """
     console = terminal()
-    if once or not console.is_terminal:
-        for part in parts(look(root), root):
-            if isinstance(part, Table):
-                print_table(part, console)
-            else:
-                console.print(part, soft_wrap=True)
-        return 0
-    try:
-        with Live(console=console, auto_refresh=False, screen=False) as live:
-            while True:
-                seen = look(root)
-                live.update(Group(*parts(seen, root, console)), refresh=True)
-                if not any(sweep.alive for sweep in seen):
-                    return 0
+    seen = look(root)
+    if not console.is_terminal:
+        for sweep in seen:
+            console.print(Text(_said(sweep)), soft_wrap=True)
+            print_table(_table(sweep.jobs), console)
+    elif once:
+        _print(console, screen(seen, console.width))
+    elif _alive(seen):
+        with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, transient=True) as live:
+            while _alive(seen):
+                live.update(Group(*screen(seen, console.width, console.height - 1)), refresh=True)
                 time.sleep(every)
-    except KeyboardInterrupt:
-        return 0
+                seen = look(root)
+        _print(console, screen(seen, console.width, most=LAST))
+    else:
+        _print(console, screen(seen, console.width, console.height - 1))
+    if not seen:
+        print_line(f"No sweep and no run is under way in {root}: python -m daso.runs lists what is there.")
+    return 0
 
 
 def look(root: Path) -> list[SweepSeen]:
@@ -93,36 +105,130 @@ def look(root: Path) -> list[SweepSeen]:
     return [*sweeps, *([SweepSeen("runs of no sweep", True, others)] if others else [])]
 
 
-def parts(sweeps: list[SweepSeen], root: Path, console: Console | None = None) -> list[Text | Table]:
-    """What is shown: a line and a table for each sweep, cut to the height of a screen where there is one."""
-    if not sweeps:
-        return [Text(f"No sweep and no run is under way in {root}: python -m daso.runs lists what is there.")]
-    room = sys.maxsize if console is None else max(console.height // len(sweeps) - AROUND, 3)
-    return [part for sweep in sweeps for part in (Text(_said(sweep), "bold"), _table(sweep, room))]
+def screen(sweeps: Sequence[SweepSeen], width: int, height: int = sys.maxsize, most: int = sys.maxsize) -> list[Text]:
+    """Lines that no screen breaks: of each sweep its name, a line a job, what runs first, and how many there are more.
+
+    Args:
+        sweeps: what is seen.
+        width: columns of the screen.
+        height: lines that there may be.
+        most: jobs of a sweep that there may be.
+    """
+    lines: list[Text] = []
+    for place, sweep in enumerate(sweeps):
+        room = (height - len(lines)) // (len(sweeps) - place)
+        lines += _block(sweep, width, max(min(room - AROUND, most), 1))
+    if len(lines) > height:
+        lines = [*lines[: height - 1], Text("... and more: --once lists all", "dim")]
+    return lines
+
+
+def fitted(text: str, width: int) -> str:
+    """A text that is not wider than that: of a longer one the beginning and the end, where seeds stand."""
+    if cell_len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}" if width > 1 else "…"[:width]
+
+
+def _alive(sweeps: Sequence[SweepSeen]) -> bool:
+    return any(sweep.alive for sweep in sweeps)
+
+
+def _print(console: Console, lines: Sequence[Text]) -> None:
+    for line in lines:
+        console.print(line, no_wrap=True, crop=True)
+
+
+def _ordered(jobs: Sequence[Seen]) -> list[Seen]:
+    return sorted(jobs, key=lambda job: ORDER.index(job.state))
+
+
+def _counted(jobs: Sequence[Seen]) -> str:
+    counts = Counter(job.state for job in _ordered(jobs))
+    return ", ".join(f"{count} {state.lower()}" for state, count in counts.items())
 
 
 def _said(sweep: SweepSeen) -> str:
-    counts = {state: sum(job.state == state for job in sweep.jobs) for state in ORDER}
-    said = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
-    gone = "" if sweep.alive else "; the process that started it is gone: its command again goes on"
-    return f"{sweep.name}: {said}{gone}"
+    return f"{sweep.name}: {_counted(sweep.jobs)}{'' if sweep.alive else f'; {GONE}'}"
 
 
-def _table(sweep: SweepSeen, room: int) -> Table:
-    jobs = sorted(sweep.jobs, key=lambda job: ORDER.index(job.state))
-    more = len(jobs) - room
-    note = f"and {more} more: --once lists all" if more > 0 else None
-    table = Table(caption=note, caption_justify="left")
-    for name in ("job", "state", "step", "steps/s", *RESULTS, "left", "why"):
-        table.add_column(name, justify="left" if name in ("job", "state", "why") else "right", overflow="fold")
-    for job in jobs[:room]:
-        step = f"{job.step:,} of {job.steps:,}" if job.steps else str(job.step or "")
-        left = duration(job.left) if job.state == RUNNING and job.left is not None else ""
-        results = ["" if value is None else f"{value:.2f}" for value in job.results]
-        state = Text(job.state.lower(), STYLES.get(job.state, ""))
-        speed = f"{job.speed:.3g}" if job.speed else ""
-        table.add_row(Text(job.label), state, step, speed, *results, left, Text(job.reason))
+def _cells(job: Seen) -> dict[str, str]:
+    """What the columns of a job hold, label, state and reason aside."""
+    cells = {"step": f"{job.step:,} of {job.steps:,}" if job.steps else str(job.step or "")}
+    cells["steps/s"] = f"{job.speed:.3g}" if job.speed else ""
+    cells |= {name: "" if value is None else f"{value:.2f}" for name, value in zip(RESULTS, job.results)}
+    cells["left"] = duration(job.left) if job.state == RUNNING and job.left is not None else ""
+    return cells
+
+
+def _state(job: Seen) -> Text:
+    return Text(job.state.lower(), STYLES.get(job.state, ""))
+
+
+def _table(jobs: Sequence[Seen]) -> Table:
+    table = Table("job", "state")
+    for name in _cells(jobs[0]):
+        table.add_column(name, justify="right")
+    table.add_column("why")
+    for job in _ordered(jobs):
+        table.add_row(Text(job.label), _state(job), *_cells(job).values(), Text(job.reason))
     return table
+
+
+def _block(sweep: SweepSeen, width: int, room: int) -> list[Text]:
+    """The lines of a sweep, of which `room` are jobs."""
+    counts = f": {_counted(sweep.jobs)}"
+    lines = [Text(fitted(sweep.name, max(width - len(counts), WHY)) + counts, "bold")]
+    if not sweep.alive:
+        lines.append(Text(GONE, "yellow"))
+        room = max(room - 1, 1)
+    jobs = _ordered(sweep.jobs)
+    lines += _rows(jobs[:room], _without_shared([job.label for job in jobs]), width) if jobs else []
+    if rest := jobs[room:]:
+        lines.append(Text(f"... and {_counted(rest)}: --once lists all", "dim"))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _rows(jobs: Sequence[Seen], labels: Sequence[str], width: int) -> list[Text]:
+    """The heads of columns and a line a job, where a reason stands for numbers; columns that are empty, or for which
+    there is no room, are left out.
+    """
+    rows = [_cells(job) for job in jobs]
+    wide = {name: max(len(row[name]) for row in rows) for name in rows[0]}
+    wide = {name: max(filled, len(SHORT.get(name, name))) for name, filled in wide.items() if filled}
+    states = max(len(job.state) for job in jobs)
+    longest = max(map(cell_len, [*labels[: len(jobs)], "job"]))
+
+    def left() -> int:
+        return width - sum(len(GAP) + cells for cells in (states, *wide.values()))
+
+    for name in DISPENSABLE:
+        if left() < min(longest, LABEL):
+            wide.pop(name, None)
+    label = min(longest, left())
+    heads = [SHORT.get(name, name).rjust(cells) for name, cells in wide.items()]
+    lines = [Text(GAP.join(["job".ljust(label), "state".ljust(states), *heads]).rstrip(), "bold")]
+    for job, name, row in zip(jobs, labels, rows):
+        shown = fitted(name, label)
+        line = Text(shown + " " * (label - cell_len(shown)) + GAP).append(_state(job))
+        line.pad_right(states - len(job.state))
+        numbers = "".join(GAP + row[column].rjust(cells) for column, cells in wide.items())
+        line.append(GAP + job.reason if job.reason and width - line.cell_len >= WHY else numbers)
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def _without_shared(labels: Sequence[str]) -> list[str]:
+    """Labels without the first words that all of them share."""
+    words = [label.split() for label in labels]
+    most, shared = min(map(len, words), default=0) - 1, 0  # each keeps a word
+    while len(words) > 1 and shared < most and len({each[shared] for each in words}) == 1:
+        shared += 1
+    return [" ".join(each[shared:]) for each in words]
 
 
 def _jobs(root: Path, session: Session) -> Iterator[Seen]:

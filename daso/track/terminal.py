@@ -56,6 +56,9 @@ def announce(text: str) -> None:
         print(text, flush=True)
 
 
-def complain(text: str) -> None:
-    """Print a sentence to standard error, where a live line may stand."""
-    print(f"{CLEAR if sys.stderr.isatty() else ''}{text}", file=sys.stderr)
+def complain(text: str, whose: str = "") -> None:
+    """Print a sentence to standard error, where a live line may stand; each line after the label of the job `whose` it
+    is, if it is one's.
+    """
+    before = f"{CLEAR if sys.stderr.isatty() else ''}{f'{whose} | ' if whose else ''}"
+    print("\n".join(f"{before}{line}" for line in text.splitlines()), file=sys.stderr)

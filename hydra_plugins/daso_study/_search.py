@@ -30,7 +30,7 @@ from daso.track.address import malformed, reveal, same_store
 from daso.track.follower import LIMIT, attempt, reason
 from daso.track.mlflow import resolve_uri
 from hydra_plugins.daso_study import StudySweeper
-from hydra_plugins.daso_study._owner import alone
+from hydra_plugins.daso_study._owner import alone, file_of
 from hydra_plugins.daso_study._space import Searched, parse
 from hydra_plugins.daso_sweeper import finished_before
 
@@ -82,14 +82,14 @@ class Search:
         Raises:
             UserError: the study is of another setting, another process searches it, or its storage cannot be used.
         """
+        if self.base.plan:
+            with quiet(), self._stored():
+                print(self._plan(self._done(self._look())))
+            return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(self.root, error) from error
-        if self.base.plan:
-            with quiet(), self._stored():
-                print(self._plan(self._done(self._open())))
-            return
         with quiet(), self._stored(), alone(self.storage, self.tune.study, self._open) as study:
             missing = self.tune.n_trials - self._done(study)
             queue_again(study, self.space)
@@ -151,15 +151,34 @@ class Search:
             )
         except Exception as error:
             raise self._unusable(error) from error
+        if SETTING not in study.user_attrs:
+            study.set_user_attr(SETTING, self._setting())
+        self._compare(study)
+        return study
+
+    def _look(self) -> optuna.Study | None:
+        """The study as it is, if it is there: nothing is made, for a plan writes nothing."""
+        database = file_of(self.storage)
+        if database is not None and not database.exists():
+            return None
+        try:
+            study = optuna.load_study(storage=self.storage, study_name=self.tune.study)
+        except KeyError:
+            return None
+        except Exception as error:
+            raise self._unusable(error) from error
+        self._compare(study)
+        return study
+
+    def _compare(self, study: optuna.Study) -> None:
+        """Refuse to go on with a study of another setting."""
         ours, theirs = self._setting(), study.user_attrs.get(SETTING)
         if theirs is None:
-            study.set_user_attr(SETTING, ours)
-            return study
+            return
         for key in sorted(ours.keys() | theirs.keys()):
             before, now = theirs.get(key, "absent"), ours.get(key, "absent")
             right = f"in that study {key} is {before} and not {now}; choose another name for another search"
             require(before == now, "tune.study", self.tune.study, right)
-        return study
 
     @contextmanager
     def _stored(self) -> Iterator[None]:
@@ -177,9 +196,9 @@ class Search:
         searched = {key: str(searched.distribution) for key, searched in self.space.items()}
         return fixed | searched | {"tune.seeds": str(self.tune.seeds)}
 
-    def _done(self, study: optuna.Study) -> int:
+    def _done(self, study: optuna.Study | None) -> int:
         """How many trials are complete; says so."""
-        done = len(complete(study))
+        done = 0 if study is None else len(complete(study))
         print(f"Study {self.tune.study}: {done} of {self.tune.n_trials} trials are complete.", flush=True)
         return done
 

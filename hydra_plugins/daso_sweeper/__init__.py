@@ -103,7 +103,7 @@ class GridSweeper(Sweeper):
             announce(f"Starting a sweep of {counted(len(jobs), 'job')}.")
         for job in jobs:
             if job.config is None:
-                print(job.reason, file=sys.stderr)
+                complain(job.reason, job.label)
         finished = finished_before(jobs)
         left = [job for job in jobs if job.config is not None and job.key not in finished]
         (report,) = [report for report in self.context.callbacks.callbacks if isinstance(report, SweepReport)]

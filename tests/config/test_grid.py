@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from daso.data.images.source import census_ahead
+from daso.data.sources import SOURCES
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.published.cells import TABLES, cells, grid
@@ -129,6 +130,9 @@ def test_jobs_are_called_by_what_not_all_of_them_have():
     jobs.append(["dataset=digits", "algorithm=usadtm", "seed=0"])
     assert labels(jobs) == ["fixmatch t_dist=0.3 seed=0", "fixmatch t_dist=0.3 seed=1", "usadtm seed=0"]
     assert varying(jobs) == ["algorithm", "daso.t_dist", "seed"]
+    values = ["10000000000000.0", "1e-05", "0.03", "100000.0", "1000000", "123456789.5", "1e999"]
+    said = ["1e13", "1e-5", "0.03", "100000.0", "1000000", "123456789.5", "1e999"]
+    assert labels([[f"optim.lr={value}"] for value in values]) == [f"lr={value}" for value in said]
 
 
 def test_a_plan_trains_nothing_and_names_what_cannot_run(sweep, tmp_path):
@@ -137,6 +141,18 @@ def test_a_plan_trains_nothing_and_names_what_cannot_run(sweep, tmp_path):
     assert "runs          1: 1 new" in out
     assert "algorithm=supervised makes no pseudo-labels" in out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_says_which_data_will_be_downloaded(sweep, tmp_path):
+    grid = ("experiment=table1_cifar10", "sweep.rows=supervised,fixmatch", "plan=true")
+    _, out, _, _ = sweep(*grid, f"dataset.root={tmp_path}")
+    said = f"data   cifar10 is not in {tmp_path}: downloaded at the first start (170 MB)"
+    assert [" ".join(line.split()) for line in out.splitlines() if line.startswith("data")] == [" ".join(said.split())]
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    for name in SOURCES["cifar10"].files:
+        (batches / name).touch()
+    assert "downloaded" not in sweep(*grid, f"dataset.root={tmp_path}")[1]
 
 
 def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
@@ -323,8 +339,9 @@ def test_the_commands_of_a_plan_can_be_pasted_with_what_was_typed(command, tmp_p
         assert "plan=true" not in typed
 
 
-def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_path):
+def test_a_probe_times_each_kind_of_run_once_and_its_plan_goes_by_it_alone(sweep, timed, tmp_path):
     tiny = ("experiment=quickstart", "algorithm=supervised", "seed=0,1", "train.batch_size=4", "track=mlflow")
+    timed("cpu", 2, "algorithm=supervised", "train.batch_size=4", "seed=7")  # which the probe outvotes
     code, out, _, jobs = sweep(*tiny, "plan=probe")
     assert (code, jobs) == (0, [])
     assert out.count("Timing 200 steps of supervised on wrn10_1") == 1
@@ -332,8 +349,9 @@ def test_a_probe_times_each_kind_of_run_once_and_the_next_plan_knows(sweep, tmp_
     (step,) = re.findall(r"(\S+) s a step on cpu; \S+ beside them", out)
     (folder,) = (tmp_path / "out" / ".probes").iterdir()
     assert not list(folder.glob("*.pt"))
+    assert f"(by 1 run that took {step} s a step)" in out
     _, out, _, _ = sweep(*tiny, "plan=true")
-    assert f"took {step} s a step" in out
+    assert "(by 2 runs that took" in out
     assert "unknown" not in out
 
 

@@ -30,7 +30,7 @@ MISTAKES = [
     (["algorithm=fixmach"], ["algorithm=fixmach", "did you mean fixmatch?"]),
     (["algorithm=daso"], ["algorithm=daso is not possible: did you mean fixmatch_daso or "]),
     (["algorithm=FixMatch-DASO"], ["did you mean fixmatch_daso?"]),
-    (["algorithm=seval"], ["FixMatch + SEVAL is published, but not trained here; nearest are fixmatch_"]),
+    (["algorithm=seval"], ["FixMatch + SEVAL is published, but not trained here; those that are stand under Methods"]),
     (["algorithm=vat"], ["no such method is trained here; nearest are meanteacher, pseudolabel"]),
     (["algorithm=freematch_daso"], ["did you mean fixmatch_freematch_daso?"]),
     (["algorithm=FixMatch+DASO"], ["did you mean fixmatch_daso?"]),
@@ -44,6 +44,14 @@ MISTAKES = [
     (["--dataset", "cifar10", "seed=1"], ["write dataset=cifar10."]),
     (["--train.steps=100"], ["write train.steps=100."]),
     (["--seed"], ["write seed=VALUE."]),
+    (["--lr", "0.1"], ["--lr is not possible: did you mean debias.lr=... or optim.lr=...?"]),
+    (["--steps", "5"], ["--steps is not possible: did you mean train.steps=...?"]),
+    (["--dataset-root", "x"], ["--dataset-root is not possible: did you mean dataset.root=...?"]),
+    (["--seeds=1"], ["--seeds=1 is not possible: did you mean seed=... or tune.seeds=...?"]),
+    (["--multrun"], ["--multrun is not possible: did you mean --multirun?"]),
+    (["lr=0.1"], ["there is no key lr; did you mean debias.lr or optim.lr?"]),
+    (["experiment=quickstart", "+experiment=cpu"], ["without + and once, experiment=cpu; an option file of your own"]),
+    (["++dataset=digits"], ["dataset is chosen without + and once, dataset=digits."]),
     (["--exp", "quickstart"], ["--exp is not possible: did you mean experiment=... or --experimental-rerun?"]),
     (["--multi", "seed=0,1"], ["--multi is not possible: did you mean --multirun?"]),
     (["--config-d=mine"], ["--config-d=mine is not possible: did you mean --config-dir?"]),
@@ -152,6 +160,15 @@ def test_a_method_of_the_field_that_becomes_an_option_is_named(monkeypatch):
     assert hint("fixmatch_nonsense", presets) == ""
     assert hint("fixmach", presets) == ""
     assert hint("nonsense", presets) == ""
+
+
+def test_a_folder_of_images_in_the_place_of_a_data_set_is_told_what_it_is(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "birds.csv").touch()
+    assert "your own images are dataset=folder dataset.root=photos." in command("dataset=photos")[2]
+    assert "your own images are dataset=csv dataset.lists=." in command("dataset=birds.csv")[2]
+    assert "options are cifar10" in command("dataset=photo")[2]
 
 
 def test_letters_beyond_a_z_may_stand_in_quotes(command):

@@ -50,6 +50,12 @@ def test_they_are_options_like_the_project_s(command, mine):
     assert provenance.choices["experiment"] == "small"
 
 
+def test_an_experiment_may_go_on_from_another_one(command, mine):
+    joined = OWN.replace("defaults:\n", "defaults:\n  - quickstart\n")
+    code, _, _, [(config, _)] = command("--config-dir", mine(experiment__small=joined), "experiment=small")
+    assert (code, config.train.steps, config.dataset.name, config.algorithm.name) == (0, 30, "digits", "fixmatch")
+
+
 def test_what_they_compose_can_be_shown_and_swept(command, mine, tmp_path):
     folder = mine(experiment__small=OWN)
     assert command(f"--config-dir={folder}", "--cfg", "job", "experiment=small")[0] == 0

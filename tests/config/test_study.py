@@ -393,6 +393,17 @@ def test_a_plan_trains_nothing(search):
     assert "2 trials are to come: 2 runs of 100 steps" in out
 
 
+def test_a_plan_of_a_study_that_is_not_there_makes_none(search, tmp_path):
+    code, out, _, jobs = search("plan=true")
+    assert (code, jobs) == (0, [])
+    assert "0 of 3 trials are complete" in out
+    assert not (tmp_path / "out").exists()
+    search("tune.n_trials=1")
+    before = (tmp_path / "out" / "studies.db").read_bytes()
+    assert search("plan=true", "tune.study=another")[0] == 0
+    assert (tmp_path / "out" / "studies.db").read_bytes() == before
+
+
 def test_a_study_leaves_its_best_values_a_table_and_figures(search, tmp_path, trials, figures):
     search()
     folder = tmp_path / "out" / "study_quickstart"

@@ -45,11 +45,13 @@ def test_a_failing_job_is_reported_and_the_others_run(sweep, error):
             raise error
         return 90.0
 
-    code, out, _, jobs = sweep("experiment=quickstart", "seed=1,2", run=run)
+    code, out, err, jobs = sweep("experiment=quickstart", "seed=1,2", run=run)
     assert code == 1
     assert len(jobs) == 2
     assert "1 of 2 jobs finished" in out
     assert str(error) in " ".join(out.split())
+    assert all(line.startswith("seed=1 | ") for line in err.splitlines())
+    assert err.endswith(f"{error}\n")
 
 
 def finished_run(config, provenance):
@@ -100,6 +102,21 @@ def test_a_sweep_ends_with_means_over_seeds_its_folder_and_what_to_do_next(sweep
     ]
 
 
+def test_a_setting_whose_jobs_failed_or_were_refused_has_a_dash_among_the_means(sweep):
+    def run(config, provenance):
+        if config.optim.lr > 1 or config.seed == 1:
+            raise RunFailed("The loss is nan.")
+        return finished_run(config, provenance)
+
+    _, out, _, _ = sweep("experiment=quickstart", "optim.lr=0.03,1e13,-1", "seed=0,1,2", run=run)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│ lr=")]
+    assert rows == [
+        ["lr=0.03", "2 of 3", "91.00 ± 1.41", "80.00 ± 0.00"],
+        ["lr=1e13", "0 of 3", "-", "-"],
+        ["lr=-1", "0 of 3", "-", "-"],
+    ]
+
+
 def test_a_table_has_all_rows_of_a_seed_before_the_next_one_and_stages_first(sweep):
     rows = "sweep.rows=supervised,fixmatch,fixmatch_darp"
     settings = ["dataset=digits", "imbalance=digits_default", "model=wrn10_1", "train.steps=20"]
@@ -115,7 +132,7 @@ def test_jobs_that_cannot_be_composed_are_refused_and_the_others_run(sweep):
     assert code == 1
     assert [config.algorithm.name for config, _ in jobs] == ["fixmatch"]
     assert "1 of 3 jobs finished" in out
-    assert "algorithm=fixmtch is not possible" in err
+    assert "\nfixmtch | algorithm=fixmtch is not possible" in err
     assert "the chosen algorithm has no threshold" in err
 
 

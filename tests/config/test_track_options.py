@@ -21,6 +21,22 @@ def test_a_single_run_takes_a_list(command, tmp_path):
     assert jobs[0][0].track.trackers == ("tensorboard",)
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]])
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ("tensorboard,mlflow", "[tensorboard,mlflow]"),
+        ("mlflow,none", "[mlflow,tensorboard]"),
+        ("choice(wandb,mlflow)", "[wandb,mlflow]"),
+    ],
+)
+def test_trackers_with_commas_are_refused_with_the_list_that_is_meant(command, sweep, value, right):
+    code, _, err, _ = command(*sweep, "experiment=quickstart", f"track={value}")
+    assert code == 2
+    assert err.startswith(f"track={value} is not possible: ")
+    assert err.endswith(f"several at once are 'track={right}'.\n")
+
+
 @pytest.mark.parametrize("value", ["[mlflow,none]", "[mlflow,mlflow]", "[]", "[mlflow,comet]"])
 def test_a_list_that_is_none_is_refused_in_a_sentence(command, value):
     code, _, err, _ = command("experiment=quickstart", f"track={value}")

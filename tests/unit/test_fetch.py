@@ -63,5 +63,6 @@ def test_a_command_alone_is_told_what_is_missing(capsys):
     assert main([]) == main(["fetch"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "daso.data: fetch NAME... is missing behind python -m daso.data: python -m daso.data --help says more.",
-        "daso.data: NAME is missing behind python -m daso.data fetch: python -m daso.data fetch --help says more.",
+        "daso.data: NAME is missing behind python -m daso.data fetch: it is one of cifar10, cifar100, stl10, fashion_mnist; "
+        "python -m daso.data fetch --help says more.",
     ]

@@ -144,6 +144,14 @@ def test_show_takes_the_beginning_of_a_key(root, capsys):
     assert str(root / "aa22") in out
 
 
+def test_numbers_that_are_counts_have_no_decimals(root, capsys):
+    run = RunDir(root, "bb33")
+    write_json(run.summary, run.numbers() | {"memory/peak_bytes": 984375296.0, "test/top1": 90.0, "test/top5": 100.0})
+    rows = dict(line.split() for line in call(capsys, "show", "bb33", "--root", root)[1].splitlines() if "/" in line)
+    assert rows["memory/peak_bytes"] == "984375296"
+    assert (rows["test/top1"], rows["test/top5"]) == ("90.00", "100.00")
+
+
 @pytest.mark.parametrize(("key", "fits"), [("aa", "aa11, aa22"), ("zz", "none")])
 def test_a_key_must_fit_one_run(root, capsys, key, fits):
     code, _, err = call(capsys, "show", key, "--root", root)
@@ -208,12 +216,11 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
         (["root=outputs", "once=true"], "root=outputs is not possible: write --root outputs."),
         (["prune", "older_than=7d"], "older_than=7d is not possible: write --older-than 7d."),
         (["watch", "once=true"], "once=true is not possible: write --once."),
-        (
-            ["lst"],
-            "lst is not possible: choose one of list, watch, show, prune, mirror.",
-        ),
-        (["list", "--jsn"], "--jsn is not possible: python -m daso.runs --help says more."),
-        (["show"], "KEY is missing behind python -m daso.runs show: python -m daso.runs show --help says more."),
+        (["lst"], "lst is not possible: did you mean list?"),
+        (["ps"], "ps is not possible: choose one of list, watch, show, prune, mirror."),
+        (["list", "--jsn"], "--jsn is not possible: did you mean --json?"),
+        (["list", "--zzz"], "--zzz is not possible: python -m daso.runs --help says more."),
+        (["show"], "KEY is missing behind python -m daso.runs show: it is a run key or its beginning; python -m"),
         (["prune", "--older-than", "7"], "--older-than: '7' is not a duration such as 12h or 7d; python -m daso.runs"),
     ],
 )

@@ -2,8 +2,10 @@
 
 import gzip
 import pickle
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -189,6 +191,18 @@ def test_a_failed_download_says_which_archive_to_put_where(request, tmp_path, na
     message = str(caught.value)
     assert f"put {source.source.name} (from {source.source.url}) into {tmp_path / 'data'}" in message
     assert "\n" not in message
+
+
+def test_without_a_network_a_sentence_says_so_and_names_the_command(tmp_path, monkeypatch):
+    def unreachable(*arguments):
+        raise URLError(socket.gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr(tv_utils, "download_url", unreachable)
+    with pytest.raises(UserError) as caught:
+        load(config("cifar10", tmp_path / "my data"))
+    message = str(caught.value)
+    assert "cannot be downloaded (this machine has no network, or finds no such server); " in message
+    assert f"python -m daso.data fetch cifar10 --root '{tmp_path}/my data' brings it on a machine with" in message
 
 
 def test_a_failed_download_of_fashion_mnist_names_the_four_files(tmp_path, published, fashion, monkeypatch):

@@ -1,6 +1,7 @@
 """Several trackers of one run: TensorBoard read by its own reader, W&B by what it was told, together by what they cost."""
 
 import json
+import shutil
 import struct
 import sys
 import threading
@@ -361,9 +362,15 @@ def test_what_goes_wrong_with_a_rebuild_is_a_sentence(run, monkeypatch, capsys):
     monkeypatch.setattr(Board, "send", lambda self: 1 / 0)
     assert runs.main(["mirror", "all", "--root", str(run.root)]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "Mirroring 1 run; the libraries take some seconds.",
-        "daso.runs: track=tensorboard cannot be used: division by zero.",
+        f"Mirroring 1 run, all that are in {run.root}; the libraries take some seconds.",
+        f"daso.runs: run {run.key}: track=tensorboard cannot be used: division by zero.",
     ]
+    other = RunDir(run.root, "zz")
+    shutil.copytree(run.path, other.path)
+    assert runs.main(["mirror", "--root", str(run.root)]) == 1
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == f"Mirroring 2 runs, all that are in {run.root}; the libraries take some seconds."
+    assert last == "daso.runs: 2 runs in all: track=tensorboard cannot be used: division by zero."
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from daso import runs
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.sweep.session import FAILED, FINISHED, End, Session
-from daso.sweep.watch import look
+from daso.sweep.watch import Seen, SweepSeen, look, screen
 from daso.track.jsonl import Journal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +65,41 @@ def test_a_look_shows_all_of_it_what_runs_first(session, tmp_path, capsys):
     assert "30s" in rows[0]
     assert len(rows) == 5
     assert all(line == line.rstrip() for line in out.splitlines())
+
+
+SWEEP = SweepSeen(
+    "quickstart: algorithm, optim.lr, seed",
+    True,
+    [
+        *(Seen(f"of all fixmatch_daso lr=0.{n} seed={n}", "planned", 0, 50_000) for n in range(10, 40)),
+        *(Seen(f"of all fixmatch_la lr=0.{n} seed={n}", FINISHED, 50_000, 50_000) for n in range(9)),
+        Seen("of all fixmatch lr=0.03 seed=7", "running", 12_345, 50_000, 21.5, (60.5, 61.0)),
+        Seen("of all fixmatch lr=1e13 seed=0", FAILED, 50, 50_000, reason="The loss is not finite at step 50: " * 9),
+        Seen("of all fixmatch_daso_with_a_label_that_is_as_wide_as_screens seed=8", "planned", 0, 50_000),
+    ],
+)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_screen_has_a_line_a_job_and_counts_the_rest(width):
+    lines = [line.plain for line in screen([SWEEP], width, 23)]
+    assert len(lines) == 23
+    assert max(map(len, lines)) <= width
+    assert lines[0].endswith("seed: 1 running, 1 failed, 31 planned, 9 finished") or width < 80
+    assert lines[2].startswith("fixmatch lr=0.03 seed=7")  # without the words that all share
+    assert "12,345 of 50,000" in lines[2]
+    assert lines[3].split()[:4] == ["fixmatch", "lr=1e13", "seed=0", "failed"]
+    assert ("steps/s" in lines[1], "61.00" in lines[2], "29m11s" in lines[2]) == (width > 80, width > 80, width > 60)
+    assert lines[3].endswith("…")
+    assert lines[-1] == "... and 13 planned, 9 finished: --once lists all"
+
+
+def test_a_screen_of_several_sweeps_is_no_higher_than_it_may_be():
+    for sweeps in range(1, 12):
+        lines = screen([SWEEP._replace(alive=False)] * sweeps, 80, 23)
+        assert len(lines) <= 23
+    (*_, last) = screen([SWEEP], 80, 23, most=2)
+    assert last.plain.startswith("... and 31 planned")
 
 
 def test_a_job_that_ended_after_its_sweep_was_killed_is_called_so(session, tmp_path):

@@ -14,7 +14,7 @@ from daso.data.sources.readers import Paths
 from daso.errors import UserError
 from daso.schema import DatasetConfig, require
 
-__all__ = ["SOURCES", "Arrays", "files_checksum", "load", "obtain", "refuse_foreign", "remarks"]
+__all__ = ["SOURCES", "Arrays", "files_checksum", "load", "obtain", "refuse_foreign", "remarks", "to_download"]
 
 SOURCES: dict[str, Source] = {
     "cifar10": published.CIFAR10,
@@ -73,6 +73,20 @@ def obtain(cfg: DatasetConfig, unlabeled: bool) -> Paths:
         right = f"its files of {cfg.name} have changed since this run was named after them; start again"
         require(same, "dataset.root", cfg.root, right)
         return paths
+
+
+def to_download(cfg: DatasetConfig, unlabeled: bool) -> tuple[str, int]:
+    """What of the files of a run will be downloaded, and the bytes of it; looks for names only.
+
+    Returns:
+        The data set's name, or files of it, and a size; empty and 0 where nothing will.
+    """
+    source, root = SOURCES.get(cfg.name), Path(cfg.root).expanduser()
+    if source is None:
+        return "", 0
+    with _readable(cfg):
+        wanted = files.lacking(source, root, cfg.name, source.names(unlabeled))
+    return (wanted, source.octets) if wanted else ("", 0)
 
 
 def refuse_foreign(cfg: DatasetConfig, unlabeled: bool) -> None:

@@ -8,6 +8,7 @@ Checksums (MD5) are compared at every start, before anything slow and before a b
 import gzip
 import hashlib
 import lzma
+import shlex
 import shutil
 import socket
 import tarfile
@@ -43,6 +44,7 @@ class Source(ABC):
     files: Mapping[str, str]  # name -> MD5 of the content, as published
     classes: int
     unlabeled: tuple[str, ...] = ()  # of the files, those that hold nothing but the data set's own unlabeled images
+    octets: int = 0  # of a download
 
     @abstractmethod
     def find(self, root: Path, name: str) -> Path | None:
@@ -114,6 +116,12 @@ def obtain(source: Source, root: Path, dataset: str, names: Collection[str], ver
     return source.paths(root, names)
 
 
+def lacking(source: Source, root: Path, dataset: str, names: Collection[str]) -> str:
+    """What of a data set is to be downloaded: its name, or files of it; empty where nothing is."""
+    missing = [] if source.has_archive(root) else _missing(source, root, names)
+    return "" if not missing else dataset if len(missing) == len(names) else f"{listed(missing)} of {dataset}"
+
+
 def refuse_foreign(source: Source, root: Path, dataset: str, names: Iterable[str]) -> None:
     """Raise a `UserError` if a file is there whose content is not the published one."""
     found = source.foreign(root, names)
@@ -167,8 +175,7 @@ def _missing(source: Source, root: Path, names: Iterable[str]) -> list[str]:
 
 
 def _bring(source: Source, root: Path, dataset: str, names: Collection[str], verify: bool) -> None:
-    missing = _missing(source, root, names)
-    lacking = dataset if len(missing) == len(names) else f"{listed(missing)} of {dataset}"
+    wanted = lacking(source, root, dataset, names) or dataset
     made = not root.exists()
     try:
         with _alone(root):
@@ -183,10 +190,23 @@ def _bring(source: Source, root: Path, dataset: str, names: Collection[str], ver
     except FAILURES as error:
         if made:
             _leave_nothing(root)
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        done = "unpacked" if source.has_archive(root) else "downloaded"
-        failure = f"{lacking} is not there and cannot be {done} ({reason})"
-        raise UserError(f"dataset.root={root}: {failure}; {source.advice(root)}.") from error
+        if source.has_archive(root):
+            done, remedy = "unpacked", source.advice(root)
+        else:
+            command = f"python -m daso.data fetch {dataset} --root {shlex.quote(str(root))}"
+            done, remedy = "downloaded", f"{command} brings it on a machine with a network, or {source.advice(root)}"
+        failure = f"{wanted} is not there and cannot be {done} ({_plainly(error)})"
+        raise UserError(f"dataset.root={root}: {failure}; {remedy}.") from error
+
+
+def _plainly(error: BaseException) -> str:
+    """Why files did not come, without what libraries put around it."""
+    inner = getattr(error, "reason", None)  # of an error of urllib's
+    if isinstance(inner, socket.gaierror):
+        return "this machine has no network, or finds no such server"
+    if isinstance(inner, OSError):
+        return inner.strerror or str(inner)
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 @contextmanager

@@ -19,6 +19,7 @@ CIFAR10 = Archive(
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     name="cifar-10-python.tar.gz",
     md5="c58f30108f718f92721af3b95e74349a",
+    octets=170_498_071,
     folder="cifar-10-batches-py",
 )
 CIFAR100 = Archive(
@@ -27,6 +28,7 @@ CIFAR100 = Archive(
     url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     name="cifar-100-python.tar.gz",
     md5="eb9058c3a382ffc7106e4002c42a8d85",
+    octets=169_001_437,
     folder="cifar-100-python",
 )
 STL10 = Archive(
@@ -42,6 +44,7 @@ STL10 = Archive(
     url="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
     name="stl10_binary.tar.gz",
     md5="91f7769df0f17e558f3565bffb0c7dfb",
+    octets=2_640_397_119,
     folder="stl10_binary",
 )
 FASHION_MNIST = LooseFiles(
@@ -59,6 +62,7 @@ FASHION_MNIST = LooseFiles(
         "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
         "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
     },
+    octets=30_878_645,
     folder="FashionMNIST/raw",
     package="install Debian's package dataset-fashion-mnist and set dataset.root=/usr/share/datasets/fashion-mnist",
 )

@@ -8,9 +8,10 @@
   python -m daso.report table=mine ...            any runs: rows are methods, columns are imbalance settings
   python -m daso.report table=field dataset=cifar10 [shape=middle] [recipe=usb] ...
                                                   all that is published of a setting, each protocol apart
-  python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
+  python -m daso.report figure=3 [runs=...] [rows=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
+                        [dataset=cifar10] [n1=500] [m1=4000] [gamma_l=100] [gamma_u=1/100]
   python -m daso.report figure=3 out=figure3.pdf [format=pdf|svg|png] [width=column|text|INCHES] [names=paper]
-  python -m daso.report html=report.html [runs=...] [keys=...] [columns=own] [names=paper] [bold=false]
+  python -m daso.report html=report.html [runs=...] [keys=...] [rows=...] [columns=own] [names=paper] [bold=false]
                         [external=results.csv] [select=...] [la=true] [metric=bacc] [baseline=fixmatch] [min_seeds=3]
                         [usb=true] [mlflow=true]
 
@@ -68,17 +69,18 @@ def _act(request: Request) -> None:
     runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
     if values["keys"]:
         runs = of_keys(runs, values["keys"].split(","))
+    where = Where(*(values[key] for key in Where._fields))
     if request.product == "figure":
         from daso.report.figures import draw
 
-        _upload(request, draw(values["figure"], runs, options, configure, form_of(request), own=values["own"]))
+        form = form_of(request)
+        _upload(request, draw(values["figure"], runs, options, configure, form, own=values["own"], where=where))
         return
     if request.product == "html":
         from daso.report.page import page
 
         _upload(request, [write(Path(values["html"]), page(runs, options, configure))])
         return
-    where = Where(*(values[key] for key in Where._fields))
     tables = make_tables(values["table"], runs, options, where)
     formatted = FORMATTERS[values["format"]]
     if values["out"]:

@@ -58,7 +58,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
         tables=_tables(runs, options, configure),
         sections=[
             (f"{dataset}: {_named(paper_setting, setting, options)}", _pictures(series, options))
-            for (dataset, setting), series in own_series(runs, options.min_seeds).items()
+            for (dataset, setting), series in own_series(runs, options).items()
         ],
         runs=sorted((_line(run) for run in runs), key=lambda line: (line[2], line[0])),
     )

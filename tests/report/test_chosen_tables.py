@@ -265,8 +265,7 @@ def test_a_second_number_of_one_cell_and_a_file_that_is_not_there_are_refused(th
         (["table=1", "out=t.txt"], "out=t.txt is not possible: a table is written as .md, .tex, .csv or .html."),
         (["html=report.pdf"], "html=report.pdf is not possible: a page is written as .html."),
         (["html=report"], "html=report is not possible: a page is written as .html."),
-        (["html=report.html", "n1=500"], "n1= has no effect on html=: it is for table="),
-        (["html=report.html", "rows=fixmatch"], "rows= has no effect on html=: it is for table="),
+        (["html=report.html", "n1=500"], "n1= has no effect on html=: it is for table, figure=."),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_a_sentence(arguments, says, capsys):

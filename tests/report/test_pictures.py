@@ -133,7 +133,7 @@ def test_a_figure_shows_the_runs_that_a_table_counts_and_says_what_they_want(tmp
 
 
 def test_series_of_own_runs_are_one_a_method(runs):
-    (series,) = own_series(runs).values()
+    (series,) = own_series(runs, Options()).values()
     assert [(one.label, len(one.runs)) for one in series] == [("fixmatch", 2), ("fixmatch_daso", 2)]
 
 
@@ -289,7 +289,8 @@ def test_a_baseline_that_no_table_of_the_page_has_is_refused(runs):
 def test_the_bars_of_a_page_are_one_a_class_where_there_are_few(runs):
     def names(chosen):
         return [
-            tick.get_text() for tick in bars(own_series(runs)["cifar10", SETTING], chosen, "").axes[0].get_xticklabels()
+            tick.get_text()
+            for tick in bars(own_series(runs, Options())["cifar10", SETTING], chosen, "").axes[0].get_xticklabels()
         ]
 
     assert names([[k] for k in range(10)]) == [f"C{k}" for k in range(10)]

@@ -30,7 +30,7 @@ from daso.report.collect import Run, known, passed_over
 from daso.report.finish import choose as choose_rows
 from daso.report.finish import no_row
 from daso.report.match import Configure, match
-from daso.report.mine import called, group, ordered
+from daso.report.mine import group, ordered, row_names
 from daso.report.names import paper_name, paper_setting
 from daso.report.sample import choose
 from daso.report.stats import counted, listed, spans
@@ -148,7 +148,7 @@ def own_series(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -
     """
     cells = group(run for run in where.among(known(runs)) if run.done)
     all_rows, columns = ordered(cells)
-    rows = _rows({row: (*called(row), paper_name(row)) for row in all_rows}, options)
+    rows = _rows({row: (*row_names(row), paper_name(row)) for row in all_rows}, options)
     found = {
         (column.group, column.label): [
             Series(row, choose(cells[row, column]).runs, min_seeds=options.min_seeds)
@@ -164,7 +164,7 @@ def _rows(names: Mapping[str, Sequence[str]], options: Options) -> list[str]:
     """The methods that are asked for among those that have these names; all of them where there is none."""
     rows, unknown = choose_rows(list(names), options.rows if names else (), names.__getitem__)
     for name in unknown:
-        raise no_row(name, [row_names[0] for row_names in names.values()])
+        raise no_row(name, [known[0] for known in names.values()])
     return rows
 
 
@@ -264,7 +264,8 @@ def _draw(
             if not embedded:
                 return []
             title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
-            figure = pictures.clouds(embedded, title, canvas)
+            called = next(iter(chosen.values())).folder.class_names()
+            figure = pictures.clouds(embedded, title, canvas, called)
             notes = []
     if spec.kind in ("bars", "curves") and has_spread(series):
         notes.append(SPREAD)

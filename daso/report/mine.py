@@ -53,14 +53,14 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     places = {
         column: Place(column.group, setting_of_run(members[0])) for (_, column), members in reversed(cells.items())
     }
-    finish(table, places, {row: called(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
+    finish(table, places, {row: row_names(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
     table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
     return table
 
 
-def called(row: str) -> tuple[str, str]:
+def row_names(row: str) -> tuple[str, str]:
     """What `rows=` may call a row of own runs: all of its name, or its method alone."""
     return row, row.partition(",")[0]
 

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from daso.data.sources import Arrays
+from daso.data.sources import load as read_data
 from daso.data.sources.class_names import CLASS_NAMES
 from daso.errors import AFRESH, Damaged, UserError
 from daso.machine.execution import resolve_device
@@ -80,6 +82,25 @@ class Trained:
         """As `predict`, of those files that can be used; why the others cannot, by their places in `paths`."""
         pixels, broken = self._lens.try_all(paths)
         return self._ask(pixels, lambda x: self.network(x).softmax(1)), broken
+
+    def test_images(self) -> tuple[Pixels, npt.NDArray[np.int64]]:
+        """The test set that the run was evaluated on, in its order, of a data set that is no folder or list of files.
+
+        Returns:
+            Images uint8 [N,H,W,C], or [N,H,W] of a run on gray ones, as `predict` takes them, and their classes [N].
+
+        Raises:
+            UserError: the run's data set is image files, or is not where it was and cannot be downloaded again.
+        """
+        dataset = self._settings.dataset
+        if dataset.reader:
+            right = "predict takes the paths of its test images"
+            raise UserError(
+                f"Run {self.key} is on image files of {dataset.name}, which are read from the disk: {right}."
+            )
+        data: Arrays = read_data(dataset, unlabeled=False)
+        images = np.moveaxis(data.test_x, 1, -1)
+        return (images[..., 0] if dataset.channels == 1 else images), data.test_y
 
     def export(self, path: "str | Path") -> Path:
         """Write the network for use with torch alone, see `daso.trained.export`; returns where it is.

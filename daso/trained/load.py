@@ -28,6 +28,7 @@ from daso.trained.network import Network, restored
 from daso.trained.pictures import Lens, Pixels, chunks, several
 
 AT_ONCE = 1 << 23  # pixels of a pass through the network
+LATEST = "latest"  # instead of a key
 ANEW = "the command that trained that run writes it anew"
 Numbers = npt.NDArray[np.float32]
 
@@ -187,7 +188,7 @@ def load_run(run: "str | Path", out_root: "str | Path" = "outputs", device: str 
 
 
 def find(run: "str | Path", out_root: "str | Path") -> RunDir:
-    """The run of a folder, or of a key or its beginning.
+    """The run of a folder, or of a key or its beginning, or of `latest` the one that was finished last.
 
     Raises:
         UserError: there is none, or more than one.
@@ -195,11 +196,19 @@ def find(run: "str | Path", out_root: "str | Path") -> RunDir:
     folder, root = Path(run).expanduser(), Path(out_root).expanduser()
     if folder.is_dir():
         return RunDir.named(root, str(folder.resolve()))
-    fits = [one for one in (runs_in(root) if root.is_dir() else []) if one.key.startswith(str(run))]
+    there = list(runs_in(root)) if root.is_dir() else []
+    if str(run) == LATEST:
+        finished = [one for one in there if one.state() is RunState.done]
+        if not finished:
+            raise UserError(f"run={LATEST} is not possible: no run in out_root={root} is finished.")
+        return max(finished, key=lambda one: one.done.stat().st_mtime_ns)
+    fits = [one for one in there if one.key.startswith(str(run))]
     if len(fits) == 1:
         return fits[0]
     found = f"{', '.join(one.key for one in fits)} begin so" if fits else "there is no such folder"
-    raise UserError(f"run={run} is not possible: the folder of a run, or its key in out_root={root}; {found}.")
+    raise UserError(
+        f"run={run} is not possible: the folder of a run, or its key in out_root={root}, or {LATEST}; {found}."
+    )
 
 
 def class_names(run: RunDir, settings: Config) -> list[str]:

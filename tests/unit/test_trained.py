@@ -1,6 +1,7 @@
 """A finished run, loaded: it answers as its evaluation did, and what is damaged, foreign or unfinished is a sentence."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -96,6 +97,15 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
     assert trained.metrics["test/top1"] == pytest.approx(100 * accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/bacc"] == pytest.approx(100 * balanced_accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/cost"] == pytest.approx(-np.log(p[range(len(y)), y]).mean(), rel=1e-4)
+
+
+def test_the_run_finished_last_has_a_name(copied, plain, tmp_path):
+    with pytest.raises(UserError, match=r"^run=latest is not possible: no run in out_root=.* is finished\.$"):
+        daso.load("latest", out_root=tmp_path / "none")
+    shutil.copytree(plain, tmp_path / "0123456789ab")
+    os.utime(tmp_path / "0123456789ab" / "DONE", (1, 1))
+    (tmp_path / "ba9876543210").mkdir()  # begun later, not finished
+    assert daso.load("latest", out_root=tmp_path).key == plain.name
 
 
 def test_features_are_what_the_heads_read(plain):

@@ -5,8 +5,8 @@ import sys
 from setuptools import find_namespace_packages, find_packages, setup
 
 # The option files lie beside the package in a checkout, inside it elsewhere: daso/settings/options.py finds either.
-# Without them an editable installation is a plain entry of Python's path, and in the folder above a clone that is called
-# `daso`, `import daso` is the package as well.
+# Without them an editable installation is a plain entry of Python's path, and in the folder above a clone that is
+# called `daso`, `import daso` is the package as well.
 EDITABLE = "editable_wheel" in sys.argv
 
 setup(

@@ -26,12 +26,14 @@ from functools import cache
 from pathlib import Path
 from shutil import get_terminal_size
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daso.errors import UserError
 from daso.machine.streams import heard, outlive_readers
+from daso.outputs.endings import either
 from daso.outputs.files import why
-from daso.published.cells import Overrides
+from daso.published.cells import TABLES as NUMBERED
+from daso.published.cells import Overrides, cells
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
 from daso.report.collect import Run, collect, of_keys
 from daso.report.external import read_external
@@ -45,6 +47,8 @@ from daso.schema import Config
 
 if TYPE_CHECKING:
     from daso.report.canvas import Form
+
+UNCOUNTED = ("Not counted", "Unfinished", "Passed over")  # so begin notes on runs that a table does not show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,6 +86,8 @@ def _act(request: Request) -> None:
         _upload(request, [write(Path(values["html"]), page(runs, options, configure))])
         return
     tables = make_tables(values["table"], runs, options, where)
+    if not any(table.rows for table in tables):
+        raise _empty(values, where, tables)
     formatted = FORMATTERS[values["format"]]
     if values["out"]:
         _upload(request, [write(Path(values["out"]), formatted(tables, None))])
@@ -93,6 +99,20 @@ def _act(request: Request) -> None:
             path = Path(folder_name) / f"table_{values['table']}{TABLES[values['format']]}"
             path.write_text(formatted(tables, None), encoding="utf-8")
             _upload(request, [path])
+
+
+def _empty(values: dict[str, Any], where: Where, tables: Sequence[Table]) -> UserError:
+    """What to say of a table without a number: which command would make some, and which runs it does not count."""
+    name = values["table"]
+    started = "finish some"
+    if name in NUMBERED:
+        datasets = dict.fromkeys(cell.dataset for cell in cells(name) if where.dataset in ("", cell.dataset))
+        started = (
+            f"train some with python train.py -m {either([f'experiment=table{name}_{data}' for data in datasets])}"
+        )
+    why_not = [note for table in tables for note in table.notes if note.startswith(UNCOUNTED)]
+    nothing = f"table={name} has nothing to show: no finished run under runs={values['runs']} is of it"
+    return UserError(" ".join([f"{nothing}; {started}, or name runs=.", *dict.fromkeys(why_not)]))
 
 
 def options_of(request: Request) -> Options:

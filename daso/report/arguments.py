@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from daso.errors import UserError
 from daso.outputs.endings import either, ending
+from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides
 from daso.report.stats import listed
 from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
@@ -48,6 +49,7 @@ USES = {
     | {"runs", "keys", "rows", "min_seeds", "own", "names", "format", "width", "out", "mlflow"},
     "html=": NUMBERS | {"columns", "rows", "names", "bold", "external", "mlflow"},
 }
+OTHERS = ("table=mine", "table=field")  # beside those of the paper
 TABLES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 PICTURES = {"pdf": ".pdf", "svg": ".svg", "png": ".png"}
 FREE = ("", ".txt")  # suffixes that say nothing of a table's format, which format= then says
@@ -110,7 +112,7 @@ def _without_effect(key: str, kind: str) -> UserError:
 def _kind(arguments: Sequence[str]) -> str:
     """What is asked for, as a key of `USES`."""
     found = [f"{key}=" for key in PRODUCTS if any(argument.startswith(f"{key}=") for argument in arguments)]
-    named = [kind for kind in ("table=mine", "table=field") if kind in arguments]
+    named = [kind for kind in OTHERS if kind in arguments]
     return [*named, *found, "table="][0]
 
 
@@ -126,8 +128,9 @@ def _judge(request: Request) -> None:
     if overrides and (values["own"] or values["table"] == "mine"):
         choose = listed([f"{key}=" for key in (*SETTING, "keys")])
         raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown; {choose} choose some.")
-    for key, known in (("columns", COLUMNS), ("names", NAMES)):
-        if values[key] not in known:
+    tables = (*NUMBERED, *(kind.partition("=")[2] for kind in OTHERS))
+    for key, known in (("table", tables), ("columns", COLUMNS), ("names", NAMES)):
+        if values[key] not in known and (key != "table" or values["table"]):
             raise UserError(f"{key}={values[key]} is not possible: one of {', '.join(known)}.")
     if values["columns"] == PUBLISHED and (values["table"] == "mine" or values["html"]):
         raise UserError(

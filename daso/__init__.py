@@ -14,8 +14,8 @@ def load(run: "str | Path", out_root: "str | Path" = "outputs", device: str = "a
     """The network of a finished run, ready to answer, with the run's numbers and curves.
 
     Args:
-        run: its folder, or its key, which may be shortened while it stays unique.
-        out_root: where the folders of runs are, for a key.
+        run: its folder, or its key, which may be shortened while it stays unique, or `latest`: the one finished last.
+        out_root: where the folders of runs are, for a key or `latest`.
         device: where to compute: auto (CUDA where there is one), cpu, cuda, cuda:1.
 
     Raises:

@@ -3,8 +3,9 @@
   python -m daso.predict RUN IMAGES... [out=predictions.csv]     files, and folders with all that is below them
   python -m daso.predict RUN export=net.pt2                      for torch alone, see docs/predict.md
 
-RUN is a run's folder, or its key in out_root=outputs; device=auto, cpu, cuda or cuda:1. A line an image: path, class,
-probability; `out=` makes a table of all classes. Exit code 1: some files were no images, and are named.
+RUN is a run's folder, or its key in out_root=outputs, or `latest`, the one finished last; device=auto, cpu, cuda or
+cuda:1. A line an image: path, class, probability; `out=` makes a table of all classes. Exit code 1: some files were
+no images, and are named.
 """
 
 import csv

@@ -138,6 +138,11 @@ def overrides_of(number: Published) -> Overrides:
     )
 
 
+def algorithm_of(overrides: Overrides) -> str:
+    """The option of `algorithm=` in a configuration of a published number."""
+    return overrides[2].partition("=")[2]
+
+
 def setting_of(number: Published) -> Setting:
     """Class sizes and imbalance of a published number."""
     if DATASETS.get(number.dataset) == "semi_aves":

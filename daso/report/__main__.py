@@ -8,9 +8,10 @@
   python -m daso.report table=mine ...            any runs: rows are methods, columns are imbalance settings
   python -m daso.report table=field dataset=cifar10 [shape=middle] [recipe=usb] ...
                                                   all that is published of a setting, each protocol apart
-  python -m daso.report figure=3 [runs=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
+  python -m daso.report figure=3 [runs=...] [rows=...] [min_seeds=3] [own=true] [out=reports] [mlflow=true]
+                        [dataset=cifar10] [n1=500] [m1=4000] [gamma_l=100] [gamma_u=1/100]
   python -m daso.report figure=3 out=figure3.pdf [format=pdf|svg|png] [width=column|text|INCHES] [names=paper]
-  python -m daso.report html=report.html [runs=...] [keys=...] [columns=own] [names=paper] [bold=false]
+  python -m daso.report html=report.html [runs=...] [keys=...] [rows=...] [columns=own] [names=paper] [bold=false]
                         [external=results.csv] [select=...] [la=true] [metric=bacc] [baseline=fixmatch] [min_seeds=3]
                         [usb=true] [mlflow=true]
 
@@ -25,12 +26,14 @@ from functools import cache
 from pathlib import Path
 from shutil import get_terminal_size
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daso.errors import UserError
 from daso.machine.streams import heard, outlive_readers
+from daso.outputs.endings import either
 from daso.outputs.files import why
-from daso.published.cells import Overrides
+from daso.published.cells import TABLES as NUMBERED
+from daso.published.cells import Overrides, cells
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
 from daso.report.collect import Run, collect, of_keys
 from daso.report.external import read_external
@@ -44,6 +47,8 @@ from daso.schema import Config
 
 if TYPE_CHECKING:
     from daso.report.canvas import Form
+
+UNCOUNTED = ("Not counted", "Unfinished", "Passed over")  # so begin notes on runs that a table does not show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,18 +73,21 @@ def _act(request: Request) -> None:
     runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
     if values["keys"]:
         runs = of_keys(runs, values["keys"].split(","))
+    where = Where(*(values[key] for key in Where._fields))
     if request.product == "figure":
         from daso.report.figures import draw
 
-        _upload(request, draw(values["figure"], runs, options, configure, form_of(request), own=values["own"]))
+        form = form_of(request)
+        _upload(request, draw(values["figure"], runs, options, configure, form, own=values["own"], where=where))
         return
     if request.product == "html":
         from daso.report.page import page
 
         _upload(request, [write(Path(values["html"]), page(runs, options, configure))])
         return
-    where = Where(*(values[key] for key in Where._fields))
     tables = make_tables(values["table"], runs, options, where)
+    if not any(table.rows for table in tables):
+        raise _empty(values, where, tables)
     formatted = FORMATTERS[values["format"]]
     if values["out"]:
         _upload(request, [write(Path(values["out"]), formatted(tables, None))])
@@ -91,6 +99,20 @@ def _act(request: Request) -> None:
             path = Path(folder_name) / f"table_{values['table']}{TABLES[values['format']]}"
             path.write_text(formatted(tables, None), encoding="utf-8")
             _upload(request, [path])
+
+
+def _empty(values: dict[str, Any], where: Where, tables: Sequence[Table]) -> UserError:
+    """What to say of a table without a number: which command would make some, and which runs it does not count."""
+    name = values["table"]
+    started = "finish some"
+    if name in NUMBERED:
+        datasets = dict.fromkeys(cell.dataset for cell in cells(name) if where.dataset in ("", cell.dataset))
+        started = (
+            f"train some with python train.py -m {either([f'experiment=table{name}_{data}' for data in datasets])}"
+        )
+    why_not = [note for table in tables for note in table.notes if note.startswith(UNCOUNTED)]
+    nothing = f"table={name} has nothing to show: no finished run under runs={values['runs']} is of it"
+    return UserError(" ".join([f"{nothing}; {started}, or name runs=.", *dict.fromkeys(why_not)]))
 
 
 def options_of(request: Request) -> Options:

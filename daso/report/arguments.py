@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from daso.errors import UserError
 from daso.outputs.endings import either, ending
+from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides
+from daso.report.stats import listed
 from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
 from daso.settings.options import CONF, refuse_flags
@@ -35,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "width": "column",
     "mlflow": False,
 }
-SETTING: dict[str, Any] = dict.fromkeys(Where._fields, "")  # keys of tables alone: which settings to show
+SETTING: dict[str, Any] = dict.fromkeys(Where._fields, "")  # which settings to show
 NUMBERS = {"runs", "keys", "select", "la", "metric", "baseline", "min_seeds", "usb"}
 LOOKS = {"columns", "rows", "names", "bold", "external", "format", "out", "mlflow"}
 PRODUCTS = ("table", "figure", "html")
@@ -43,9 +45,11 @@ USES = {
     "table=": NUMBERS | LOOKS | SETTING.keys() - {"recipe"},
     "table=mine": NUMBERS | LOOKS | SETTING.keys(),
     "table=field": (NUMBERS | LOOKS | SETTING.keys()) - {"la", "metric", "usb"},
-    "figure=": {"runs", "keys", "min_seeds", "own", "names", "format", "width", "out", "mlflow"},
-    "html=": NUMBERS | {"columns", "names", "bold", "external", "mlflow"},
+    "figure=": SETTING.keys()
+    | {"runs", "keys", "rows", "min_seeds", "own", "names", "format", "width", "out", "mlflow"},
+    "html=": NUMBERS | {"columns", "rows", "names", "bold", "external", "mlflow"},
 }
+OTHERS = ("table=mine", "table=field")  # beside those of the paper
 TABLES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}
 PICTURES = {"pdf": ".pdf", "svg": ".svg", "png": ".png"}
 FREE = ("", ".txt")  # suffixes that say nothing of a table's format, which format= then says
@@ -108,7 +112,7 @@ def _without_effect(key: str, kind: str) -> UserError:
 def _kind(arguments: Sequence[str]) -> str:
     """What is asked for, as a key of `USES`."""
     found = [f"{key}=" for key in PRODUCTS if any(argument.startswith(f"{key}=") for argument in arguments)]
-    named = [kind for kind in ("table=mine", "table=field") if kind in arguments]
+    named = [kind for kind in OTHERS if kind in arguments]
     return [*named, *found, "table="][0]
 
 
@@ -122,9 +126,11 @@ def _judge(request: Request) -> None:
     if values["table"] == "field" and not values["dataset"]:
         raise UserError("table=field is not possible without a data set: say, for example, dataset=cifar10 n1=500.")
     if overrides and (values["own"] or values["table"] == "mine"):
-        raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown.")
-    for key, known in (("columns", COLUMNS), ("names", NAMES)):
-        if values[key] not in known:
+        choose = listed([f"{key}=" for key in (*SETTING, "keys")])
+        raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown; {choose} choose some.")
+    tables = (*NUMBERED, *(kind.partition("=")[2] for kind in OTHERS))
+    for key, known in (("table", tables), ("columns", COLUMNS), ("names", NAMES)):
+        if values[key] not in known and (key != "table" or values["table"]):
             raise UserError(f"{key}={values[key]} is not possible: one of {', '.join(known)}.")
     if values["columns"] == PUBLISHED and (values["table"] == "mine" or values["html"]):
         raise UserError(

@@ -174,7 +174,7 @@ class Canvas:
         if screen:
             handles += [stroke(text, linestyle="") for text in signs(series)]
         letter, gap, height = (0.075, 0.6, 0.2) if screen else (0.052, 0.42, 0.13)
-        columns = _columns([len(handle.get_label()) for handle in handles], figure.get_figwidth(), letter, gap)
+        columns = columns_of([len(handle.get_label()) for handle in handles], figure.get_figwidth(), letter, gap)
         rows = math.ceil(len(handles) / columns)
         grown = height * max(rows - 2 * screen, 0)  # the panels keep their height
         figure.set_figheight(figure.get_figheight() + grown)
@@ -237,7 +237,7 @@ def patch(label: str, **style: Any) -> "Patch":
     return Patch(label=label, **style)
 
 
-def _columns(lengths: Sequence[int], width: float, letter: float, gap: float) -> int:
+def columns_of(lengths: Sequence[int], width: float, letter: float, gap: float) -> int:
     """How many columns of a legend stand beside each other in `width` inches, for labels of so many letters."""
     for columns in range(len(lengths), 1, -1):
         widest = [max(part) for part in np.array_split(lengths, columns)]

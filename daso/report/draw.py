@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from daso.report.canvas import ACROSS, COLORS, SPREAD, Canvas, Series, is_lowest, patch, stroke
+from daso.report.canvas import ACROSS, COLORS, SPREAD, Canvas, Series, columns_of, is_lowest, patch, stroke
 from daso.report.collect import Run
 
 if TYPE_CHECKING:
@@ -164,8 +164,13 @@ def matrices(rows: Mapping[str, Mapping[str, Array]], title: str, canvas: Canvas
     return figure
 
 
-def clouds(embeddings: Mapping[str, tuple[Array, Array]], title: str, canvas: Canvas = SCREEN) -> "Figure":
-    """Points [N,2] coloured by their class [N] (-1: unknown), one panel a method (Figures 4 and 11)."""
+def clouds(
+    embeddings: Mapping[str, tuple[Array, Array]], title: str, canvas: Canvas = SCREEN, called: Sequence[str] = ()
+) -> "Figure":
+    """Points [N,2] coloured by their class [N] (-1: unknown), one panel a method (Figures 4 and 11).
+
+    Classes stand by what people call them, where `called` has a name for each.
+    """
     figure, axes = canvas.axes(title, len(embeddings), size=(4.3, 4.2))
     dot = 5 * canvas.thin**2
     for ax, (label, (points, y)) in zip(axes, embeddings.items()):
@@ -173,19 +178,19 @@ def clouds(embeddings: Mapping[str, tuple[Array, Array]], title: str, canvas: Ca
         ax.scatter(points[y < 0, 0], points[y < 0, 1], s=dot, color="#999999", linewidths=0)
         for k in known:
             color = _color(known.index(k), len(known))
-            ax.scatter(
-                points[y == k, 0], points[y == k, 1], s=5 * canvas.thin**2, color=color, linewidths=0, label=f"C{k}"
-            )
+            name = called[k][:LONGEST_NAME] if called else f"C{k}"
+            ax.scatter(points[y == k, 0], points[y == k, 1], s=dot, color=color, linewidths=0, label=name)
         ax.set_title(label, fontsize=canvas.size(10))
         ax.set(xticks=[], yticks=[])
         ax.grid(visible=False)
     handles, names = axes[0].get_legend_handles_labels()
-    if len(names) <= 20:
+    if 0 < len(names) <= 20:
+        letter, gap, most = (0.1, 0.3, 10) if canvas.paper is None else (0.06, 0.25, 5)
         figure.legend(
             handles,
             names,
             loc="outside lower center",
-            ncols=10 if canvas.paper is None else 5,
+            ncols=min(columns_of([len(name) for name in names], figure.get_figwidth(), letter, gap), most),
             frameon=False,
             markerscale=3,
             handletextpad=0.1,

@@ -1,19 +1,22 @@
 """The paper's figures from own runs, with the published curves and bars; or the same pictures of any runs."""
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from daso.errors import UserError
+from daso.outputs.naming import PAPER_RECIPE
 from daso.published.cells import (
     AVES,
     DATASETS,
     TITLES,
     Overrides,
     Setting,
+    algorithm_of,
     column_label,
     overrides_of,
     row_label,
@@ -24,12 +27,15 @@ from daso.report import draw as pictures
 from daso.report import openset
 from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
 from daso.report.collect import Run, known, passed_over
+from daso.report.finish import choose as choose_rows
+from daso.report.finish import no_row
 from daso.report.match import Configure, match
-from daso.report.mine import group, ordered
+from daso.report.mine import group, ordered, row_names
 from daso.report.names import paper_name, paper_setting
 from daso.report.sample import choose
-from daso.report.stats import spans
+from daso.report.stats import counted, listed, spans
 from daso.report.table import Options
+from daso.report.where import ANYWHERE, Where, setting_of_run
 
 C10 = ("cifar10-lt", "500", "4000", "100", "100")
 C100 = ("cifar100-lt", "50", "400", "10", "10")
@@ -91,7 +97,13 @@ class _Wanted(NamedTuple):
 
 
 def draw(
-    name: str, runs: Sequence[Run], options: Options, configure: Configure, form: Form, own: bool = False
+    name: str,
+    runs: Sequence[Run],
+    options: Options,
+    configure: Configure,
+    form: Form,
+    own: bool = False,
+    where: Where = ANYWHERE,
 ) -> list[Path]:
     """Draw a figure and say where.
 
@@ -99,23 +111,28 @@ def draw(
         name: the paper's number.
         form: which files it becomes.
         own: draw the same picture of all finished runs, one figure a setting, instead of the paper's setting.
+        where: the settings to draw.
 
     Raises:
-        UserError: the paper has no such figure, or there is nothing to draw.
+        UserError: the paper has no such figure, it has no such row or setting, or there is nothing to draw.
     """
     if name not in SPECS:
         raise UserError(f"figure={name} is not possible: one of {', '.join(SPECS)}.")
     made: list[Path] = []
     if own:
-        groups = own_series(runs, options.min_seeds)
+        groups = own_series(runs, options, where)
         for (dataset, setting), series in groups.items():
             title = f"Figure {name} of own runs: {dataset} {paper_setting(setting)}"
             part = re.sub(r"[^\w]+", "_", f"{dataset}_{setting}")
             path = form.path(f"figure{name}_{part}", part if len(groups) > 1 else "")
             made += _draw(SPECS[name][0], series, _classes(series), [title], form, path)
+        if form.stem and len(groups) > 1 and made:
+            print(_several(form, groups), file=sys.stderr)
     else:
-        for spec in SPECS[name]:
-            made += _paper_figure(name, spec, runs, options, configure, form)
+        specs = _of_settings(name, where)
+        for spec in specs:
+            path = form.path(f"figure{name}{spec.panel}", spec.panel if len(specs) > 1 else "")
+            made += _paper_figure(name, spec, runs, options, configure, form, path)
     if not made:
         raise UserError(f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=.")
     for line in (*(f"wrote {path}" for path in made), *passed_over(runs)):
@@ -123,38 +140,82 @@ def draw(
     return made
 
 
-def own_series(runs: Sequence[Run], min_seeds: int = 1) -> dict[tuple[str, str], list[Series]]:
-    """The finished runs of each setting (data set, imbalance), one series a method."""
-    cells = group(run for run in known(runs) if run.done)
-    rows, columns = ordered(cells)
-    return {
+def own_series(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -> dict[tuple[str, str], list[Series]]:
+    """The finished runs of each setting (data set, imbalance), one series a method.
+
+    Raises:
+        UserError: there are runs, but none of these settings, or none of a row that is asked for.
+    """
+    cells = group(run for run in where.among(known(runs)) if run.done)
+    all_rows, columns = ordered(cells)
+    rows = _rows({row: (*row_names(row), paper_name(row)) for row in all_rows}, options)
+    found = {
         (column.group, column.label): [
-            Series(row, choose(cells[row, column]).runs, min_seeds=min_seeds) for row in rows if (row, column) in cells
+            Series(row, choose(cells[row, column]).runs, min_seeds=options.min_seeds)
+            for row in rows
+            if (row, column) in cells
         ]
         for column in columns
     }
+    return {place: series for place, series in found.items() if series}
+
+
+def _rows(names: Mapping[str, Sequence[str]], options: Options) -> list[str]:
+    """The methods that are asked for among those that have these names; all of them where there is none."""
+    rows, unknown = choose_rows(list(names), options.rows if names else (), names.__getitem__)
+    for name in unknown:
+        raise no_row(name, [known[0] for known in names.values()])
+    return rows
+
+
+def _several(form: Form, groups: Mapping[tuple[str, str], Sequence[Series]]) -> str:
+    """Why one name became several files, and how to ask for one of them."""
+    runs = [series[0].runs[0] for series in groups.values()]
+    settings = [{"dataset": run.config["dataset"]["name"], **setting_of_run(run)._asdict()} for run in runs]
+    varying = [key for key in settings[0] if len({one[key] for one in settings}) > 1]
+    one = " ".join(f"{key}={settings[0][key]}" for key in varying) or f"keys={','.join(run.key for run in runs[:1])}"
+    return (
+        f"There is a figure for each of {counted(len(groups), 'setting')}: for one alone, named {form.stem}, add {one}."
+    )
+
+
+def _of_settings(name: str, where: Where) -> list[Spec]:
+    """The panels of a figure of the paper that show the settings that are asked for."""
+    places = [
+        (spec, DATASETS[spec.setting[0]], setting_of(_number(name, spec, *spec.methods[0]))) for spec in SPECS[name]
+    ]
+    found = [spec for spec, dataset, setting in places if where.plain.has(dataset, setting, PAPER_RECIPE)]
+    if not found:
+        has = listed([f"dataset={dataset} {column_label(setting)}" for _, dataset, setting in places])
+        raise UserError(f"{where} is not possible: Figure {name} has {has}; own=true draws runs of any settings.")
+    return found
+
+
+def _number(name: str, spec: Spec, learner: str, rebalancer: str) -> Published:
+    return Published(f"fig{name}", "", *spec.setting, learner, rebalancer, "", 0.0, None, "")
 
 
 def _paper_figure(
-    name: str, spec: Spec, runs: Sequence[Run], options: Options, configure: Configure, form: Form
+    name: str, spec: Spec, runs: Sequence[Run], options: Options, configure: Configure, form: Form, path: Path
 ) -> list[Path]:
-    numbers = [
-        Published(f"fig{name}", "", *spec.setting, learner, rebalancer, "", 0.0, None, "")
-        for learner, rebalancer in spec.methods
-    ]
-    dataset, setting = DATASETS[spec.setting[0]], setting_of(numbers[0])
-    wanted = [_Wanted(dataset, setting, number.learner, overrides_of(number)) for number in numbers]
-    found = match(wanted, runs, options.overrides, configure)
+    numbers = {row_label(*method): _number(name, spec, *method) for method in spec.methods}
+    setting = setting_of(next(iter(numbers.values())))
+    dataset = DATASETS[spec.setting[0]]
+    wanted = {
+        label: _Wanted(dataset, setting, number.learner, overrides_of(number)) for label, number in numbers.items()
+    }
+    found = match(wanted.values(), runs, options.overrides, configure)
     series = []
-    for number, place in zip(numbers, wanted):
+    called_too = {label: (label, algorithm_of(place.overrides), paper_name(label)) for label, place in wanted.items()}
+    for label in _rows(called_too, options):
+        number, place = numbers[label], wanted[label]
         known = {} if spec.kind == "clouds" else published(name, spec.panel, number.learner, number.rebalancer)
         chosen = choose(found.runs.get(place.overrides, []), found.goals.get(place.overrides))
-        label = row_label(number.learner, number.rebalancer)
         series.append(Series(label, chosen.runs, known, chosen.goal, options.min_seeds))
     data = spec.setting[0].partition(":")[2] or paper_setting(column_label(setting))
     title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {data}"
     told = [title, *[f"({spec.remark})"] * bool(spec.remark)]
-    return _draw(spec, series, CLASSES[spec.setting[0]], told, form, form.path(f"figure{name}{spec.panel}", spec.panel))
+    return _draw(spec, series, CLASSES[spec.setting[0]], told, form, path)
 
 
 def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -203,7 +264,8 @@ def _draw(
             if not embedded:
                 return []
             title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
-            figure = pictures.clouds(embedded, title, canvas)
+            called = next(iter(chosen.values())).folder.class_names()
+            figure = pictures.clouds(embedded, title, canvas, called)
             notes = []
     if spec.kind in ("bars", "curves") and has_spread(series):
         notes.append(SPREAD)

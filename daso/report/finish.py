@@ -1,6 +1,6 @@
 """What a person asks of a table beside its numbers: which rows, which columns, results of other code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from daso.errors import UserError
@@ -50,31 +50,46 @@ def with_rows(tables: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
     """
     for name in wanted:
         if all(name in table.unknown_rows for table in tables):
-            known = list(dict.fromkeys(label for table in tables for label in table.all_rows))
-            raise UserError(f"rows={name} is not possible: there are {listed(known)}.")
+            raise no_row(name, [label for table in tables for label in table.all_rows])
     return [table for table in tables if table.rows or not wanted] or list(tables)
+
+
+def no_row(name: str, known: Iterable[str]) -> UserError:
+    """What to say of a name in `rows=` that none of the known rows has."""
+    return UserError(f"rows={name} is not possible: there are {listed(list(dict.fromkeys(known)))}.")
+
+
+def choose(
+    rows: Sequence[str], wanted: Sequence[str], called: Callable[[str], Iterable[str]]
+) -> tuple[list[str], list[str]]:
+    """The rows that `rows=` asks for, and which of its names no row has.
+
+    Args:
+        rows: all of them.
+        wanted: names or patterns, in the order of the rows that are left; empty for all rows.
+        called: what a row may be called.
+    """
+    fits = {
+        name: [row for row in rows if any(fnmatchcase(n.lower(), name.strip().lower()) for n in called(row))]
+        for name in wanted
+    }
+    chosen = dict.fromkeys(row for some in fits.values() for row in some)
+    return list(chosen if wanted else rows), [name for name, some in fits.items() if not some]
 
 
 def _choose_rows(table: Table, names: Names) -> None:
     """Keep the rows that are asked for, in that order, and the external ones."""
-    wanted = table.options.rows
     table.all_rows = list(
         dict.fromkeys([*(n for row in table.rows for n in names.get(row, ())[:1] or [table.label(row)])])
     )
-    if not wanted:
-        return
-    chosen: dict[str, None] = {}
-    for name in wanted:
-        fits = [row for row in table.rows if _is_called(row, name, table, names)]
-        chosen |= dict.fromkeys(fits)
-        table.unknown_rows |= set() if fits else {name}
-    chosen |= dict.fromkeys(row for row in table.rows if row.endswith(ROW))
-    _keep(table, list(chosen), table.columns)
 
+    def called(row: str) -> tuple[str, ...]:
+        return table.label(row), table.labels.get(row, row), row.removesuffix(ROW), *names.get(row, ())
 
-def _is_called(row: str, name: str, table: Table, names: Names) -> bool:
-    called = (table.label(row), table.labels.get(row, row), row.removesuffix(ROW), *names.get(row, ()))
-    return any(fnmatchcase(other.lower(), name.strip().lower()) for other in called)
+    chosen, unknown = choose(table.rows, table.options.rows, called)
+    table.unknown_rows |= set(unknown)
+    external = [row for row in table.rows if row.endswith(ROW)]
+    _keep(table, list(dict.fromkeys([*chosen, *external])), table.columns)
 
 
 def _choose_numbers(table: Table) -> None:

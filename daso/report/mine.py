@@ -34,11 +34,7 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     Raises:
         UserError: there are runs, but none of the settings.
     """
-    others, runs = passed_over(runs), known(runs)
-    fitting = [run for run in runs if where.plain.has_run(run)]
-    if runs and not fitting:
-        raise UserError(f"{where} is not possible: no run is of this setting.")
-    runs = fitting
+    others, runs = passed_over(runs), where.among(known(runs))
     finished = [run for run in runs if run.done]
     cells = group(finished)
     rows, columns = ordered(cells)
@@ -57,12 +53,16 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     places = {
         column: Place(column.group, setting_of_run(members[0])) for (_, column), members in reversed(cells.items())
     }
-    methods = {row: (row, row.partition(",")[0]) for row in rows}
-    finish(table, places, methods, dict.fromkeys(rows, ()), {}, head=_head)
+    finish(table, places, {row: row_names(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
     table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
     return table
+
+
+def row_names(row: str) -> tuple[str, str]:
+    """What `rows=` may call a row of own runs: all of its name, or its method alone."""
+    return row, row.partition(",")[0]
 
 
 def _head(setting: Setting) -> str:

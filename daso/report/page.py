@@ -20,7 +20,8 @@ from daso.report.match import Configure
 from daso.report.mine import own_table
 from daso.report.names import paper_name, paper_setting
 from daso.report.paper import paper_table
-from daso.report.table import AS_REPORTED, PAPER_NAMES, PAPER_RULE, Options, Table, with_baseline
+from daso.report.stats import counted, spoken
+from daso.report.table import PAPER_NAMES, Options, Table, own_metric, with_baseline
 from daso.track.console import duration
 
 if TYPE_CHECKING:
@@ -48,17 +49,16 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
     done = [run for run in known(runs) if run.done]
     if not done:
         raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
-    select = PAPER_RULE if options.select == AS_REPORTED else options.select
     return _fill(
         title="Report of a sweep",
         facts=[
-            f"{len(done)} of {len(runs)} runs finished; own numbers are {select} of test {options.metric}.",
+            f"{len(done)} of {counted(len(runs), 'run')} finished; own numbers: {spoken(own_metric(options))}.",
             *passed_over(runs),
         ],
         tables=_tables(runs, options, configure),
         sections=[
             (f"{dataset}: {_named(paper_setting, setting, options)}", _pictures(series, options))
-            for (dataset, setting), series in own_series(runs, options.min_seeds).items()
+            for (dataset, setting), series in own_series(runs, options).items()
         ],
         runs=sorted((_line(run) for run in runs), key=lambda line: (line[2], line[0])),
     )

@@ -14,6 +14,7 @@ from daso.published.cells import (
     Cell,
     Overrides,
     Setting,
+    algorithm_of,
     cells,
     has_place,
     overrides_of,
@@ -86,7 +87,7 @@ def paper_table(
         table.place(cell.row, column, entry)
     footnotes = {(cell.row, _column(cell)): cell.footnotes for cell in content}
     places = {_column(cell): Place(cell.dataset, cell.setting) for cell in content}
-    options_of = {cell.row: (cell.overrides[2].partition("=")[2],) for cell in reversed(content)}
+    options_of = {cell.row: (algorithm_of(cell.overrides),) for cell in reversed(content)}
     names = {row: options_of[row] for row in table.rows}
     finish(table, places, names, names, footnotes)
     _remark(table, found, shorter, runs)

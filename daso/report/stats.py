@@ -5,8 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
+from daso.published.field import RULES
+
 SELECTIONS = {"median20": "_median20", "mean20": "_mean20", "last": "", "best": "_best"}
 """How one number is made of a run's evaluations -> the suffix of its name in the summary."""
+
+ACCURACIES = {"top1": "test accuracy", "bacc": "balanced test accuracy"}
 
 FAR_BELOW = 10.0  # points under the median of its cell at which a seed is named
 AT_CHANCE = 1.2  # times chance
@@ -53,10 +57,8 @@ def metric_name(metric: str, select: str, after_la: bool) -> str:
 def spoken(metric: str) -> str:
     """A key of summary.json in words: `test/bacc_median20` is the balanced accuracy, the median of 20."""
     quantity, *rest = metric.removeprefix("test/").split("_")
-    words = {"top1": "test accuracy", "bacc": "balanced test accuracy"}[quantity]
-    rules = {"median20": "median of the last 20 evaluations", "mean20": "mean of the last 20 evaluations"}
-    rule = rules | {"best": "best evaluation"}
-    return f"{words}{' after logit adjustment' * ('la' in rest)}, {rule.get((rest or [''])[-1], 'last evaluation')}"
+    after_la = " after logit adjustment" * ("la" in rest)
+    return f"{ACCURACIES[quantity]}{after_la}, {RULES.get((rest or [''])[-1], RULES['last'])}"
 
 
 def ranks(means: Mapping[str, float], decimals: int) -> dict[str, int]:

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from daso.errors import UserError
+from daso.published.field import RULES
 from daso.report.names import paper_name, paper_setting
 from daso.report.stats import (
+    ACCURACIES,
     FEW_SEEDS,
     FEW_STEPS,
     MORE_STEPS,
@@ -247,9 +249,9 @@ class Table:
         if options.select == "best":
             self.notes.append("TEST-SELECTED: the best evaluation was chosen on the test set; not a fair estimate.")
         elif options.select not in (AS_REPORTED, PAPER_RULE) and self.has_published:
-            self.notes.append(f"Own numbers are {options.select}; published ones are {self.rule}.")
+            self.notes.append(f"Own numbers: {RULES[options.select]}; published ones: {self.rule}.")
         if options.metric != "top1" and self.has_published:
-            self.notes.append(f"Own numbers are {options.metric}; published ones are top-1 accuracies.")
+            self.notes.append(f"Own numbers: {ACCURACIES[options.metric]}; published ones: test accuracy.")
 
 
 def own_metric(options: Options, after_la: bool = False) -> str:

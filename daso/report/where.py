@@ -1,6 +1,7 @@
 """Settings of class sizes and imbalance: those of runs, those that are asked for, and those that a person writes."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -43,6 +44,17 @@ class Where(NamedTuple):
         if not run.settings.reads_unlabeled:
             wanted = self._replace(m1="", gamma_u="", shape="")
         return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
+
+    def among(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs that are asked for.
+
+        Raises:
+            UserError: there are runs, but none of these settings.
+        """
+        found = [run for run in runs if self.plain.has_run(run)]
+        if runs and not found:
+            raise UserError(f"{self} is not possible: no run is of this setting.")
+        return found
 
     @property
     def plain(self) -> "Where":

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from daso.data.sources import Arrays
+from daso.data.sources import load as read_data
 from daso.data.sources.class_names import CLASS_NAMES
 from daso.errors import AFRESH, Damaged, UserError
 from daso.machine.execution import resolve_device
@@ -26,6 +28,7 @@ from daso.trained.network import Network, restored
 from daso.trained.pictures import Lens, Pixels, chunks, several
 
 AT_ONCE = 1 << 23  # pixels of a pass through the network
+LATEST = "latest"  # instead of a key
 ANEW = "the command that trained that run writes it anew"
 Numbers = npt.NDArray[np.float32]
 
@@ -80,6 +83,25 @@ class Trained:
         """As `predict`, of those files that can be used; why the others cannot, by their places in `paths`."""
         pixels, broken = self._lens.try_all(paths)
         return self._ask(pixels, lambda x: self.network(x).softmax(1)), broken
+
+    def test_images(self) -> tuple[Pixels, npt.NDArray[np.int64]]:
+        """The test set that the run was evaluated on, in its order, of a data set that is no folder or list of files.
+
+        Returns:
+            Images uint8 [N,H,W,C], or [N,H,W] of a run on gray ones, as `predict` takes them, and their classes [N].
+
+        Raises:
+            UserError: the run's data set is image files, or is not where it was and cannot be downloaded again.
+        """
+        dataset = self._settings.dataset
+        if dataset.reader:
+            right = "predict takes the paths of its test images"
+            raise UserError(
+                f"Run {self.key} is on image files of {dataset.name}, which are read from the disk: {right}."
+            )
+        data: Arrays = read_data(dataset, unlabeled=False)
+        images = np.moveaxis(data.test_x, 1, -1)
+        return (images[..., 0] if dataset.channels == 1 else images), data.test_y
 
     def export(self, path: "str | Path") -> Path:
         """Write the network for use with torch alone, see `daso.trained.export`; returns where it is.
@@ -166,7 +188,7 @@ def load_run(run: "str | Path", out_root: "str | Path" = "outputs", device: str 
 
 
 def find(run: "str | Path", out_root: "str | Path") -> RunDir:
-    """The run of a folder, or of a key or its beginning.
+    """The run of a folder, or of a key or its beginning, or of `latest` the one that was finished last.
 
     Raises:
         UserError: there is none, or more than one.
@@ -174,11 +196,19 @@ def find(run: "str | Path", out_root: "str | Path") -> RunDir:
     folder, root = Path(run).expanduser(), Path(out_root).expanduser()
     if folder.is_dir():
         return RunDir.named(root, str(folder.resolve()))
-    fits = [one for one in (runs_in(root) if root.is_dir() else []) if one.key.startswith(str(run))]
+    there = list(runs_in(root)) if root.is_dir() else []
+    if str(run) == LATEST:
+        finished = [one for one in there if one.state() is RunState.done]
+        if not finished:
+            raise UserError(f"run={LATEST} is not possible: no run in out_root={root} is finished.")
+        return max(finished, key=lambda one: one.done.stat().st_mtime_ns)
+    fits = [one for one in there if one.key.startswith(str(run))]
     if len(fits) == 1:
         return fits[0]
     found = f"{', '.join(one.key for one in fits)} begin so" if fits else "there is no such folder"
-    raise UserError(f"run={run} is not possible: the folder of a run, or its key in out_root={root}; {found}.")
+    raise UserError(
+        f"run={run} is not possible: the folder of a run, or its key in out_root={root}, or {LATEST}; {found}."
+    )
 
 
 def class_names(run: RunDir, settings: Config) -> list[str]:

@@ -3,21 +3,26 @@
 import errno
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from daso.outputs.files import read_json, write_json
 from daso.outputs.rundir import RunDir
+from daso.run.training import _tags
 from daso.settings.identity import to_yaml
 from daso.track import sweeps
 from daso.track.jsonl import Journal
 from daso.track.mirror import Remote, rebuild
 from daso.track.sweeps import Sweep
-from tests.compose import config_of
+from tests.compose import NOWHERE, config_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,25 @@ def test_jobs_stand_under_the_sweep_and_a_killed_one_has_failed(uri, client, tra
     assert family(client) == {"grid KILLED": ["seed=0 FINISHED", "seed=1 FAILED", "seed=2 KILLED"]}
     tell("start", sweep)
     assert list(family(client)) == ["grid RUNNING"]  # the same runs are the same sweep
+
+
+def test_what_the_docs_type_into_the_search_box_finds_runs(uri, client, train, tell):
+    class Digits(Sweep):
+        @property
+        def tags(self):
+            return super().tags | {tag: asked[tag] for tag in ("dataset", "method", "gamma_u")}
+
+    asked = _tags(config_of("experiment=quickstart"), NOWHERE)
+    sweep = Digits(uri, "daso", "k1", "quickstart: algorithm, seed", "", {"a": "fixmatch seed=0"})
+    tell("start", sweep)
+    train(sweep, "a")
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/tracking.md")]
+    strings = [found for text in texts for found in re.findall(r'^(?:.*`)?(tags\.\w+ = "[^`\n]*)', text, re.MULTILINE)]
+    assert len(strings) > 3
+    for string in strings:
+        assert len(client.search_runs([of(client, "daso")], string)) == 1, string
+    (parent,) = client.search_runs([of(client, "daso-sweeps")], 'tags.sweep_parent = "k1"')
+    assert parent.info.run_name == "quickstart: algorithm, seed"
 
 
 def test_a_run_of_two_sweeps_stands_under_the_newer_one(uri, client, train, tell):

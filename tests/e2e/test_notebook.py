@@ -33,6 +33,9 @@ def test_what_is_stored_is_whole_and_small():
     assert len(pictures(STORED)) == PICTURES
     assert NOTEBOOK.stat().st_size < 200_000
     assert not re.search(r"/(home|root|tmp|work|Users)/", text(STORED))
+    said = text(STORED).splitlines()
+    assert [line for line in said if line != line.rstrip()] == []  # no line was filled up to a terminal's width
+    assert {"folder", "next"} <= {line.partition(" ")[0] for line in said}  # the program's last words, as they are now
 
 
 def test_it_loads_the_run_that_it_trains():

@@ -259,14 +259,17 @@ def test_a_second_number_of_one_cell_and_a_file_that_is_not_there_are_refused(th
             "columns=published is not possible here: own runs are shown; table=field",
         ),
         (["html=report.html", "columns=published"], "columns=published is not possible here: own runs are shown;"),
+        (
+            ["table=9"],
+            "table=9 is not possible: one of 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, mine, field.",
+        ),
         (["table=1", "columns=none"], "columns=none is not possible: one of own, published, both."),
         (["table=1", "width=text"], "width= has no effect on table=: it is for figure=."),
         (["table=1", "out=t"], "out=t is not possible: a table is written as .md, .tex, .csv or .html."),
         (["table=1", "out=t.txt"], "out=t.txt is not possible: a table is written as .md, .tex, .csv or .html."),
         (["html=report.pdf"], "html=report.pdf is not possible: a page is written as .html."),
         (["html=report"], "html=report is not possible: a page is written as .html."),
-        (["html=report.html", "n1=500"], "n1= has no effect on html=: it is for table="),
-        (["html=report.html", "rows=fixmatch"], "rows= has no effect on html=: it is for table="),
+        (["html=report.html", "n1=500"], "n1= has no effect on html=: it is for table, figure=."),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_a_sentence(arguments, says, capsys):
@@ -274,6 +277,23 @@ def test_what_contradicts_itself_is_refused_in_a_sentence(arguments, says, capsy
     error = capsys.readouterr().err
     assert error.startswith(says)
     assert error.count("\n") == 1
+
+
+def test_a_table_without_a_number_says_what_would_make_some_and_what_is_not_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    three(tmp_path / "wide", (*FIXMATCH, "model.width=4"), (70.0, 72.0, 74.0))
+    assert report(["table=1", "columns=own", "runs=wide", "out=t.md"]) == 2
+    assert not (tmp_path / "t.md").exists()
+    assert capsys.readouterr().err.startswith(
+        "table=1 has nothing to show: no finished run under runs=wide is of it; train some with "
+        "python train.py -m experiment=table1_cifar10 or experiment=table1_cifar100, or name runs=. "
+        "Not counted: 3 finished runs of these settings that no cell describes (model.width=4)."
+    )
+    assert report(["table=mine"]) == 2
+    assert capsys.readouterr().err == (
+        "table=mine has nothing to show: no finished run under runs=outputs is of it; finish some, or name runs=.\n"
+    )
+    assert report(["table=1", "runs=wide"]) == 0  # the published numbers
 
 
 def test_what_the_page_of_the_docs_prints_can_be_asked():

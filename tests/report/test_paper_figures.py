@@ -79,6 +79,48 @@ def test_a_figure_of_own_runs_has_the_name_that_is_asked_for(runs, tmp_path, mon
     assert drawn(runs, tmp_path, monkeypatch, "own=true", "out=mine.pdf")[1] == ["mine.pdf", "mine.txt"]
 
 
+@pytest.fixture(scope="module")
+def two_settings(runs, tmp_path_factory):
+    root = tmp_path_factory.mktemp("two_settings")
+    for method in METHODS:
+        for imbalance in ("imbalance=cifar10_n500_m4000_g100", "imbalance=cifar10_n500_m4000_g100_reversed"):
+            values = {f"{name}/{k}": 0.5 for name in ("test/class", "pl/final/recall/class") for k in range(10)}
+            folder = record(root, ("dataset=cifar10", imbalance, f"algorithm={method}"), 0, 70.0, steps=1000, **values)
+            journal(folder, [(500, values), (1000, values)])
+    return root
+
+
+def test_of_several_settings_and_methods_some_are_chosen(two_settings, tmp_path, monkeypatch, capsys):
+    assert drawn(two_settings, tmp_path, monkeypatch, "own=true", "out=all.pdf")[0] == 0
+    assert capsys.readouterr().err.endswith("for each of 2 settings: for one alone, named all, add gamma_u=100.\n")
+    assert len(list(tmp_path.glob("all_*.pdf"))) == 2
+    chosen = "own=true", "out=one.pdf", "gamma_u=0.01", "dataset=cifar10", "rows=*_daso"
+    assert drawn(two_settings, tmp_path, monkeypatch, *chosen)[0] == 0
+    assert [path.name for path in tmp_path.glob("one*.pdf")] == ["one.pdf"]
+    told = (tmp_path / "one.txt").read_text()
+    assert "N1=500 γl=100 γu=1/100" in told
+    assert "fixmatch_daso (seed 0)" in told
+    assert "fixmatch (" not in told
+
+
+def test_panels_and_methods_of_a_paper_figure_are_chosen_as_those_of_a_table(runs, tmp_path, monkeypatch):
+    assert drawn(runs, tmp_path, monkeypatch, "figure=10", "dataset=cifar10", "rows=fixmatch", "out=one.pdf") == (
+        0,
+        ["one.pdf", "one.txt"],
+    )
+    told = (tmp_path / "one.txt").read_text()
+    assert "FixMatch (seed 0" in told
+    assert "DASO" not in told
+
+
+def test_the_page_shows_the_methods_that_are_asked_for(two_settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["html=page.html", f"runs={two_settings}", "rows=fixmatch"]) == 0
+    tables, _, listing = (tmp_path / "page.html").read_text().rpartition("<table")
+    assert "fixmatch_daso" not in tables
+    assert "fixmatch_daso" in listing  # every run that was read
+
+
 def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
     for name in ("one", "two"):
         drawn(runs, tmp_path, monkeypatch, f"out={name}.pdf")
@@ -96,6 +138,10 @@ def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
         (["format=pdf", "width=wide"], "width=wide is not possible: column or text, or inches from 1 to 20."),
         (["format=pdf", "width=nan"], "width=nan is not possible"),
         (["format=pdf", "names=long"], "names=long is not possible: one of plain, paper."),
+        (["n1=20"], "n1=20 is not possible: Figure 3 has dataset=cifar10 N1=500"),
+        (["own=true", "n1=20"], "n1=20 is not possible: no run is of this setting."),
+        (["rows=fixmtach"], "rows=fixmtach is not possible: there are FixMatch and FixMatch + DASO."),
+        (["own=true", "rows=foo"], "rows=foo is not possible: there are fixmatch and fixmatch_daso."),
         (["format=pdf", "bold=false"], "bold= has no effect on figure=: it is for table, html="),
     ],
 )

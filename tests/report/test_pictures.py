@@ -9,9 +9,9 @@ import pytest
 
 from daso.errors import UserError
 from daso.report.__main__ import configure, main
-from daso.report.canvas import COLORS, Canvas, Form, Series
+from daso.report.canvas import COLORS, Canvas, Form, Paper, Series
 from daso.report.collect import collect
-from daso.report.draw import bars, curve, curves, groups, matrices, parts, per_class, scatter
+from daso.report.draw import bars, clouds, curve, curves, groups, matrices, parts, per_class, scatter
 from daso.report.figures import SPECS, draw, own_series, published
 from daso.report.page import page
 from daso.report.table import Options
@@ -98,6 +98,22 @@ def test_any_runs_can_be_drawn_by_their_setting(runs, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("paper", [None, Paper("pdf", 3.25)])
+def test_clouds_of_named_classes_stand_by_their_names_in_the_room_there_is(paper):
+    y = np.repeat(np.arange(10), 3)
+    points = np.random.default_rng(0).normal(size=(30, 2))
+    names = [f"{'long ' * (k % 3)}name {k}" for k in range(10)]
+    canvas = Canvas(paper)
+    with canvas.style():
+        figure = clouds({"fixmatch": (points, y)}, "", canvas, names)
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+    assert legend(figure) == names
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert legend(clouds({"fixmatch": (points, y)}, "", canvas))[0] == "C0"
+
+
 def test_figures_of_features_need_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["figure=4"]) == 2
@@ -133,7 +149,7 @@ def test_a_figure_shows_the_runs_that_a_table_counts_and_says_what_they_want(tmp
 
 
 def test_series_of_own_runs_are_one_a_method(runs):
-    (series,) = own_series(runs).values()
+    (series,) = own_series(runs, Options()).values()
     assert [(one.label, len(one.runs)) for one in series] == [("fixmatch", 2), ("fixmatch_daso", 2)]
 
 
@@ -289,7 +305,8 @@ def test_a_baseline_that_no_table_of_the_page_has_is_refused(runs):
 def test_the_bars_of_a_page_are_one_a_class_where_there_are_few(runs):
     def names(chosen):
         return [
-            tick.get_text() for tick in bars(own_series(runs)["cifar10", SETTING], chosen, "").axes[0].get_xticklabels()
+            tick.get_text()
+            for tick in bars(own_series(runs, Options())["cifar10", SETTING], chosen, "").axes[0].get_xticklabels()
         ]
 
     assert names([[k] for k in range(10)]) == [f"C{k}" for k in range(10)]

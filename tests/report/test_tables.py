@@ -317,13 +317,24 @@ def test_a_table_without_published_numbers_says_which_of_a_run_s_evaluations_it_
         (): "test accuracy, median of the last 20 evaluations",
         ("columns=own", "select=last"): "test accuracy, last evaluation",
         ("metric=bacc", "select=mean20"): "balanced test accuracy, mean of the last 20 evaluations",
-        ("la=true", "select=best"): "test accuracy after logit adjustment, best evaluation",
+        ("la=true", "select=best"): "test accuracy after logit adjustment, best evaluation, selected on the set itself",
     }
     for options, words in says.items():
         assert main(["table=mine", f"runs={tmp_path}", *options]) == 0
         shown = capsys.readouterr().out
         assert f"- Own numbers: {words}; mean ±" in shown
         assert "published" not in shown
+
+
+def test_reports_say_in_words_what_their_numbers_are(tmp_path, capsys):
+    record(tmp_path, FIXMATCH, 0, 70.0, **{"test/bacc_mean20": 60.0})
+    assert main(["table=1", f"runs={tmp_path}", "metric=bacc", "select=mean20"]) == 0
+    shown = capsys.readouterr().out
+    assert "- Own numbers: mean of the last 20 evaluations; published ones: medians of the last 20 eval" in shown
+    assert "- Own numbers: balanced test accuracy; published ones: test accuracy." in shown
+    assert main([f"html={tmp_path / 'page.html'}", f"runs={tmp_path}"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "1 of 1 run finished; own numbers: test accuracy, median of the last 20 evaluations." in page
 
 
 def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):

@@ -1,6 +1,7 @@
 """A finished run, loaded: it answers as its evaluation did, and what is damaged, foreign or unfinished is a sentence."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -60,14 +61,14 @@ def copied(plain, tmp_path):
 @pytest.mark.parametrize("overrides", METHODS.values(), ids=METHODS.keys())
 def test_the_answers_on_the_test_set_are_those_that_the_run_recorded(overrides, tmp_path):
     trained = daso.load(finished(tmp_path, *overrides))
-    data = digits({})
-    p = trained.predict(np.moveaxis(data.test_x, 1, -1))
+    images, y = trained.test_images()
+    np.testing.assert_array_equal(images, digits({}).test_x[:, 0])
+    p = trained.predict(images)
     assert p.shape == (500, 10)
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
-    assert trained.metrics["test/top1"] == pytest.approx(100 * accuracy_score(data.test_y, p.argmax(1)), abs=1e-9)
-    balanced = 100 * balanced_accuracy_score(data.test_y, p.argmax(1))
-    assert trained.metrics["test/bacc"] == pytest.approx(balanced, abs=1e-9)
-    assert trained.metrics["test/cost"] == pytest.approx(-np.log(p[range(500), data.test_y]).mean(), rel=1e-4)
+    assert trained.metrics["test/top1"] == pytest.approx(100 * accuracy_score(y, p.argmax(1)), abs=1e-9)
+    assert trained.metrics["test/bacc"] == pytest.approx(100 * balanced_accuracy_score(y, p.argmax(1)), abs=1e-9)
+    assert trained.metrics["test/cost"] == pytest.approx(-np.log(p[range(500), y]).mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("crop", ["pad", "resized"])
@@ -86,12 +87,25 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
     shutil.move(tmp_path / "photos", tmp_path / "elsewhere")  # the images of the run are not asked for
     trained = daso.load(config.run_key, out_root=tmp_path)
     assert trained.classes == ["dog", "cat", "hen"]  # most labels first
+    with pytest.raises(
+        UserError, match=r"is on image files of folder, .*: predict takes the paths of its test images\."
+    ):
+        trained.test_images()
     tested = [path for path in paths if path.startswith("test/")]
     p = trained.predict([tmp_path / "elsewhere" / path for path in tested])
     y = [trained.classes.index(path.split("/")[1]) for path in tested]
     assert trained.metrics["test/top1"] == pytest.approx(100 * accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/bacc"] == pytest.approx(100 * balanced_accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/cost"] == pytest.approx(-np.log(p[range(len(y)), y]).mean(), rel=1e-4)
+
+
+def test_the_run_finished_last_has_a_name(copied, plain, tmp_path):
+    with pytest.raises(UserError, match=r"^run=latest is not possible: no run in out_root=.* is finished\.$"):
+        daso.load("latest", out_root=tmp_path / "none")
+    shutil.copytree(plain, tmp_path / "0123456789ab")
+    os.utime(tmp_path / "0123456789ab" / "DONE", (1, 1))
+    (tmp_path / "ba9876543210").mkdir()  # begun later, not finished
+    assert daso.load("latest", out_root=tmp_path).key == plain.name
 
 
 def test_features_are_what_the_heads_read(plain):

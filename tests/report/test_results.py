@@ -1,7 +1,8 @@
-"""The table of docs/results.md is that of the runs that are kept beside it."""
+"""The table of docs/results.md is that of the runs that are kept beside it, and tables of own results name their CPU."""
 
 import csv
 import io
+import re
 import statistics
 from pathlib import Path
 
@@ -34,3 +35,14 @@ def test_a_cell_is_the_mean_and_the_sample_deviation_of_its_seeds():
     alone = f"72.0 ± {statistics.stdev((70, 71, 75)):.1f}"
     assert first.startswith(f"| Supervised + LA | {alone} | {alone} | {alone} | 1.0 ± 0.0 |")
     assert second.startswith("| FixMatch | — | — | 55.0 ± 7.1 (2) | — |")
+
+
+def test_beside_each_table_of_own_results_stands_what_another_kind_of_cpu_makes_of_it():
+    readme = (DOCS.parent / "README.md").read_text()
+    quickstart, results = (readme.split(f"\n## {name}\n")[1].split("\n## ")[0] for name in ("Quickstart", "Results"))
+    parts = [*re.split(r"\n### ", quickstart), *re.split(r"\n\*\*(?=[A-Z])", results)[1:]]
+    tables = [part for part in parts if "±" in part or "\n| seed |" in part]
+    assert len(tables) == 6
+    for part in tables:
+        kinds = re.findall(r"(?:AMD EPYC|Intel Xeon)(?: with(?:out)? AVX-512)?", " ".join(part.split()))
+        assert len(set(kinds)) > 1, part

@@ -18,7 +18,7 @@ from rich.table import Table
 from daso.errors import Flags, UserError
 from daso.machine.streams import outlive_readers
 from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
-from daso.outputs.rundir import RunDir, RunState, runs_in
+from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import TRACKERS
 from daso.track.console import counted
 from daso.track.jsonl import tail
@@ -52,7 +52,7 @@ def all_runs(root: Path) -> list[RunDir]:
 
 
 def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
-    """The runs of these keys, each of which may be shortened while it stays unique.
+    """The runs of these keys, each of which may be shortened while it stays unique, or be `latest`.
 
     Raises:
         UserError: a key fits no run, or more than one.
@@ -60,6 +60,9 @@ def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
     runs = all_runs(root)
     found = []
     for key in keys:
+        if key == LATEST and (last := finished_last(runs)):
+            found.append(last)
+            continue
         fits = [run for run in runs if run.key.startswith(key)]
         exact = [run for run in fits if run.key == key]
         if len(exact or fits) != 1:
@@ -122,7 +125,7 @@ def _list(args: argparse.Namespace) -> int:
     table = Table("key", "state", "data set", "method", "imbalance", box=None, header_style="bold")
     for name in ("seed", "step", *args.metrics, "age"):
         table.add_column(name, justify="right")
-    for row in described:
+    for row in sorted(described, key=lambda row: row["age_seconds"], reverse=True):  # the newest is seen last
         step = f"{row['step']}/{row['steps'] or '?'}"
         results = [_number(row[name]) for name in args.metrics]
         if row["recipe"] not in (None, PAPER_RECIPE):

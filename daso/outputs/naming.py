@@ -9,6 +9,7 @@ from typing import Any
 from daso.schema import LONG_TAILED
 
 PAPER_RECIPE = "daso"
+STUDY = "study "  # what the name of a sweep begins with that is a search
 
 
 def method_name(config: Mapping[str, Any]) -> str:

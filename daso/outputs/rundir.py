@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -18,6 +18,9 @@ from filelock import BaseFileLock, Timeout
 from daso.errors import Damaged, UserError
 from daso.outputs.files import damage_of, digest, read_file, read_json, read_yaml, why, write_json
 from daso.outputs.locks import lock_on, marker
+
+LATEST = "latest"
+"""What a person may say instead of a key: the run that was finished last."""
 
 UNFINISHED = (".*.tmp", ".splits.npz.*", "checkpoint.tmp")  # what a killed process leaves of a file
 
@@ -332,6 +335,12 @@ def runs_in(root: Path) -> list[RunDir]:
     for path in closed:
         print(f"{path} is left out: permission denied.", file=sys.stderr)
     return [RunDir(root, path.name) for path in folders if path not in closed]
+
+
+def finished_last(runs: Iterable[RunDir]) -> RunDir | None:
+    """The run that was finished last, or None where none is finished."""
+    finished = [run for run in runs if run.state() is RunState.done]
+    return max(finished, key=lambda run: run.done.stat().st_mtime_ns, default=None)
 
 
 def before(checkpoint: Path) -> Path:

@@ -35,7 +35,7 @@ from daso.outputs.files import why
 from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides, cells
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
-from daso.report.collect import Run, collect, of_keys
+from daso.report.collect import Run, collect, of_keys, without_trials
 from daso.report.external import read_external
 from daso.report.field import field_tables
 from daso.report.finish import with_rows
@@ -73,6 +73,10 @@ def _act(request: Request) -> None:
     runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
     if values["keys"]:
         runs = of_keys(runs, values["keys"].split(","))
+    elif values["own"] or values["table"] == "mine" or request.product == "html":
+        runs, note = without_trials(runs)
+        if note:
+            print(note, file=sys.stderr)
     where = Where(*(values[key] for key in Where._fields))
     if request.product == "figure":
         from daso.report.figures import draw

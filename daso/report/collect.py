@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from daso.errors import Damaged, UserError
+from daso.outputs.naming import STUDY
 from daso.outputs.rundir import RunDir, runs_in
 from daso.report.stats import counted, listed
 from daso.schema import Config
@@ -68,6 +69,12 @@ class Run:
         """The final numbers; empty while the run is not done."""
         return self.folder.numbers() or {}
 
+    @cached_property
+    def study(self) -> str:
+        """The search that tried it; empty where it was asked for as it is."""
+        name = str(self.folder.about().get("tags", {}).get("sweep_name", ""))
+        return name.removeprefix(STUDY) if name.startswith(STUDY) else ""
+
     @property
     def done(self) -> bool:
         """Whether the run has finished."""
@@ -95,6 +102,18 @@ class Run:
 def known(runs: Iterable[Run]) -> list[Run]:
     """Those runs that this version knows: one of a newer version, or of a colleague's branch, does not end a report."""
     return [run for run in runs if not run.foreign]
+
+
+def without_trials(runs: Sequence[Run]) -> tuple[list[Run], str]:
+    """The runs that no search tried, as each trial has knobs of its own, and a sentence that counts the others; all of
+    them where there is nothing else.
+    """
+    asked = [run for run in runs if not run.study]
+    if not asked or len(asked) == len(runs):
+        return list(runs), ""
+    studies = listed(list(dict.fromkeys(run.study for run in runs if run.study)))
+    left = counted(len(runs) - len(asked), "trial")
+    return asked, f"Left out: {left} of the study {studies}, which have a table of their own; keys= shows them here."
 
 
 def passed_over(runs: Iterable[Run]) -> list[str]:

@@ -1,6 +1,7 @@
 """What a person asks of a table beside its numbers: which rows, which columns, results of other code."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from daso.errors import UserError
@@ -39,7 +40,7 @@ def finish(
     _choose_numbers(table)
     table.number_footnotes(notes)
     left = {row: names for row, names in baselines.items() if row in table.rows}
-    table.judge(baseline_row(table.options.baseline, left))
+    table.judge(baseline_row(table.options.baseline, left) if table.rows else None)
 
 
 def with_rows(tables: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
@@ -56,7 +57,10 @@ def with_rows(tables: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
 
 def no_row(name: str, known: Iterable[str]) -> UserError:
     """What to say of a name in `rows=` that none of the known rows has."""
-    return UserError(f"rows={name} is not possible: there are {listed(list(dict.fromkeys(known)))}.")
+    labels = list(dict.fromkeys(known))
+    close = get_close_matches(name, labels, 1)
+    nearest = f"nearest is {close[0]}; " if close else ""
+    return UserError(f"rows={name} is not possible: {nearest}there are {listed(labels)}.")
 
 
 def choose(

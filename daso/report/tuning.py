@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from daso.outputs.naming import STUDY
 from daso.schema import TrackConfig
 from daso.track.jsonl import TIME
 from daso.track.mlflow import connect, points, resolve_uri, sentences
@@ -82,7 +83,7 @@ def log(study: "optuna.Study", files: Sequence[Path], track: TrackConfig, key: s
     uri = resolve_uri(track.uri)
     with sentences(uri):
         client = connect(uri)
-        name = f"study {study.study_name}"
+        name = f"{STUDY}{study.study_name}"
         parent = parent_run(client, uri, track.experiment, {SWEEP: key, SWEEP_NAME: name})
         known = {point.step for point in client.get_metric_history(parent, VALUE)}
         rows = []

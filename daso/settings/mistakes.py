@@ -34,6 +34,7 @@ PLUGINS = {  # options of other packages, and what brings these
 TOGETHER = ("track",)  # groups of which several options may be chosen at once
 SURE = 0.8  # likeness of a word that is most probably meant
 FULL_NAMES = 3  # keys that one short name may stand for
+COMMANDS = ("data", "predict", "report", "runs", "splits", "store")  # as python -m daso.<name>
 SHOWN = 14  # options that a sentence has room for
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -275,7 +276,7 @@ def _listed(group: str) -> str:
     if group.startswith("hydra/"):
         return f"options are {', '.join(options)}, and those that {program()} --info plugins lists"
     if len(options) > SHOWN:
-        return f"{program()} --help lists all options"
+        return f"{program()} --help lists all options, and --config-dir FOLDER adds those of your own"
     return f"options are {', '.join(options) or 'none'}"
 
 
@@ -307,10 +308,16 @@ def _wrong_type(key: str, message: str, arguments: list[str]) -> str:
 
 def _unreadable(override: str) -> str:
     if not override.partition("=")[0].strip() or "=" not in override:
-        return f"{override.strip() or 'An empty argument'} is not possible: an argument has the form key=value."
+        word = override.strip()
+        right = (
+            f"write python -m daso.{word}" if word in COMMANDS else "an argument has the form key=value, without spaces"
+        )
+        return f"{word or 'An empty argument'} is not possible: {right}."
     if SEVERAL.match(override.partition("=")[2].strip()):
         forms = "range(a,b,step), interval(a,b), tag(log,interval(a,b)) with numbers, choice(x,y) with values"
         return f"{override} cannot be read: values of a sweep are {forms}."
+    if override.rstrip().endswith(","):
+        return f"{override} cannot be read: values of a sweep are written without spaces, as in seed=0,1."
     special = ", = { } [ ] ( ) $ ~ or letters beyond a-z"
     return f"{override} cannot be read: put a value that holds {special} into quotes, as in 'key=\"a,b\"'."
 

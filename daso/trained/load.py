@@ -18,7 +18,7 @@ from daso.data.sources.class_names import CLASS_NAMES
 from daso.errors import AFRESH, Damaged, UserError
 from daso.machine.execution import resolve_device
 from daso.outputs.naming import run_name
-from daso.outputs.rundir import RunDir, RunState, runs_in
+from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import Config
 from daso.settings.restored import restore, unknown
 from daso.track.jsonl import Row, read, tail
@@ -28,7 +28,6 @@ from daso.trained.network import Network, restored
 from daso.trained.pictures import Lens, Pixels, chunks, several
 
 AT_ONCE = 1 << 23  # pixels of a pass through the network
-LATEST = "latest"  # instead of a key
 ANEW = "the command that trained that run writes it anew"
 Numbers = npt.NDArray[np.float32]
 
@@ -97,7 +96,7 @@ class Trained:
         if dataset.reader:
             right = "predict takes the paths of its test images"
             raise UserError(
-                f"Run {self.key} is on image files of {dataset.name}, which are read from the disk: {right}."
+                f"Run {self.key} is on image files (dataset={dataset.name}), which are read from the disk: {right}."
             )
         data: Arrays = read_data(dataset, unlabeled=False)
         images = np.moveaxis(data.test_x, 1, -1)
@@ -198,14 +197,15 @@ def find(run: "str | Path", out_root: "str | Path") -> RunDir:
         return RunDir.named(root, str(folder.resolve()))
     there = list(runs_in(root)) if root.is_dir() else []
     if str(run) == LATEST:
-        finished = [one for one in there if one.state() is RunState.done]
-        if not finished:
+        if (last := finished_last(there)) is None:
             raise UserError(f"run={LATEST} is not possible: no run in out_root={root} is finished.")
-        return max(finished, key=lambda one: one.done.stat().st_mtime_ns)
+        return last
     fits = [one for one in there if one.key.startswith(str(run))]
     if len(fits) == 1:
         return fits[0]
     found = f"{', '.join(one.key for one in fits)} begin so" if fits else "there is no such folder"
+    if get_close_matches(str(run), [LATEST]):
+        raise UserError(f"run={run} is not possible: did you mean {LATEST}?")
     raise UserError(
         f"run={run} is not possible: the folder of a run, or its key in out_root={root}, or {LATEST}; {found}."
     )

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from daso.credentials import hold
 from daso.errors import UserError
+from daso.outputs.naming import STUDY
 from daso.schema import Config, require
 from daso.settings.compose import configuration
 from daso.settings.identity import KEY_DIGITS, science
@@ -246,7 +247,7 @@ class Search:
         report.refuse_unwritable(left)
         wrong = self.sweeper.lacking(left, report, alone=not finished)
         self.jobs += [*stages, *new]
-        report.expect(self.jobs, finished, f"study {self.tune.study}", self.key, more=True)
+        report.expect(self.jobs, finished, f"{STUDY}{self.tune.study}", self.key, more=True)
         self.sweeper.launch(left, report, wrong)
         ends = {end.key: end for end in report.ends() if end.key}
         for trial, values, jobs in asked:

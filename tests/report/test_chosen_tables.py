@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -132,7 +133,9 @@ def test_rows_stand_as_they_are_asked_for_and_only_they_are_ranked(root, name, w
 def test_rows_are_chosen_by_patterns_and_an_unknown_one_is_refused_with_those_there_are(root):
     (table,) = made(root, "mine", rows=("*_daso", "FIXMATCH"))
     assert table.rows == ["fixmatch_daso", "fixmatch"]
-    with pytest.raises(UserError, match=r"rows=mixmatch is not possible: there are fixmatch, .*fixmatch_la\."):
+    with pytest.raises(
+        UserError, match=r"rows=mixmatch is not possible: nearest is fixmatch; there are fixmatch, .*fixmatch_la\."
+    ):
         made(root, "mine", rows=("fixmatch", "mixmatch"))
 
 
@@ -386,3 +389,24 @@ def test_places_that_leave_something_unsaid_fit_what_says_it():
     assert not place.fits("cifar10", read_place("cifar10_n500_m4000_g100_reversed").setting)
     assert isinstance(place, Place)
     assert C10[1] == "imbalance=cifar10_n500_m4000_g100"
+
+
+def test_trials_of_a_search_are_no_rows_of_own_runs_until_their_keys_are_named(tmp_path, capsys):
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    folder = record(tmp_path, (*DASO, "daso.t_dist=0.71"), 0, 70.0)
+    (folder / "run.json").write_text(json.dumps({"tags": {"run_key": folder.name, "sweep_name": "study mine"}}))
+    assert report(["table=mine", f"runs={tmp_path}"]) == 0
+    said = capsys.readouterr()
+    assert "t_dist" not in said.out
+    assert said.err == "Left out: 1 trial of the study mine, which have a table of their own; keys= shows them here.\n"
+    assert report(["table=mine", f"runs={tmp_path}", f"keys={folder.name}"]) == 0
+    assert "70" in capsys.readouterr().out
+
+
+def test_a_row_that_is_misspelt_is_said_before_the_baseline_and_with_what_was_meant(tmp_path, capsys):
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    assert report(["table=mine", f"runs={tmp_path}", "rows=fixmatch_dasso", "baseline=fixmatch_daso"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "rows=fixmatch_dasso is not possible: nearest is fixmatch_daso; there are fixmatch_daso.\n"
+    )

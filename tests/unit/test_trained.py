@@ -88,7 +88,7 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
     trained = daso.load(config.run_key, out_root=tmp_path)
     assert trained.classes == ["dog", "cat", "hen"]  # most labels first
     with pytest.raises(
-        UserError, match=r"is on image files of folder, .*: predict takes the paths of its test images\."
+        UserError, match=r"is on image files \(dataset=folder\), .*: predict takes the paths of its test images\."
     ):
         trained.test_images()
     tested = [path for path in paths if path.startswith("test/")]
@@ -102,6 +102,8 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
 def test_the_run_finished_last_has_a_name(copied, plain, tmp_path):
     with pytest.raises(UserError, match=r"^run=latest is not possible: no run in out_root=.* is finished\.$"):
         daso.load("latest", out_root=tmp_path / "none")
+    with pytest.raises(UserError, match=r"^run=lastest is not possible: did you mean latest\?$"):
+        daso.load("lastest", out_root=tmp_path)
     shutil.copytree(plain, tmp_path / "0123456789ab")
     os.utime(tmp_path / "0123456789ab" / "DONE", (1, 1))
     (tmp_path / "ba9876543210").mkdir()  # begun later, not finished

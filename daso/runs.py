@@ -22,10 +22,13 @@ from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import TRACKERS
 from daso.track.console import counted
 from daso.track.jsonl import tail
-from daso.track.terminal import complain, print_table
+from daso.track.terminal import complain, print_table, terminal
 
 RESULTS = ("test/top1_median20", "test/bacc")
 PERCENT = 100
+NAMES = ("key", "state", "method", "imbalance")
+HEADS = {"dataset": "data set"}
+SHORT = {"test/top1_median20": "median20"}  # heads of columns of a narrow screen
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -110,6 +113,8 @@ def _named(name: Callable[[Any], str], part: Any) -> str | None:
 def _list(args: argparse.Namespace) -> int:
     runs = all_runs(args.root)
     described = [describe(run, args.metrics) for run in runs]
+    if not args.json and not args.csv:  # the newest is seen last
+        described.sort(key=lambda row: row["age_seconds"], reverse=True)
     _complain(runs)
     if args.json:
         print(json.dumps(described, indent=2))
@@ -122,18 +127,41 @@ def _list(args: argparse.Namespace) -> int:
     if not described:
         print(f"No run lies in {args.root}.")
         return 0
-    table = Table("key", "state", "data set", "method", "imbalance", box=None, header_style="bold")
-    for name in ("seed", "step", *args.metrics, "age"):
-        table.add_column(name, justify="right")
-    for row in sorted(described, key=lambda row: row["age_seconds"], reverse=True):  # the newest is seen last
-        step = f"{row['step']}/{row['steps'] or '?'}"
-        results = [_number(row[name]) for name in args.metrics]
-        if row["recipe"] not in (None, PAPER_RECIPE):
-            row["method"] += f" recipe={row['recipe']}"
-        names = [str(row[name] or "?") for name in ("key", "state", "dataset", "method", "imbalance")]
-        table.add_row(*names, str(row["seed"]), step, *results, _age(row["age_seconds"]))
-    print_table(table)
+    console = terminal()
+    print_table(_fitting([_cells(row, args.metrics) for row in described], args.metrics, console.width), console)
     return 0
+
+
+def _cells(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:
+    """What the columns of a list hold of a run."""
+    about = {
+        HEADS.get(name, name): str(row[name] or "?") for name in ("key", "state", "dataset", "method", "imbalance")
+    }
+    if row["recipe"] not in (None, PAPER_RECIPE):
+        about["method"] += f" recipe={row['recipe']}"
+    about |= {"seed": str(row["seed"]), "step": f"{row['step']}/{row['steps'] or '?'}"}
+    return about | {name: _number(row[name]) for name in metrics} | {"age": _age(row["age_seconds"])}
+
+
+def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int) -> Table:
+    """A line a run, if that can be: columns that can be missed go first, then most of a key's letters."""
+    dispensable = [name for name in ("age", *metrics[1:], HEADS["dataset"], "step") if name in rows[0]]
+    heads = {name: name for name in rows[0]}
+    while _wide(rows, heads) > width and dispensable:
+        heads.pop(dispensable.pop(0))
+        heads |= {name: SHORT.get(name, name) for name in heads}
+    if _wide(rows, heads) > width:
+        rows = [row | {"key": row["key"][:6]} for row in rows]
+    table = Table(box=None, header_style="bold")
+    for name, head in heads.items():
+        table.add_column(head, justify="left" if name in (*HEADS.values(), *NAMES) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[name] for name in heads))
+    return table
+
+
+def _wide(rows: Sequence[Mapping[str, str]], heads: Mapping[str, str]) -> int:
+    return sum(max(len(text) for text in (head, *(row[name] for row in rows))) + 2 for name, head in heads.items())
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from daso import runs
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir, RunState
 from daso.track.jsonl import Journal
+from daso.track.terminal import terminal
 
 CONFIG = {
     "dataset": {"name": "digits"},
@@ -62,6 +64,18 @@ def call(capsys, *arguments):
 
 def keys(root):
     return [run.key for run in runs.all_runs(root)]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_run_is_one_line_of_a_terminal_and_the_newest_the_last(root, monkeypatch, width):
+    os.utime(root / "aa22" / "resolved.yaml", (1, 1))
+    shown = io.StringIO()
+    monkeypatch.setattr(runs, "terminal", lambda: terminal(shown, width, live=True))
+    assert runs.main(["--root", str(root)]) == 0
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).split() for line in shown.getvalue().splitlines()]
+    assert len(lines) == 1 + len(runs.all_runs(root))
+    assert all("fixmatch_daso" in line for line in lines[1:] if line[1] != "?")
+    assert [name in lines[0] for name in ("age", "median20")] == [width > 100, width <= 100]
 
 
 def test_the_list_says_state_setting_progress_and_result(root, capsys):

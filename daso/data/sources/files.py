@@ -194,10 +194,8 @@ def _bring(source: Source, root: Path, dataset: str, names: Collection[str], ver
             done, remedy = "unpacked", source.advice(root)
         else:
             command = f"python -m daso.data fetch {dataset} --root {shlex.quote(str(root))}"
-            done, remedy = (
-                "downloaded",
-                f"{command} brings it on a machine with a network (--mirror URL from another place), or {source.advice(root)}",
-            )
+            elsewhere = "brings it on a machine with a network (--mirror URL from another place)"
+            done, remedy = "downloaded", f"{command} {elsewhere}, or {source.advice(root)}"
         failure = f"{wanted} is not there and cannot be {done} ({_plainly(error)})"
         raise UserError(f"dataset.root={root}: {failure}; {remedy}.") from error
 

@@ -75,6 +75,13 @@ def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
     assert not re.search(r"^data ", out, re.MULTILINE)  # of several settings
 
 
+def test_a_plan_asks_whether_folders_of_images_were_meant(sweep, tmp_path):
+    pictures.folder(tmp_path, train={"cat": 1, "hat": 1})
+    said = " ".join(sweep("experiment=table1_cifar10", f"dataset.root={tmp_path}", "plan=true")[1].split())
+    right = "which holds train/<class>/: did you mean dataset=folder?"
+    assert f"data dataset.root={tmp_path} is not possible: cifar10 is not in {tmp_path}, {right}" in said
+
+
 def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):
     config = config_of("experiment=quickstart", "track=none")
     run = RunDir(tmp_path / "out", config.run_key)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from daso.data.images.build import Progress
-from daso.data.images.source import Gallery, census, index_of_dataset, is_published
+from daso.data.images.source import Gallery, census, index_of_dataset, is_published, sentences
 from daso.data.split import Split
 from daso.outputs.files import replace_file
 from daso.outputs.rundir import RunDir
@@ -65,5 +65,5 @@ def tell(data: Gallery, split: Split, folder: RunDir, console: Console | None) -
     if console is not None:
         for sentence in data.notes:
             console.warn(sentence)
-        for line in [*data.index.notes, *counted.lines()]:
+        for line in sentences(data.index, counted):
             console.note(line)

@@ -254,6 +254,8 @@ def _no_option(wanted: str, arguments: Sequence[str]) -> str:
         return f"{group}={option} is not possible: {named}{'' if named.endswith('?') else '.'}"
     close = get_close_matches(option, options, 1)
     listed = _listed(group)
+    if group == "dataset" and not close:
+        listed += "; your own images are dataset=folder dataset.root=PATH"
     hint = f"did you mean {close[0]}? {re.sub('^options', 'Options', listed)}" if close else listed
     return f"{group}={option} is not possible: {hint}."
 

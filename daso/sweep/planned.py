@@ -28,7 +28,6 @@ from daso.track.terminal import print_line, print_table
 HOUR = 3600
 STATES = (RunState.done, RunState.partial, RunState.running, RunState.failed, RunState.new)
 ALWAYS = (RunState.done, RunState.partial, RunState.new)  # columns also where there is none
-FACTS = 2  # of what a run says of its images: how they spread over the classes, how many there are of each set
 STAGES = "what others are built on"
 SETTINGS = ("dataset", "imbalance", "imb")  # keys, or what they begin with, that make columns of a paper's table
 
@@ -67,7 +66,7 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
         facts.add_row("data", Text(fact))
     for fact in _images([item.config for item in items]):
         facts.add_row("data", Text(fact))
-    for fact in _stores([item.config for item in items if item.left]):
+    for fact in _stores([item for item in items if item.left]):
         facts.add_row("store", Text(fact))
     for fact in _weights([item.config for item in items if item.left]):
         facts.add_row("weights", Text(fact))
@@ -242,8 +241,8 @@ def _downloads(configs: Sequence[Config]) -> list[str]:
 
 
 def _images(configs: Sequence[Config]) -> list[str]:
-    """How many images each class has, of runs on the same image files; nothing of files that are not here yet."""
-    from daso.data.images.source import census_ahead
+    """What runs on the same image files will say of them; nothing of files that are not here yet."""
+    from daso.data.images.source import census_ahead, index_of_dataset, sentences
 
     settings = {(repr(config.dataset), repr(config.imb)): config for config in configs if config.dataset.reader}
     if len(settings) != 1 or not all(config.dataset.reader for config in configs):
@@ -251,23 +250,30 @@ def _images(configs: Sequence[Config]) -> list[str]:
     (config,) = settings.values()
     try:
         unlabeled = any(other.reads_unlabeled for other in configs)
-        return census_ahead(config.dataset, config.imb, config.seed, unlabeled).lines()[:FACTS]
+        counted = census_ahead(config.dataset, config.imb, config.seed, unlabeled)
+        return sentences(index_of_dataset(config.dataset), counted)
     except UserError:
         return []
 
 
-def _stores(configs: Sequence[Config]) -> list[str]:
-    """What the first run on each data set of image files decodes, and where it goes."""
+def _stores(items: Sequence[Item]) -> list[str]:
+    """What the first run on each data set of image files decodes, where it goes, and what finds broken files before."""
     from daso.data.images.needs import needs
+    from daso.data.images.source import store_folder
 
-    datasets = {repr(config.dataset): config.dataset for config in configs if config.dataset.reader}
+    reading = [item for item in items if item.config.dataset.reader]
+    datasets = {repr(item.config.dataset): item.config.dataset for item in reading}
+    options = {store_folder(item.config.dataset): item.overrides for item in reading}
     facts = []
     for need in needs(datasets.values()):
         there = next(folder for folder in (need.folder, *need.folder.absolute().parents) if folder.exists())
         free = _size(shutil.disk_usage(there).free)
+        words = [mask(word) for word in options[need.folder] if _of(word, ("dataset", "experiment"))]
+        build = f"their files have not been opened: {shlex.join(['python', '-m', 'daso.store', 'build', *words])}"
+        rest = f"not here yet: {need.missing}" if need.missing else f"{build} finds broken ones"
         facts.append(
             f"{counted(need.images, 'image')} to be decoded once, about {_size(need.bytes)} in {need.folder}, "
-            f"where {free} are free{f'; not here yet: {need.missing}' if need.missing else ''}"
+            f"where {free} are free; {rest}"
         )
     return facts
 

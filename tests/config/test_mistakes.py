@@ -171,7 +171,9 @@ def test_a_folder_of_images_in_the_place_of_a_data_set_is_told_what_it_is(comman
     (tmp_path / "birds.csv").touch()
     assert "your own images are dataset=folder dataset.root=photos." in command("dataset=photos")[2]
     assert "your own images are dataset=csv dataset.lists=." in command("dataset=birds.csv")[2]
-    assert "options are cifar10" in command("dataset=photo")[2]
+    said = command("dataset=photo")[2]
+    assert "options are cifar10" in said
+    assert "stl10; your own images are dataset=folder dataset.root=PATH." in said
 
 
 def test_letters_beyond_a_z_may_stand_in_quotes(command):

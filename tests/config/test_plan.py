@@ -68,11 +68,31 @@ def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
     _, out, _, _ = sweep(*files, "algorithm=fixmatch", "seed=0,1", "plan=true")
     assert f"store  60 images to be decoded once, about 0 MB in {root}/.daso, where" in re.sub(" {3,}", "  ", out)
     assert not (root / ".daso").exists()
+    build = f"python -m daso.store build dataset=folder dataset.root={root} dataset.resolution=12"
+    assert f"their files have not been opened: {build} finds broken ones" in " ".join(out.split())
     told = [line.strip() for line in re.findall(r"^data +(.*)$", out, re.MULTILINE)]
-    assert told == census_ahead(config.dataset, config.imb, 0, True).lines()[:2]
+    assert told == census_ahead(config.dataset, config.imb, 0, True).lines()
     assert "imbalance" in told[0]
     _, out, _, _ = sweep(*files, "algorithm=fixmatch", "dataset.labels_per_class=2,3", "plan=true")
     assert not re.search(r"^data ", out, re.MULTILINE)  # of several settings
+
+
+def test_a_plan_tells_of_images_all_that_a_run_tells_of_them(sweep, tmp_path):
+    root = tmp_path / "photos"
+    unlabeled = {"cat": 2, "strange": 2}
+    pictures.folder(root, train={"cat": 6, "hat": 3}, unlabeled=unlabeled, valid={"cat": 1, "hat": 1})
+    files = ("dataset=folder", f"dataset.root={root}", "dataset.resolution=12", "model=wrn10_1")
+    said = " ".join(sweep(*files, "algorithm=fixmatch", "plan=true")[1].split())
+    assert "data below 5 labeled images: hat" in said
+    assert "data There is no test set: the images of the validation set serve as one." in said
+    assert f"data The folders in {root}/unlabeled are not taken for the truth of its images: strange would" in said
+
+
+def test_a_plan_asks_whether_folders_of_images_were_meant(sweep, tmp_path):
+    pictures.folder(tmp_path, train={"cat": 1, "hat": 1})
+    said = " ".join(sweep("experiment=table1_cifar10", f"dataset.root={tmp_path}", "plan=true")[1].split())
+    right = "which holds train/<class>/: did you mean dataset=folder?"
+    assert f"data dataset.root={tmp_path} is not possible: cifar10 is not in {tmp_path}, {right}" in said
 
 
 def test_a_plan_estimates_hours_from_runs_of_the_kind(sweep, tmp_path):

@@ -147,6 +147,7 @@ def test_an_image_that_is_unlabeled_as_well_is_counted(root):
         (lambda root: (root / "train/cow").mkdir(), "train/cow is not possible: it holds no image"),
         (lambda root: touch(root / "test/cow/x.png"), "test/cow is not possible: there are no labeled images of class "
          "cow, only of cat, dog, hen"),
+        (lambda root: touch(root / "test/Hens/x.png"), "no labeled images of class Hens (did you mean hen?), only of"),
         (lambda root: (root / "valid").mkdir(), "valid is not possible: it holds no folder"),
         (lambda root: os.rename(root / "test", root / "elsewhere"), "there is neither a test nor a validation set"),
         (lambda root: os.link(root / "train/cat/0.png", root / "test/cat/x.png"), "test/cat/x.png is not possible: it "

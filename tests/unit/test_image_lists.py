@@ -133,6 +133,7 @@ def test_a_file_fixes_which_classes_there_are(root, lists):
         ({"labeled_csv": "path,label\na.png,-1\n"}, "line 2, is not possible: an image of the labeled set needs a class"),
         ({"test_csv": "path,label\nt0.png,cow\n"}, "test.csv, line 2, is not possible: cow is none of the classes, "
          "which are cat, dog"),
+        ({"test_csv": "path,label\nt0.png,CAT\n"}, "line 2, is not possible: CAT (did you mean cat?) is none of the"),
         ({"unlabeled_csv": "path,label\nu0.png,cow\n"}, "line 2, is not possible: cow is none of the classes, which are "
          "cat, dog; an image of none of them has the label out"),
         ({"test_csv": "path,label\nt0.png,cat\nt1.png,dog\nno.png,cat\nnone.png,cat\n"}, "test.csv, line 4, is not "

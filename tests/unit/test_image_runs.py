@@ -117,7 +117,19 @@ def test_a_learner_of_labels_has_the_same_ones_and_no_others(photos):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["dataset.labels_per_class=7"], "dataset.labels_per_class=7 is not possible: class hen has 6 images"),
+        (
+            ["dataset.labels_per_class=7"],
+            "=7 is not possible: class hen (6) has too few images; the most that is possible is 6.",
+        ),
+        (["dataset.labels_per_class=12"], "=12 is not possible: classes cat (10), hen (6) have too few images; "),
+        (
+            ["dataset.labels_per_class=30", "imb.gamma_l=4"],
+            "hen (6) have too few images; the most that is possible is 14.",
+        ),
+        (
+            ["dataset.labels_per_class=30", "imb.gamma_l=20"],
+            "too few images; with imb.gamma_l=20 no number is possible.",
+        ),
         (["dataset.labels_per_class=4", "imb.gamma_l=20"], "imb.gamma_l=20 is not possible: class cat would have no"),
         (["imb.gamma_l=2"], "imb.gamma_l=2 is not possible: only dataset.labels_per_class draws labels that it could"),
         (["imb.n1=5"], "imb.n1=5 is not possible: the files say how many labels there are"),

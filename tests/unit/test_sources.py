@@ -13,7 +13,7 @@ import torchvision.datasets as tv
 import torchvision.datasets.utils as tv_utils
 from sklearn.datasets import load_digits
 
-from daso.data.sources import SOURCES, load
+from daso.data.sources import SOURCES, load, obtain, refuse_foreign, to_download
 from daso.errors import UserError
 from tests.published import FASHION_FILES, config, idx, images, md5, packed, publish_fashion
 
@@ -143,6 +143,20 @@ def test_an_absent_data_set_is_downloaded_and_unpacked(request, tmp_path, name):
     load(config(name, tmp_path / "new" / "data"))
     for file, content in source.files.items():
         assert (tmp_path / "new" / "data" / source.folder / file).read_bytes() == content
+
+
+@pytest.mark.parametrize("look", [load, obtain, refuse_foreign, to_download])
+def test_nothing_is_downloaded_into_folders_of_images(tmp_path, no_network, look):
+    (tmp_path / "labeled/cat").mkdir(parents=True)
+    with pytest.raises(UserError, match="which holds labeled/<class>/: did you mean dataset=folder"):
+        look(config("cifar10", tmp_path), True)
+    assert [path.name for path in tmp_path.iterdir()] == ["labeled"]
+
+
+def test_a_data_set_may_lie_beside_folders_of_images(tmp_path, cifar10, no_network):
+    (tmp_path / "train/cat").mkdir(parents=True)
+    cifar10.put_into(tmp_path)
+    assert len(load(config("cifar10", tmp_path)).train_y) > 0
 
 
 def test_an_archive_put_by_hand_is_unpacked_without_a_download(tmp_path, cifar10, no_network):

@@ -4,7 +4,19 @@ import hashlib
 import os
 from pathlib import Path
 
-from daso.data.images.listing import ALIASES, OUT, SETS, UNKNOWN, Item, Label, Listing, Part, enumerate_some, wrong
+from daso.data.images.listing import (
+    ALIASES,
+    OUT,
+    SETS,
+    UNKNOWN,
+    Item,
+    Label,
+    Listing,
+    Part,
+    enumerate_some,
+    maybe,
+    wrong,
+)
 from daso.data.images.tree import ENDINGS, Walk
 from daso.errors import UserError
 
@@ -66,7 +78,7 @@ def _classes(walk: Walk, folder: Path, known: list[str]) -> tuple[list[Item], li
     items: list[Item] = []
     for name in names:
         if known and name not in known:
-            right = f"there are no labeled images of class {name}, only of {enumerate_some(known)}"
+            right = f"there are no labeled images of class {name}{maybe(name, known)}, only of {enumerate_some(known)}"
             raise wrong(folder / name, 0, right)
         paths = walk.images(folder / name)
         if not paths:

@@ -1,6 +1,7 @@
 """What a reader of image files finds: their paths and labels, set by set, before a single image is opened."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,13 @@ def wrong(source: Path, line: int, what: str) -> UserError:
     """The error that names a file, the line in it (0: none), and what is the matter."""
     place = f"{source}, line {line}," if line else str(source)
     return UserError(f"{place} is not possible: {what}.")
+
+
+def maybe(name: str, classes: Collection[str]) -> str:
+    """What stands in brackets after the name of no class: the class that may be meant; empty where there is none."""
+    known = {one.lower(): one for one in classes}
+    near = [] if name.isdecimal() else get_close_matches(name.lower(), known, 1)  # a number is like no other
+    return f" (did you mean {known[near[0]]}?)" if near else ""
 
 
 def enumerate_some(names: list[str], most: int = 10) -> str:

@@ -9,7 +9,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from daso.data.images.listing import ALIASES, OUT, SETS, UNKNOWN, Item, Label, Listing, Part, enumerate_some, wrong
+from daso.data.images.listing import (
+    ALIASES,
+    OUT,
+    SETS,
+    UNKNOWN,
+    Item,
+    Label,
+    Listing,
+    Part,
+    enumerate_some,
+    maybe,
+    wrong,
+)
 from daso.errors import UserError
 
 COLUMNS = {  # what people call them
@@ -138,7 +150,7 @@ def _label(name: str, row: Row, known: set[str], source: Path) -> Label:
         return OUT
     if row.label in ("", str(UNKNOWN)):
         raise wrong(source, row.line, f"an image of the {name} set needs a class")
-    right = f"{row.label} is none of the classes, which are {enumerate_some(sorted(known))}"
+    right = f"{row.label}{maybe(row.label, known)} is none of the classes, which are {enumerate_some(sorted(known))}"
     if name == "unlabeled":
         right += "; an image of none of them has the label out"
     raise wrong(source, row.line, right)

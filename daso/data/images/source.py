@@ -4,7 +4,8 @@ Legend: N training images (labeled, then unlabeled, as the index has them), C cl
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from daso.data.images.cache import index_at
 from daso.data.images.census import Census
 from daso.data.images.decode import Rule
 from daso.data.images.index import Index
-from daso.data.images.listing import OWN, Listing
+from daso.data.images.listing import OWN, Listing, enumerate_some
 from daso.data.images.store import Request, Store, check
 from daso.data.sizes import class_counts
 from daso.data.split import Split, deal
@@ -27,6 +28,7 @@ from daso.errors import UserError
 from daso.schema import DatasetConfig, ImbalanceConfig, require
 
 Integers = npt.NDArray[np.int64]
+NAMED = 5  # classes that a sentence names
 EVALUATED = 8 / 7  # short side of an evaluated image over the side of its centre, 256 / 224
 
 
@@ -98,11 +100,28 @@ def labeled_counts(index: Index, dataset: DatasetConfig, imb: ImbalanceConfig) -
     if not dataset.labels_per_class:
         return there
     wanted = class_counts(dataset.labels_per_class, imb.gamma_l, len(there))
-    for name, n, has in zip(index.names, wanted, there, strict=True):
-        require(n <= has, "dataset.labels_per_class", dataset.labels_per_class, f"class {name} has {has} images")
+    if any(n > has for n, has in zip(wanted, there, strict=True)):
+        right = _too_few(index.names, there, wanted, imb.gamma_l)
+        raise UserError(f"dataset.labels_per_class={dataset.labels_per_class} is not possible: {right}.")
+    for name, n in zip(index.names, wanted, strict=True):
         right = f"class {name} would have no labeled image; choose it below {dataset.labels_per_class}"
         require(n > 0, "imb.gamma_l", f"{imb.gamma_l:g}", right)
     return wanted
+
+
+def _too_few(names: Sequence[str], there: Sequence[int], wanted: Sequence[int], gamma: float) -> str:
+    """Which classes have fewer images than would be drawn, and how many labels a class could be."""
+    small = [f"{name} ({has})" for name, n, has in zip(names, wanted, there, strict=True) if n > has]
+
+    def exceeds(most: int) -> bool:
+        return any(n > has for n, has in zip(class_counts(most, gamma, len(there)), there, strict=True))
+
+    most = bisect_left(range(1, max(there) + 1), True, key=exceeds)
+    classes = f"class{'es' * (len(small) > 1)} {enumerate_some(small, NAMED)}"
+    right = f"the most that is possible is {most}"
+    if 0 in class_counts(most, gamma, len(there)):
+        right = f"with imb.gamma_l={gamma:g} no number is possible"
+    return f"{classes} ha{'ve' if len(small) > 1 else 's'} too few images; {right}"
 
 
 def split_of(
@@ -265,6 +284,11 @@ def census_ahead(dataset: DatasetConfig, imb: ImbalanceConfig, seed: int, with_u
     train_y = np.concatenate([index.labels_of("labeled"), index.truth])
     split = split_of(index, dataset, imb, seed, with_unlabeled)
     return _counted(index, train_y, index.labels_of("valid"), index.labels_of("test"), split)
+
+
+def sentences(index: Index, counted: Census) -> list[str]:
+    """What a person should know about the images of a run that no look into their files tells."""
+    return [*index.notes, *counted.lines()]
 
 
 def _counted(index: Index, train_y: Integers, valid: Integers, test: Integers, split: Split) -> Census:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from daso.data.images.listing import ALIASES
 from daso.data.sources import files, published, readers
 from daso.data.sources.arrays import Arrays
 from daso.data.sources.files import Source
@@ -68,6 +69,7 @@ def obtain(cfg: DatasetConfig, unlabeled: bool) -> Paths:
         return {}
     with _readable(cfg):
         names = source.names(unlabeled)
+        _refuse_folders(cfg, files.lacking(source, root, cfg.name, names))
         paths = files.obtain(source, root, cfg.name, names, cfg.verify)
         same = cfg.verify or source.checksum(root, names) == cfg.files_checksum
         right = f"its files of {cfg.name} have changed since this run was named after them; start again"
@@ -80,12 +82,16 @@ def to_download(cfg: DatasetConfig, unlabeled: bool) -> tuple[str, int]:
 
     Returns:
         The data set's name, or files of it, and a size; empty and 0 where nothing will.
+
+    Raises:
+        UserError: folders of images lie where it would be put.
     """
     source, root = SOURCES.get(cfg.name), Path(cfg.root).expanduser()
     if source is None:
         return "", 0
     with _readable(cfg):
         wanted = files.lacking(source, root, cfg.name, source.names(unlabeled))
+        _refuse_folders(cfg, wanted)
     return (wanted, source.octets) if wanted else ("", 0)
 
 
@@ -93,8 +99,9 @@ def refuse_foreign(cfg: DatasetConfig, unlabeled: bool) -> None:
     """Refuse, before anything slow, files in `cfg.root` that are not as published; nothing is downloaded.
 
     Raises:
-        UserError: one is not, and `cfg.verify` does not allow for that.
+        UserError: one is not, and `cfg.verify` does not allow for that; folders of images lie in the place of all.
     """
+    to_download(cfg, unlabeled)
     source, root = SOURCES.get(cfg.name), Path(cfg.root).expanduser()
     if source is not None and cfg.verify:
         with _readable(cfg):
@@ -102,6 +109,17 @@ def refuse_foreign(cfg: DatasetConfig, unlabeled: bool) -> None:
             files.refuse_foreign(source, root, cfg.name, names)
             if source.has_archive(root):
                 files.obtain(source, root, cfg.name, names, cfg.verify)
+
+
+def _refuse_folders(cfg: DatasetConfig, wanted: str) -> None:
+    """Raise a `UserError` if the whole of a data set would be downloaded into a folder of somebody's own images."""
+    root = Path(cfg.root).expanduser()
+    for name in ("labeled", *ALIASES["labeled"]) if wanted == cfg.name else ():
+        if any(path.is_dir() for path in (root / name).glob("[!.]*")):
+            raise UserError(
+                f"dataset.root={cfg.root} is not possible: {cfg.name} is not in {cfg.root}, which holds "
+                f"{name}/<class>/: did you mean dataset=folder?"
+            )
 
 
 def files_checksum(cfg: DatasetConfig, unlabeled: bool) -> str:

@@ -42,19 +42,27 @@ class Where(NamedTuple):
         """Whether a run is asked for; one of labels alone is whatever its unlabeled set would be."""
         setting, wanted = setting_of_run(run), self
         if not run.settings.reads_unlabeled:
-            wanted = self._replace(m1="", gamma_u="", shape="")
+            wanted = self.labeled
         return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
 
     def among(self, runs: Sequence[Run]) -> list[Run]:
         """The runs that are asked for.
 
         Raises:
-            UserError: there are runs, but none of these settings.
+            UserError: there are runs, but none of these settings; or none that reads unlabeled images, where some have
+                these labeled ones.
         """
         found = [run for run in runs if self.plain.has_run(run)]
-        if runs and not found:
+        readers = [run for run in runs if run.settings.reads_unlabeled and self.plain.labeled.has_run(run)]
+        deciding = [run for run in found if run.settings.reads_unlabeled or not readers]
+        if runs and not deciding:
             raise UserError(f"{self} is not possible: no run is of this setting.")
         return found
+
+    @property
+    def labeled(self) -> "Where":
+        """The same without what is asked of the unlabeled set."""
+        return self._replace(m1="", gamma_u="", shape="")
 
     @property
     def plain(self) -> "Where":

@@ -9,7 +9,7 @@ from daso.report.match import match
 from daso.report.render import latex, markdown
 from daso.report.stats import MORE_STEPS
 from daso.settings.compose import configuration
-from tests.report.fake import DASO, FIXMATCH, LA, entry, record, table, three
+from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three
 
 
 def test_runs_of_more_steps_than_the_table_asks_for_are_marked_and_not_ranked(tmp_path):
@@ -46,6 +46,19 @@ def test_a_run_of_the_labels_alone_stands_in_the_columns_of_all_unlabeled_sets(t
     ]
     found = match(cells, collect([tmp_path]), (), configuration)
     assert [len(found.runs[overrides]) for overrides in settings] == [3, 3]
+
+
+def test_an_unlabeled_set_that_no_run_reads_is_no_setting_of_those_of_the_labels_alone(tmp_path, capsys):
+    labels = (*C10, "algorithm=supervised")
+    record(tmp_path / "labels", labels, 0, 60.0)
+    record(tmp_path / "both", labels, 0, 60.0)
+    record(tmp_path / "both", FIXMATCH, 0, 65.0)
+    asked = ["table=mine", f"runs={tmp_path / 'both'}", "gamma_u=99"]
+    for more in ([], ["rows=fixmatch"]):
+        assert main([*asked, *more]) == 2
+        assert capsys.readouterr().err == "gamma_u=99 is not possible: no run is of this setting.\n"
+    assert main(["table=mine", f"runs={tmp_path / 'both'}", "gamma_u=100", "n1=500"]) == 0
+    assert main(["table=mine", f"runs={tmp_path / 'labels'}", "gamma_u=99"]) == 0
 
 
 def test_runs_that_differ_in_what_nothing_reads_are_one_cell_of_their_own_table(tmp_path):

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from daso.published.cells import Setting
 from daso.report.__main__ import main
 from daso.report.collect import collect
@@ -9,6 +11,7 @@ from daso.report.match import match
 from daso.report.render import latex, markdown
 from daso.report.stats import MORE_STEPS
 from daso.settings.compose import configuration
+from tests import pictures
 from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three
 
 
@@ -67,6 +70,19 @@ def test_runs_that_differ_in_what_nothing_reads_are_one_cell_of_their_own_table(
     made = table(tmp_path, "mine")
     assert (made.rows, len(made.columns)) == (["fixmatch"], 1)
     assert [made_entry.sample.n for made_entry in made.entries.values()] == [3]
+
+
+@pytest.mark.parametrize(("second", "word"), [("b/new", "root="), ("b/old", "files_checksum=")])
+def test_folders_of_one_data_set_are_told_apart_by_their_names_if_these_differ(tmp_path, second, word):
+    for name in ("a/old", second):
+        photos = pictures.photos(tmp_path / name)
+        (photos / "train/dog/0.png").rename(photos / f"train/dog/{name[0]}.png")
+        files = ("dataset=folder", f"dataset.root={photos}", "dataset.name=flowers", "model=wrn10_1")
+        record(tmp_path / "runs", (*files, "algorithm=supervised"), 0, 50.0)
+    labels = [column.label for column in table(tmp_path / "runs", "mine").columns]
+    assert len(labels) == 2
+    assert all(label.count("=") == 4 and f" {word}" in label for label in labels)
+    assert word != "root=" or sorted(label.rpartition("=")[2] for label in labels) == ["new", "old"]
 
 
 def test_a_tilde_in_a_report_s_paths_is_the_home_folder(tmp_path, monkeypatch, capsys):

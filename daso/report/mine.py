@@ -62,6 +62,13 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     return table
 
 
+def own_heads(runs: Iterable[Run], where: Where = ANYWHERE) -> list[str]:
+    """The heads of the columns of own runs of some settings."""
+    asked = where.plain
+    _, columns = ordered(group(run for run in known(runs) if run.done and asked.has_run(run)))
+    return [column.head for column in columns]
+
+
 def row_names(row: str) -> tuple[str, str]:
     """What `rows=` may call a row of own runs: all of its name, or its method alone."""
     return row, row.partition(",")[0]

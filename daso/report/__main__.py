@@ -22,7 +22,7 @@ Where the runs to be counted differ from the paper's settings, say how, as on th
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from shutil import get_terminal_size
 from tempfile import TemporaryDirectory
@@ -39,10 +39,10 @@ from daso.report.collect import Run, collect, of_keys, without_trials
 from daso.report.external import read_external
 from daso.report.field import field_tables
 from daso.report.finish import with_rows
-from daso.report.mine import own_table
+from daso.report.mine import own_heads, own_table
 from daso.report.paper import paper_table
 from daso.report.table import PAPER_NAMES, Options, Table, check_options
-from daso.report.where import ANYWHERE, Where
+from daso.report.where import ANYWHERE, Heads, Where
 from daso.schema import Config
 
 if TYPE_CHECKING:
@@ -68,8 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _act(request: Request) -> None:
     values = request.values
-    options = options_of(request)
-    check_options(options)
     runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
     if values["keys"]:
         runs = of_keys(runs, values["keys"].split(","))
@@ -78,6 +76,8 @@ def _act(request: Request) -> None:
         if note:
             print(note, file=sys.stderr)
     where = Where(*(values[key] for key in Where._fields))
+    options = options_of(request, cache(partial(own_heads, runs, where)))
+    check_options(options)
     if request.product == "figure":
         from daso.report.figures import draw
 
@@ -119,15 +119,21 @@ def _empty(values: dict[str, Any], where: Where, tables: Sequence[Table]) -> Use
     return UserError(" ".join([f"{nothing}; {started}, or name runs=.", *dict.fromkeys(why_not)]))
 
 
-def options_of(request: Request) -> Options:
+def options_of(request: Request, heads: Heads) -> Options:
     """How runs become numbers, and what of them is shown.
+
+    Args:
+        request: what is asked for.
+        heads: of the columns of own runs.
 
     Raises:
         UserError: a row of `external=` is not possible.
     """
     values = request.values
     plain = {key: values[key] for key in Options._fields if key in values}
-    external = read_external(Path(values["external"])) if values["external"] else ()
+    own = request.product == "html" or values["table"] == "mine"  # others have the columns of what is published
+    heads = heads if own else tuple
+    external = read_external(Path(values["external"]), heads) if values["external"] else ()
     rows = tuple(re.split(";" if ";" in values["rows"] else ",", values["rows"])) if values["rows"] else ()
     return Options(**plain | {"external": external, "rows": rows, "overrides": request.overrides})
 

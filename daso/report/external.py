@@ -10,7 +10,7 @@ from daso.errors import UserError
 from daso.published.cells import Setting
 from daso.report.stats import counted, listed
 from daso.report.table import EXTERNAL, Column, Entry, Number, Table
-from daso.report.where import Place, read_place
+from daso.report.where import Heads, Place, read_place
 
 NEEDED = ("method", "setting", "mean", "source")
 FIELDS = ("method", "setting", "mean", "std", "n", "protocol", "source")
@@ -33,8 +33,12 @@ class External(NamedTuple):
     where: str  # file and line
 
 
-def read_external(path: Path) -> tuple[External, ...]:
+def read_external(path: Path, heads: Heads = tuple) -> tuple[External, ...]:
     """The results in a CSV file with a first line of `FIELDS`, in any order.
+
+    Args:
+        path: the file.
+        heads: as for `read_place`.
 
     Raises:
         UserError: there is no such file, or a row is not possible: its line is named, with how many more are not.
@@ -56,7 +60,7 @@ def read_external(path: Path) -> tuple[External, ...]:
     found, refused = [], []
     for line, row in rows:
         try:
-            found.append(_external(row, f"{path}, line {line}"))
+            found.append(_external(row, f"{path}, line {line}", heads))
         except UserError as error:
             refused.append((line, str(error)))
     if refused:
@@ -68,7 +72,7 @@ def read_external(path: Path) -> tuple[External, ...]:
     return tuple(found)
 
 
-def _external(row: Mapping[str | None, object], where: str) -> External:
+def _external(row: Mapping[str | None, object], where: str, heads: Heads) -> External:
     if None in row or None in row.values():
         raise UserError(f"{where}: it has not as many values as the first line has names; in quotes, a comma is none.")
     texts = {str(name): str(value).strip() for name, value in row.items()}
@@ -77,7 +81,7 @@ def _external(row: Mapping[str | None, object], where: str) -> External:
             right = {"method": "the name of a method", "source": "where the number is from"}[name]
             raise UserError(f"{where}: {name}= is empty: write {right}.")
     try:
-        place = read_place(texts["setting"])
+        place = read_place(texts["setting"], heads)
     except UserError as error:
         raise UserError(f"{where}: setting={texts['setting']} is not possible: {error}") from error
     mean = _number(texts["mean"], "mean", where, 100.0)
@@ -146,7 +150,7 @@ def place_external(table: Table, places: Mapping[Column, Place], head: Head | No
             if table.fact_names:
                 table.facts[row] = ("", "", one.source)
         if (row, column) in table.entries:
-            raise UserError(f"{one.where}: {one.method} has a second number on {column.group} {column.label}.")
+            raise UserError(f"{one.where}: {one.method} has a second number on {column.head}.")
         entry = Entry(external=one.number, external_n=one.n, source=one.source, protocol=one.protocol)
         table.entries[row, column] = entry
         protocol = f", protocol {one.protocol}" if one.protocol else ", protocol not stated"
@@ -167,10 +171,10 @@ def _column(one: External, table: Table, places: Mapping[Column, Place]) -> Colu
     """
     written = " ".join(one.setting.split()).lower()
     for column in table.columns:
-        if written == f"{column.group} {column.label}".lower():
+        if written == column.head.lower():
             return column
     fits = [column for column, place in places.items() if one.place.fits(place.dataset, place.setting)]
     if len(fits) > 1:
-        heads = listed([f"{column.group} {column.label}" for column in fits])
+        heads = listed([column.head for column in fits])
         raise UserError(f"{one.where}: setting={one.setting} is not possible: it fits {heads}; write one of them.")
     return fits[0] if fits else None

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -89,6 +90,9 @@ SPECS: dict[str, tuple[Spec, ...]] = {
 }
 
 
+LONGEST = 80  # characters of a setting in a file's name
+
+
 class _Wanted(NamedTuple):
     dataset: str
     setting: Setting
@@ -123,7 +127,7 @@ def draw(
         groups = own_series(runs, options, where)
         for (dataset, setting), series in groups.items():
             title = f"Figure {name} of own runs: {dataset} {paper_setting(setting)}"
-            part = re.sub(r"[^\w]+", "_", f"{dataset}_{setting}")
+            part = file_part(f"{dataset}_{setting}")
             path = form.path(f"figure{name}_{part}", part if len(groups) > 1 else "")
             made += _draw(SPECS[name][0], series, _classes(series), [title], form, path)
         if form.stem and len(groups) > 1 and made:
@@ -138,6 +142,12 @@ def draw(
     for line in (*(f"wrote {path}" for path in made), *passed_over(runs)):
         print(line)
     return made
+
+
+def file_part(setting: str) -> str:
+    """A setting as a part of a file's name: its words, or as many of them as there is room for and a checksum."""
+    name = re.sub(r"[^\w]+", "_", setting)
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{zlib.crc32(setting.encode()):08x}"
 
 
 def own_series(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -> dict[tuple[str, str], list[Series]]:

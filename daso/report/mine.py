@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from daso.errors import UserError
@@ -22,6 +23,7 @@ UNREAD = "unread"
 SETTINGS = ("dataset.", "imb.", "model.", "optim.", "train.")
 OF_RECIPE = ("dataset.", "model.", "optim.", "train.")  # where a learner or a recipe may have values of its own
 RECIPE = "recipe"
+FILES = "dataset.files_checksum"
 OWN_FILES, STAND_IN = (
     ("folder", "csv"),
     "fashion_mnist",
@@ -58,6 +60,13 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
     return table
+
+
+def own_heads(runs: Iterable[Run], where: Where = ANYWHERE) -> list[str]:
+    """The heads of the columns of own runs of some settings."""
+    asked = where.plain
+    _, columns = ordered(group(run for run in known(runs) if run.done and asked.has_run(run)))
+    return [column.head for column in columns]
 
 
 def row_names(row: str) -> tuple[str, str]:
@@ -126,6 +135,7 @@ def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
         knobs = [_relative(run, some) for run, some in zip(runs, knobs)]
         varying &= _varying(knobs)
     names = {key: _short(key, varying) for key in varying}
+    folders = _folders(runs) if FILES in varying else {}
     by_value: dict[str, list[Run]] = {}
     for run, some in zip(runs, knobs):
         by_value.setdefault(repr([some.get(key) for key in sorted(varying)]), []).append(run)
@@ -133,10 +143,20 @@ def _settings(label: str, runs: Sequence[Run]) -> dict[str, list[Run]]:
     for members in by_value.values():
         values = [flat(plain(run.settings)) | {RECIPE: recipe_name(run.config)} for run in members]
         shared = [key for key in sorted(varying) if len({repr(some[key]) for some in values}) == 1]
-        words = [f"{names[key]}={values[0][key]}" for key in shared]
+        told = {key: f"{names[key]}={values[0][key]}" for key in shared}
+        if FILES in told and folders:
+            told[FILES] = f"root={folders[values[0][FILES]]}"
+        words = [*told.values()]
         words += [f"{names[key]} by method" for key in sorted(varying - {*shared})]
         found.setdefault(" ".join([label, *words]), []).extend(members)
     return found
+
+
+def _folders(runs: Iterable[Run]) -> dict[str, str]:
+    """What the folder of each checksum of files is called; nothing where that does not tell them apart."""
+    names = {(run.settings.dataset.files_checksum, Path(run.settings.dataset.root).name) for run in runs}
+    told = all(name for _, name in names) and all(len({*some}) == len(names) for some in zip(*names))
+    return dict(names) if told else {}
 
 
 def _relative(run: Run, knobs: Mapping[str, Any]) -> dict[str, Any]:

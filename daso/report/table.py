@@ -59,6 +59,11 @@ class Column(NamedTuple):
     group: str
     label: str
 
+    @property
+    def head(self) -> str:
+        """Both, as tables print them."""
+        return f"{self.group} {self.label}"
+
 
 class Number(NamedTuple):
     """A published mean and, where one is printed, its deviation."""
@@ -166,7 +171,7 @@ class Table:
 
     def head(self, column: Column, group: bool = False) -> str:
         """What a column is called; with its data set if `group`."""
-        text = f"{column.group} {column.label}" if group else column.label
+        text = column.head if group else column.label
         return paper_setting(text) if self.options.names == PAPER_NAMES else text
 
     def number_footnotes(self, texts: Mapping[tuple[str, Column], Iterable[str]]) -> None:

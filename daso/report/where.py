@@ -1,7 +1,7 @@
 """Settings of class sizes and imbalance: those of runs, those that are asked for, and those that a person writes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -19,7 +19,11 @@ WORDS = {  # how people and tables write it -> what it is
     **dict.fromkeys(("gamma_u", "imb.gamma_u", "γu", "gu"), "gamma_u"),
     **dict.fromkeys(("gamma", "γ", "g"), "gamma"),
 }
-FORMS = "an option of imbalance=, such as cifar10_n500_m4000_g100, or as tables print it: cifar10 N1=500 M1=4000 γ=100"
+FORMS = "an option of imbalance=, such as cifar10_n500_m4000_g100, or as tables print it:"
+PRINTED = "cifar10 N1=500 M1=4000 γ=100"
+
+
+Heads = Callable[[], Sequence[str]]
 
 
 class Where(NamedTuple):
@@ -42,19 +46,27 @@ class Where(NamedTuple):
         """Whether a run is asked for; one of labels alone is whatever its unlabeled set would be."""
         setting, wanted = setting_of_run(run), self
         if not run.settings.reads_unlabeled:
-            wanted = self._replace(m1="", gamma_u="", shape="")
+            wanted = self.labeled
         return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
 
     def among(self, runs: Sequence[Run]) -> list[Run]:
         """The runs that are asked for.
 
         Raises:
-            UserError: there are runs, but none of these settings.
+            UserError: there are runs, but none of these settings; or none that reads unlabeled images, where some have
+                these labeled ones.
         """
         found = [run for run in runs if self.plain.has_run(run)]
-        if runs and not found:
+        readers = [run for run in runs if run.settings.reads_unlabeled and self.plain.labeled.has_run(run)]
+        deciding = [run for run in found if run.settings.reads_unlabeled or not readers]
+        if runs and not deciding:
             raise UserError(f"{self} is not possible: no run is of this setting.")
         return found
+
+    @property
+    def labeled(self) -> "Where":
+        """The same without what is asked of the unlabeled set."""
+        return self._replace(m1="", gamma_u="", shape="")
 
     @property
     def plain(self) -> "Where":
@@ -90,8 +102,12 @@ def setting_of_run(run: Run) -> Setting:
     return Setting(str(imb["n1"]), str(imb["m1"]), ratio(imb["gamma_l"]), ratio(imb["gamma_u"]), shape)
 
 
-def read_place(text: str) -> Place:
+def read_place(text: str, heads: Heads = tuple) -> Place:
     """The setting that a person writes: as an option of `imbalance=`, or as the heads of tables print it.
+
+    Args:
+        text: what is written.
+        heads: of the columns that may be meant, for an example.
 
     Raises:
         UserError: it is neither.
@@ -118,12 +134,18 @@ def read_place(text: str) -> Place:
             shapes.append(word)
     shape = "_".join(shapes) or LONG_TAILED
     if not found or "=" in first or not re.fullmatch(r"[\w-]+", shape):
-        raise UserError(FORMS)
+        raise UserError(f"{FORMS} {_like(text, heads())}")
     both = _ratio(found.get("gamma", ""))
     gamma_l = _ratio(found.get("gamma_l", both))
     gamma_u = _ratio(found.get("gamma_u", "" if shapes else gamma_l))
     setting = Setting(found.get("n1", ""), found.get("m1", ""), gamma_l, gamma_u, shape)
     return Place(titles.get(first.lower(), first), setting, " ".join(others))
+
+
+def _like(text: str, heads: Sequence[str]) -> str:
+    """The head that ends in what is written, else the first, else one of the paper's."""
+    ends = [head for head in heads if head.lower().endswith(f" {' '.join(text.split())}".lower())]
+    return next(iter([*ends, *heads, PRINTED]))
 
 
 def _ratio(text: str) -> str:

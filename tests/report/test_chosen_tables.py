@@ -231,7 +231,7 @@ def test_a_setting_that_fits_several_columns_is_refused_with_them(tmp_path, thei
         (HEADER + THEIRS.replace(",3,", ",0,"), "line 2: n=0 is not possible: a number of seeds, 1 or more."),
         (HEADER + THEIRS.replace("Wang et al. 2022", ""), "line 2: source= is empty: write where the number is from."),
         (HEADER + THEIRS.replace("Debias", "Debi,as"), "line 2: it has not as many values as the first line"),
-        (HEADER + "A,x,1,,,,s\n" + THEIRS + "B,y,1,,,,s\n", "as tables print it: cifar10 N1=500 M1=4000 γ=100 (so line 4"),
+        (HEADER + "A,x,1,,,,s\n" + THEIRS + "B,y,1,,,,s\n", "as tables print it: cifar10 N1=500 gl=100 gu=100 (so line 4"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_by_file_and_line(theirs, content, says, capsys, root):
@@ -247,6 +247,13 @@ def test_a_second_number_of_one_cell_and_a_file_that_is_not_there_are_refused(th
     theirs.write_text(HEADER + THEIRS + THEIRS)
     assert report(["table=1", f"runs={root}", f"external={theirs}"]) == 2
     assert "line 3: DebiasPL has a second number on CIFAR10-LT γ=100" in capsys.readouterr().err
+    theirs.write_text(HEADER + "A,N1=20 gl=10 gu=1,90,,,,a thesis\n")
+    assert report(["table=1", f"runs={root}", f"external={theirs}"]) == 2
+    assert capsys.readouterr().err.endswith("or as tables print it: cifar10 N1=500 M1=4000 γ=100.\n")
+    for overrides in (("dataset=digits", "imb.n1=20", "imb.m1=80", "imb.gamma_l=10", "imb.gamma_u=1"), C10):
+        record(theirs.parent / "runs", (*overrides, "algorithm=fixmatch"), 0, 70.0)
+    assert report(["table=mine", f"runs={theirs.parent / 'runs'}", f"external={theirs}"]) == 2
+    assert capsys.readouterr().err.endswith("or as tables print it: digits N1=20 gl=10 gu=1.\n")
     assert report(["table=1", "external=nowhere.csv"]) == 2
     assert "external=nowhere.csv cannot be read: no such file or directory." in capsys.readouterr().err
 

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from daso.published.cells import Setting
 from daso.report.__main__ import main
 from daso.report.collect import collect
@@ -9,7 +11,8 @@ from daso.report.match import match
 from daso.report.render import latex, markdown
 from daso.report.stats import MORE_STEPS
 from daso.settings.compose import configuration
-from tests.report.fake import DASO, FIXMATCH, LA, entry, record, table, three
+from tests import pictures
+from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three
 
 
 def test_runs_of_more_steps_than_the_table_asks_for_are_marked_and_not_ranked(tmp_path):
@@ -48,12 +51,38 @@ def test_a_run_of_the_labels_alone_stands_in_the_columns_of_all_unlabeled_sets(t
     assert [len(found.runs[overrides]) for overrides in settings] == [3, 3]
 
 
+def test_an_unlabeled_set_that_no_run_reads_is_no_setting_of_those_of_the_labels_alone(tmp_path, capsys):
+    labels = (*C10, "algorithm=supervised")
+    record(tmp_path / "labels", labels, 0, 60.0)
+    record(tmp_path / "both", labels, 0, 60.0)
+    record(tmp_path / "both", FIXMATCH, 0, 65.0)
+    asked = ["table=mine", f"runs={tmp_path / 'both'}", "gamma_u=99"]
+    for more in ([], ["rows=fixmatch"]):
+        assert main([*asked, *more]) == 2
+        assert capsys.readouterr().err == "gamma_u=99 is not possible: no run is of this setting.\n"
+    assert main(["table=mine", f"runs={tmp_path / 'both'}", "gamma_u=100", "n1=500"]) == 0
+    assert main(["table=mine", f"runs={tmp_path / 'labels'}", "gamma_u=99"]) == 0
+
+
 def test_runs_that_differ_in_what_nothing_reads_are_one_cell_of_their_own_table(tmp_path):
     for seed, override in enumerate(("optim.gamma=0.5", "optim.cosine_ratio=2", "seed=2")):
         record(tmp_path, (*FIXMATCH, override), seed, 67.0)
     made = table(tmp_path, "mine")
     assert (made.rows, len(made.columns)) == (["fixmatch"], 1)
     assert [made_entry.sample.n for made_entry in made.entries.values()] == [3]
+
+
+@pytest.mark.parametrize(("second", "word"), [("b/new", "root="), ("b/old", "files_checksum=")])
+def test_folders_of_one_data_set_are_told_apart_by_their_names_if_these_differ(tmp_path, second, word):
+    for name in ("a/old", second):
+        photos = pictures.photos(tmp_path / name)
+        (photos / "train/dog/0.png").rename(photos / f"train/dog/{name[0]}.png")
+        files = ("dataset=folder", f"dataset.root={photos}", "dataset.name=flowers", "model=wrn10_1")
+        record(tmp_path / "runs", (*files, "algorithm=supervised"), 0, 50.0)
+    labels = [column.label for column in table(tmp_path / "runs", "mine").columns]
+    assert len(labels) == 2
+    assert all(label.count("=") == 4 and f" {word}" in label for label in labels)
+    assert word != "root=" or sorted(label.rpartition("=")[2] for label in labels) == ["new", "old"]
 
 
 def test_a_tilde_in_a_report_s_paths_is_the_home_folder(tmp_path, monkeypatch, capsys):

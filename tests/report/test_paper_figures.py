@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from daso.report.__main__ import main
+from daso.report.figures import file_part
 from tests.report.fake import C10, journal, record
 
 METHODS = ("fixmatch", "fixmatch_daso")
@@ -77,6 +78,17 @@ def test_several_pictures_of_one_name_are_told_apart(runs, tmp_path, monkeypatch
 
 def test_a_figure_of_own_runs_has_the_name_that_is_asked_for(runs, tmp_path, monkeypatch):
     assert drawn(runs, tmp_path, monkeypatch, "own=true", "out=mine.pdf")[1] == ["mine.pdf", "mine.txt"]
+
+
+def test_a_setting_of_many_words_is_a_file_of_a_short_name_of_its_own():
+    assert file_part("cifar10_N1=500 gl=100 gu=1/100") == "cifar10_N1_500_gl_100_gu_1_100"
+    long = "mine_folder_N1=20 gl=10 gu=1 files_checksum=6f63eda98ab828a9 store=false store_side=256 resolution="
+    names = {file_part(f"{long}{side}") for side in (32, 64)}
+    assert sorted(map(len, names)) == [89, 89]
+    assert (
+        file_part(f"{long}32")
+        == "mine_folder_N1_20_gl_10_gu_1_files_checksum_6f63eda98ab828a9_store_false_store_s_4ba544bc"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,10 @@ def read_external(path: Path, heads: Heads = tuple) -> tuple[External, ...]:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"external={path} cannot be read: {reason.lower()}.") from error
     if missing := [name for name in NEEDED if name not in header]:
-        raise UserError(f"{path}, line 1: {listed(missing)} is missing; the first line is {','.join(FIELDS)}.")
+        what = f"{listed(missing)} {'are' if len(missing) > 1 else 'is'} missing"
+        if len(header) == 1 and ";" in header[0]:
+            what = "columns are separated by ; where commas belong"
+        raise UserError(f"{path}, line 1: {what}; the first line is {','.join(FIELDS)}.")
     if unknown := [name for name in header if name not in FIELDS]:
         raise UserError(f"{path}, line 1: {unknown[0]} is not possible: one of {', '.join(FIELDS)}.")
     found, refused = [], []

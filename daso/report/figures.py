@@ -183,7 +183,9 @@ def _several(form: Form, groups: Mapping[tuple[str, str], Sequence[Series]]) -> 
     runs = [series[0].runs[0] for series in groups.values()]
     settings = [{"dataset": run.config["dataset"]["name"], **setting_of_run(run)._asdict()} for run in runs]
     varying = [key for key in settings[0] if len({one[key] for one in settings}) > 1]
-    one = " ".join(f"{key}={settings[0][key]}" for key in varying) or f"keys={','.join(run.key for run in runs[:1])}"
+    one = " ".join(f"{key}={settings[0][key]}" for key in varying)
+    if settings.count(settings[0]) > 1:  # knobs tell them apart, which no key of a setting does
+        one = f"keys={','.join(run.key for series in next(iter(groups.values())) for run in series.runs)}"
     return (
         f"There is a figure for each of {counted(len(groups), 'setting')}: for one alone, named {form.stem}, add {one}."
     )

@@ -50,7 +50,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
     if not done:
         raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
     return _fill(
-        title="Report of a sweep",
+        title="Report of runs",
         facts=[
             f"{len(done)} of {counted(len(runs), 'run')} finished; own numbers: {spoken(own_metric(options))}.",
             *passed_over(runs),

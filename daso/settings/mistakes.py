@@ -96,6 +96,8 @@ def no_such_key(key: str, arguments: Sequence[str], here: list[str] | None = Non
     close = [f"{node}.{near[0]}"] if near else []
     if not (node and beside):
         close = meant(key)
+    elif not close and len(beside) > SHOWN:  # the right key of another node, perhaps
+        close = meant(name)
     if close:
         return f"{shown} is not possible: there is no key {key}; did you mean {' or '.join(close)}?"
     if node and len(beside) in range(1, SHOWN + 1):

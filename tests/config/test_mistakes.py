@@ -49,6 +49,7 @@ MISTAKES = [
     (["--dataset-root", "x"], ["--dataset-root is not possible: did you mean dataset.root=...?"]),
     (["--seeds=1"], ["--seeds=1 is not possible: did you mean seed=... or tune.seeds=...?"]),
     (["--multrun"], ["--multrun is not possible: did you mean --multirun?"]),
+    (["train.lr=0.1"], ["there is no key train.lr; did you mean debias.lr or optim.lr?"]),
     (["lr=0.1"], ["there is no key lr; did you mean debias.lr or optim.lr?"]),
     (["experiment=quickstart", "+experiment=cpu"], ["without + and once, experiment=cpu; an option file of your own"]),
     (["++dataset=digits"], ["dataset is chosen without + and once, dataset=digits."]),

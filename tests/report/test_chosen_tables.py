@@ -222,6 +222,7 @@ def test_a_setting_that_fits_several_columns_is_refused_with_them(tmp_path, thei
     ("content", "says"),
     [
         ("method,setting,mean\n", "line 1: source is missing; the first line is method,setting,mean,std,n,protocol"),
+        ("method;setting;mean;source\n", "line 1: columns are separated by ; where commas belong; the first line is"),
         (HEADER.replace("std", "sd"), "line 1: sd is not possible: one of method, setting, mean, std"),
         (HEADER, "has no row: below its first line stands, for example, DebiasPL"),
         (HEADER + THEIRS + "A,digits,1,,,,x\n", "line 3: setting=digits is not possible: an option of imbalance="),

@@ -115,6 +115,19 @@ def test_of_several_settings_and_methods_some_are_chosen(two_settings, tmp_path,
     assert "fixmatch (" not in told
 
 
+def test_where_knobs_tell_settings_apart_all_runs_of_one_are_named(tmp_path, monkeypatch, capsys):
+    made = {1000: [], 2000: []}
+    for steps in made:
+        for seed in (0, 1):
+            values = {f"{name}/{k}": 0.5 for name in ("test/class", "pl/final/recall/class") for k in range(10)}
+            folder = record(tmp_path / "runs", (*C10, "algorithm=fixmatch"), seed, 70.0, steps=steps, **values)
+            journal(folder, [(steps, values)])
+            made[steps].append(folder.name)
+    assert drawn(tmp_path / "runs", tmp_path, monkeypatch, "own=true", "out=all.pdf")[0] == 0
+    keys = capsys.readouterr().err.rpartition("add keys=")[2].removesuffix(".\n").split(",")
+    assert sorted(keys) in [sorted(some) for some in made.values()]
+
+
 def test_panels_and_methods_of_a_paper_figure_are_chosen_as_those_of_a_table(runs, tmp_path, monkeypatch):
     assert drawn(runs, tmp_path, monkeypatch, "figure=10", "dataset=cifar10", "rows=fixmatch", "out=one.pdf") == (
         0,
@@ -152,7 +165,7 @@ def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
         (["format=pdf", "names=long"], "names=long is not possible: one of plain, paper."),
         (["n1=20"], "n1=20 is not possible: Figure 3 has dataset=cifar10 N1=500"),
         (["own=true", "n1=20"], "n1=20 is not possible: no run is of this setting."),
-        (["rows=fixmtach"], "rows=fixmtach is not possible: there are FixMatch and FixMatch + DASO."),
+        (["rows=fixmtach"], "rows=fixmtach is not possible: nearest is FixMatch; there are FixMatch and FixMatch + DASO."),
         (["own=true", "rows=foo"], "rows=foo is not possible: there are fixmatch and fixmatch_daso."),
         (["format=pdf", "bold=false"], "bold= has no effect on figure=: it is for table, html="),
     ],

@@ -165,7 +165,10 @@ def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
         (["format=pdf", "names=long"], "names=long is not possible: one of plain, paper."),
         (["n1=20"], "n1=20 is not possible: Figure 3 has dataset=cifar10 N1=500"),
         (["own=true", "n1=20"], "n1=20 is not possible: no run is of this setting."),
-        (["rows=fixmtach"], "rows=fixmtach is not possible: nearest is FixMatch; there are FixMatch and FixMatch + DASO."),
+        (
+            ["rows=fixmtach"],
+            "rows=fixmtach is not possible: nearest is FixMatch; there are FixMatch and FixMatch + DASO.",
+        ),
         (["own=true", "rows=foo"], "rows=foo is not possible: there are fixmatch and fixmatch_daso."),
         (["format=pdf", "bold=false"], "bold= has no effect on figure=: it is for table, html="),
     ],

@@ -21,14 +21,17 @@ def facts(name: str, parts: Parts, environment: dict[str, Any], state: State) ->
     unlabeled = pool.unlabeled_y
     classes = parts.config.dataset.num_classes
     sizes: list[int] | int = 0
+    known = 0
     if unlabeled is not None:
-        known = bool((unlabeled >= 0).all())
-        sizes = torch.bincount(unlabeled, minlength=classes).tolist() if known else len(unlabeled)
+        known = int((unlabeled >= 0).sum())
+        told = known == len(unlabeled)
+        sizes = torch.bincount(unlabeled, minlength=classes).tolist() if told else len(unlabeled)
     return {
         "name": name,
         "run_key": parts.config.run_key,
         "labeled": parts.counts,
-        "unlabeled": sizes,  # per class; one number where the classes are unknown
+        "unlabeled": sizes,  # per class; one number where the class of some is unknown, or none
+        "unlabeled_known": known,
         "held_out": {name: len(y) for name, (_, y) in parts.splits.items()},
         "parameters": sum(p.numel() for p in parts.nets.student.parameters()),
         "steps": parts.config.train.steps,

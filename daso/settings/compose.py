@@ -193,7 +193,7 @@ def resolve(cfg: DictConfig, arguments: list[str] | None = None) -> Config:
         raise UserError(explain(error, arguments)) from error
     assert isinstance(config, Config)
     _refuse_two_lengths(config, arguments)
-    config = timed(filled(config))
+    config = timed(filled(config, arguments))
     check(config, arguments)
     return identified(config)
 

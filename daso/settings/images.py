@@ -1,9 +1,12 @@
 """What the files of a data set say about a run on them, filled into its configuration."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from daso.errors import UserError
 from daso.schema import AUTO, UNKNOWN, Config, DatasetConfig, ImbalanceConfig, require
+from daso.settings.option_files import chosen
 
 AS_THE_FILES = 1  # imb.n1 and imb.gamma_l in the option files of such data sets: nobody has set them
 
@@ -38,30 +41,30 @@ def content_of(dataset: DatasetConfig, imb: ImbalanceConfig) -> Content:
     return Content(len(index.names), int(there.min()), max(counts), min(counts), sum(counts), unlabeled)
 
 
-def filled(config: Config) -> Config:
+def filled(config: Config, arguments: Sequence[str] = ()) -> Config:
     """A configuration with everything that its image files decide; that of another data set as it is.
 
     That is classes and class sizes, and, where labels are not drawn by `dataset.labels_per_class`, imb.*, which then
     describes what is there.
+
+    Args:
+        config: the configuration.
+        arguments: the command line that it came from, for who chose its sizes.
 
     Raises:
         UserError: files that cannot be used, or a knob that contradicts them.
     """
     if not config.dataset.reader:
         return config
+    from daso.data.images.source import index_of_dataset, is_published
     from daso.data.sources import READERS
 
     dataset, imb = config.dataset, config.imb
     right = f"{dataset.name} is the name of a published data set; choose another for yours"
     require(dataset.name not in READERS, "dataset.name", dataset.name, right)
-    if not dataset.labels_per_class:
-        right = "only dataset.labels_per_class draws labels that it could thin; else the files have what they have"
-        require(imb.gamma_l == AS_THE_FILES, "imb.gamma_l", f"{imb.gamma_l:g}", right)
-    right = "the files say how many labels there are, or dataset.labels_per_class"
-    require(imb.n1 == AS_THE_FILES, "imb.n1", imb.n1, right)
-    right = "the unlabeled images are those of the files, so unknown"
-    require(imb.m1 == UNKNOWN, "imb.m1", imb.m1, right)
-    require(imb.gamma_u == UNKNOWN, "imb.gamma_u", imb.gamma_u, right)
+    if not is_published(dataset):
+        index_of_dataset(dataset)  # files that are not there come before what is asked of them
+    _refuse_sizes(dataset, imb, arguments)
     content = content_of(dataset, imb)
     right = f"the files have {content.classes} classes, which follows from them"
     require(dataset.num_classes in (0, content.classes), "dataset.num_classes", dataset.num_classes, right)
@@ -73,6 +76,33 @@ def filled(config: Config) -> Config:
     gamma_l = imb.gamma_l if dataset.labels_per_class else float(f"{content.most / content.fewest:.3g}")
     dataset = replace(_sized(dataset), num_classes=content.classes, class_size=content.class_size)
     return replace(config, dataset=dataset, imb=replace(imb, n1=content.most, gamma_l=gamma_l))
+
+
+def _refuse_sizes(dataset: DatasetConfig, imb: ImbalanceConfig, arguments: Sequence[str]) -> None:
+    """Refuse numbers of images that image files do not have, one by one or as the option of another data set."""
+    drawn = dataset.labels_per_class > 0
+    labels = "dataset.labels_per_class=20 draws 20 of each class, and imb.gamma_l then thins these"
+    rest = "they are all that the files hold beside the labeled ones, and imb.gamma_l thins labels alone"
+    asked = {
+        "imb.n1": (imb.n1, imb.n1 == AS_THE_FILES, f"the labels are those of the files; {labels}"),
+        "imb.gamma_l": (
+            imb.gamma_l,
+            drawn or imb.gamma_l == AS_THE_FILES,
+            f"the labels are those of the files; {labels}",
+        ),
+        "imb.m1": (imb.m1, imb.m1 == UNKNOWN, f"unlabeled images are not counted off; {rest}"),
+        "imb.gamma_u": (imb.gamma_u, imb.gamma_u == UNKNOWN, f"unlabeled images are not thinned; {rest}"),
+    }
+    wrong = {key: (value, right) for key, (value, fits, right) in asked.items() if not fits}
+    elsewhere = next((path.stem for path, group in chosen(arguments) if group == "imbalance"), "")
+    typed = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+    if wrong and elsewhere and not typed & {*wrong}:
+        experiment = next((item for item in arguments if item.startswith("experiment=")), "")
+        by = f", which {experiment} chooses," if experiment and "imbalance" not in typed else ""
+        right = f"its sizes are not those of image files; imbalance={dataset.reader}_default leaves them to the files"
+        raise UserError(f"imbalance={elsewhere}{by} is not possible: {right}.")
+    for key, (value, right) in wrong.items():
+        require(False, key, value if isinstance(value, str) else f"{value:g}", right)
 
 
 def _sized(dataset: DatasetConfig) -> DatasetConfig:

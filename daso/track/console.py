@@ -18,6 +18,7 @@ from daso.schema import RULES
 from daso.track.terminal import print_table, terminal
 
 REFRESH = 0.5  # seconds between two looks of the progress line
+TOP = 5  # classes that top5 looks at
 SHOWN_CLASSES = 20  # more classes than that are summed up
 TABLE = (
     ("top1_median20", "the paper's number: median of the last 20 evaluations"),
@@ -81,9 +82,9 @@ class Console:
         """The setting of a run.
 
         Args:
-            facts: name, run_key, labeled (counts per class), unlabeled (counts per class, or one number), held_out
-                ({split: images}), parameters, steps, start (the step a resumed run goes on from); whatever else there
-                is comes in one line.
+            facts: name, run_key, labeled (counts per class), unlabeled (counts per class, or one number),
+                unlabeled_known (how many of these are known to be of a class), held_out ({split: images}), parameters,
+                steps, start (the step a resumed run goes on from); whatever else there is comes in one line.
         """
         rest = dict(facts)
         take = rest.pop
@@ -93,7 +94,7 @@ class Console:
         self._print(Text(mask(str(take("name"))), style="bold"))
         grid.add_row("run", str(take("run_key")))
         grid.add_row("labeled", sizes(take("labeled")))
-        grid.add_row("unlabeled", sizes(take("unlabeled")))
+        grid.add_row("unlabeled", sizes(take("unlabeled"), take("unlabeled_known")))
         grid.add_row("held out", ", ".join(f"{split} {count:,}" for split, count in take("held_out").items()))
         grid.add_row("network", f"{take('parameters'):,} parameters")
         steps, start = take("steps"), take("start")
@@ -147,6 +148,7 @@ class Console:
         splits = [split for split in ("valid", "test") if f"{split}/top1" in summary]
         table = Table("metric (%)", *splits, "", box=None, header_style="bold", pad_edge=False)
         paper_number, _ = TABLE[0]
+        classes = max((len(_per_class(summary, f"{split}/class/")) for split in splits), default=0)
         rows, reported = dict(TABLE), summary.get("reports", paper_number)
         if reported != paper_number:
             rule = RULES[reported.rpartition("_")[2]]
@@ -154,6 +156,8 @@ class Console:
             rows = own | rows | own  # in front of the others
         for name, meaning in rows.items():
             values = [summary.get(f"{split}/{name}") for split in splits]
+            if name == "top5" and classes <= TOP:  # which are all of them
+                continue
             if any(value is not None for value in values):
                 style = "bold" if name == reported else ""
                 table.add_row(name, *map(_number, values), Text(meaning, style="dim"), style=style)
@@ -200,10 +204,10 @@ class Console:
         return "  ".join(parts)
 
 
-def sizes(counts: Sequence[int] | int) -> str:
-    """How many images, and how they spread over the classes if that is known."""
+def sizes(counts: Sequence[int] | int, known: int = 0) -> str:
+    """How many images, and how they spread over the classes; of one number, how many are `known` to be of a class."""
     if isinstance(counts, int):
-        return f"{counts:,}, not all of known class" if counts else "none"
+        return f"{counts:,}, {f'{known:,} of known class' if known else 'of unknown class'}" if counts else "none"
     total = f"{sum(counts):,}"
     if len(counts) <= SHOWN_CLASSES:
         return f"{total} = {' + '.join(map(str, counts))}"

@@ -13,6 +13,7 @@ FACTS = {
     "run_key": "0a1b2c3d4e5f",
     "labeled": [20, 5, 2],
     "unlabeled": [100, 100, 100],
+    "unlabeled_known": 300,
     "held_out": {"test": 500},
     "parameters": 77850,
     "steps": 1000,
@@ -188,6 +189,15 @@ def test_validation_stands_beside_test(out):
     assert next(line.split()[:3] for line in lines(out) if line.startswith("top1 ")) == ["top1", "70.00", "61.25"]
 
 
+@pytest.mark.parametrize(("classes", "rows"), [(5, 0), (6, 1)])
+def test_the_five_best_of_five_classes_are_no_row(out, classes, rows):
+    recalls = {f"test/class/{k}": 50.0 for k in range(classes)}
+    Console(out, width=100).summary(
+        {"run_key": "0a", "steps": 1, "seconds": 1, "test/top1": 50, "test/top5": 100} | recalls
+    )
+    assert sum(line.startswith("top5 ") for line in lines(out)) == rows
+
+
 def test_many_classes_are_summed_up(out):
     classes = {f"test/class/{k}": float(k) for k in range(100)}
     Console(out, width=100).summary(SUMMARY | classes)
@@ -196,7 +206,8 @@ def test_many_classes_are_summed_up(out):
 
 
 def test_unlabeled_images_may_be_of_unknown_class_or_not_there():
-    assert sizes(100_000) == "100,000, not all of known class"
+    assert sizes(100_000) == "100,000, of unknown class"
+    assert sizes(100_000, known=400) == "100,000, 400 of known class"
     assert sizes(0) == "none"
 
 

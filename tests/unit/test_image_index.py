@@ -121,6 +121,10 @@ def test_the_census_names_the_largest_the_middle_and_the_smallest_class():
     ]
 
 
+def test_the_census_of_equal_classes_names_none():
+    assert census([20, 20, 20]).lines()[0] == "3 classes, labeled images 20 of each class"
+
+
 def test_the_census_counts_unlabeled_images_by_what_is_known_of_them():
     lines = census([9, 8, 7], truth=[0, 0, 1, -1, -2, -2]).lines()
     assert lines[1] == "images: labeled 24, unlabeled 6 (3 of a known class, 2 of none, 1 unknown), test 15"

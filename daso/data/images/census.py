@@ -32,11 +32,13 @@ class Census(NamedTuple):
         """What a person should know about the images, a sentence or a fact a line."""
         order = np.argsort(-self.labeled, kind="stable")
         most, middle, least = (int(order[k]) for k in (0, len(order) // 2, -1))
-        facts = [
-            f"{len(self.names)} classes, labeled images {self._of(most)} (most), {self._of(middle)} (median), "
-            f"{self._of(least)} (fewest): imbalance {self.labeled[most] / self.labeled[least]:.3g}",
-            self._sets(),
-        ]
+        spread = (
+            f"{self._of(most)} (most), {self._of(middle)} (median), "
+            f"{self._of(least)} (fewest): imbalance {self.labeled[most] / self.labeled[least]:.3g}"
+        )
+        if self.labeled[most] == self.labeled[least]:
+            spread = f"{self.labeled[most]:,} of each class"
+        facts = [f"{len(self.names)} classes, labeled images {spread}", self._sets()]
         if few := self._where(self.labeled < FEW):
             facts.append(f"below {FEW} labeled images: {enumerate_some(few)}")
         for name, counts in (("validation", self.valid), ("test", self.test)):

@@ -147,22 +147,49 @@ def _fault(path: Path, group: str) -> str:
         return f", line 1: the line # @package {usual} is missing, with which each option file of {group} begins"
     if usual == "_global_" and header not in {usual, *(key.rpartition(".")[0] for key in knobs())}:
         return f", line 1: # @package {header} is no place of a configuration; those of {group} say {usual}"
-    return _odd_entry(node, header == "_global_")
+    odd = next((value for key, value in node.value if key.value == "defaults" and header == "_global_"), None)
+    return (_odd_default(odd, group) if isinstance(odd, yaml.SequenceNode) else "") or _odd_entry(node)
 
 
-def _odd_entry(node: yaml.MappingNode, everywhere: bool) -> str:
+def _odd_default(defaults: yaml.SequenceNode, group: str) -> str:
+    """What is wrong with the defaults of a file that chooses for all groups."""
+    overridden = ""
+    for entry in defaults.value:
+        line = entry.start_mark.line + 1
+        if isinstance(entry, yaml.MappingNode):
+            key, option = (part.value for part in entry.value[0])
+            name = key.removeprefix("override ").lstrip("/")
+            if name == group:
+                return f", line {line}: an option of {group} to go on from stands there alone, as in - {option}"
+            if not re.match(r"(override )?/", key):
+                return f", line {line}: a group stands behind a slash there, as in - override /{name}: {option}"
+            if not key.startswith("override ") and name in _composed():
+                return f", line {line}: {name} is chosen already, which takes - override /{name}: {option}"
+            overridden = overridden or f"{name} (line {line})"
+        elif entry.value.startswith("/"):
+            return f", line {line}: an option of {group} to go on from stands there alone, as in - {entry.value[1:]}"
+        elif overridden and entry.value != "_self_":
+            return (
+                f", line {line}: {entry.value} stands in front of what overrides it, and here comes behind {overridden}"
+            )
+    return ""
+
+
+@cache
+def _composed() -> set[str]:
+    """The groups of which every configuration has an option."""
+    entries = yaml.load((CONF / "config.yaml").read_bytes(), Loader=LOADER)["defaults"]
+    return {str(key) for entry in entries if isinstance(entry, dict) for key in entry}
+
+
+def _odd_entry(node: yaml.MappingNode) -> str:
     for key, value in node.value:
         line = value.start_mark.line + 1
         if key.value == "defaults" and not isinstance(value, yaml.SequenceNode):
             return f", line {key.start_mark.line + 1}: defaults are a list, each with a dash before it"
-        for entry in value.value if key.value == "defaults" and everywhere else []:
-            if isinstance(entry, yaml.MappingNode) and not re.match(r"(override )?/", entry.value[0][0].value):
-                name = entry.value[0][0].value.removeprefix("override ")
-                option, at = entry.value[0][1].value, entry.start_mark.line + 1
-                return f", line {at}: a group stands behind a slash there, as in - override /{name}: {option}"
         if isinstance(value, yaml.ScalarNode) and not value.style and NO_SPACE.match(value.value):
             return f", line {line}: {value.value} is one word; a colon wants a space behind it"
-        if isinstance(value, yaml.MappingNode) and (found := _odd_entry(value, False)):
+        if isinstance(value, yaml.MappingNode) and (found := _odd_entry(value)):
             return found
     return ""
 

@@ -26,6 +26,16 @@ BROKEN = {
     "a tag": (f"{GLOBAL}x: !!python/object/apply:os.system [ls]\n", "line 2: the tag"),
     "two documents": (f"{GLOBAL}seed: 1\n---\nseed: 2\n", "--- begins a second document"),
     "no slash": (f"{GLOBAL}defaults:\n  - algorithm: fixmatch\n", "line 3: a group stands behind a slash there"),
+    "too late": (
+        f"{OWN.partition('train:')[0].strip()}\n  - quickstart\n",
+        "line 4: quickstart stands in front of what",
+    ),
+    "no override": (
+        f"{GLOBAL}defaults:\n  - /algorithm: fixmatch\n",
+        "line 3: algorithm is chosen already, which takes",
+    ),
+    "a group": (f"{GLOBAL}defaults:\n  - experiment: cpu\n", "line 3: an option of experiment to go on from stands"),
+    "a slash": (f"{GLOBAL}defaults:\n  - /cpu\n", "line 3: an option of experiment to go on from stands there alone"),
     "no list": (f"{GLOBAL}defaults: fixmatch\n", "line 2: defaults are a list"),
 }
 

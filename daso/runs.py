@@ -22,6 +22,7 @@ from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import TRACKERS
 from daso.track.console import counted
 from daso.track.jsonl import tail
+from daso.track.progress import reached
 from daso.track.terminal import complain, print_table, terminal
 
 RESULTS = ("test/top1_median20", "test/bacc")
@@ -79,16 +80,15 @@ def describe(run: RunDir, metrics: Sequence[str] = RESULTS) -> dict[str, Any]:
     """What a table says about a run: setting, state, how far it is, and these of its numbers (None where unknown)."""
     config = run.config() or {}
     results = run.numbers() or {}
-    step = results.get("steps")
+    step, state = results.get("steps"), run.state()
     if step is None:  # not finished
-        rows = tail(run.metrics)
-        step = max((row["step"] for row in rows), default=0)
-        results = {name: value for row in rows for name, value in row.items()}
+        step = reached(run, state)
+        results = {name: value for row in tail(run.metrics) for name, value in row.items()}
     files = [path for path in (run.resolved, run.metrics, run.checkpoint, run.summary) if path.exists()] or [run.path]
     touched = max(path.stat().st_mtime for path in files)
     about = {
         "key": run.key,
-        "state": run.state().value,
+        "state": state.value,
         "reason": run.reason(),
         "dataset": _get(config, "dataset", "name"),
         "method": _named(method_name, config),

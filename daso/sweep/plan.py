@@ -16,6 +16,7 @@ from daso.settings.identity import plain
 from daso.sweep.cost import CARDS, card_of, cards_here, seconds_per_step
 from daso.sweep.graph import Job, standing
 from daso.track.jsonl import tail
+from daso.track.progress import reached
 
 if TYPE_CHECKING:
     from daso.run.work import Work
@@ -165,8 +166,7 @@ def disk_bytes(config: Config) -> int:
 def _item(config: Config, job: Job) -> Item:
     state, step = standing(config), 0
     if state not in (RunState.done, RunState.new):
-        rows = tail(RunDir(config.out_root, config.run_key).metrics)
-        step = max((int(row["step"] or 0) for row in rows), default=0)
+        step = reached(RunDir(config.out_root, config.run_key), state)
     return Item(config, job.label, job.overrides, state, step, own(config).train.steps, kind_of(config), job.asked)
 
 

@@ -18,13 +18,14 @@ from daso.outputs.rundir import RunDir, RunState, runs_in
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.track.console import duration
 from daso.track.jsonl import pace, tail
+from daso.track.progress import first_row, going_on_from, reached
 from daso.track.terminal import print_line, print_table, terminal
 
 RESULTS = ("top1_median20", "bacc")
 RUNNING, PLANNED, BEFORE = "running", "planned", "finished before"
 ORDER = (RUNNING, FAILED, REFUSED, STOPPED, PLANNED, FINISHED, BEFORE)
 STYLES = {RUNNING: "green", FAILED: "red", REFUSED: "red", STOPPED: "yellow", PLANNED: "dim"}
-UNNOTED = {RunState.done: FINISHED, RunState.failed: FAILED}
+UNNOTED = {RunState.done: FINISHED, RunState.failed: FAILED, RunState.partial: STOPPED}
 AROUND = 3  # lines of a sweep that are not jobs: its name, the heads of the columns, what there is more
 LAST = 5  # jobs of each sweep in the last look, which stays on the screen
 LABEL = 40  # columns of a screen that labels get before anything else does
@@ -40,11 +41,12 @@ class Seen(NamedTuple):
 
     label: str
     state: str
-    step: int = 0
+    step: int = 0  # that it has told, or goes on from
     steps: int = 0
     speed: float = 0.0  # steps a second; 0: unknown
     results: tuple[float | None, ...] = (None,) * len(RESULTS)
     reason: str = ""
+    first: int = 0  # the step that it tells of first, where it is known
 
     @property
     def left(self) -> float | None:
@@ -155,7 +157,8 @@ def _said(sweep: SweepSeen) -> str:
 
 def _cells(job: Seen) -> dict[str, str]:
     """What the columns of a job hold, label, state and reason aside."""
-    cells = {"step": f"{job.step:,} of {job.steps:,}" if job.steps else str(job.step or "")}
+    told = f"{job.step:,}" if job.step or job.state != RUNNING else f"<{job.first:,}" if job.first else "0"
+    cells = {"step": f"{told} of {job.steps:,}" if job.steps else str(job.step or "")}
     cells["steps/s"] = f"{job.speed:.3g}" if job.speed else ""
     cells |= {name: "" if value is None else f"{value:.2f}" for name, value in zip(RESULTS, job.results)}
     cells["left"] = duration(job.left) if job.state == RUNNING and job.left is not None else ""
@@ -238,23 +241,26 @@ def _jobs(root: Path, session: Session) -> Iterator[Seen]:
     busy, before, steps = session.busy(), set(shared.get("before", [])), shared.get("steps", {})
     for key, label in shared.get("labels", {}).items():
         run = RunDir(root, key)
-        if key in busy:
+        orphan = not alive and key not in ends and run.state() is RunState.running
+        if key in busy or orphan:
             yield _under_way(run, label, steps.get(key, 0))
         elif key in ends or key in before:
             state = ends[key].state if key in ends else BEFORE
             results = _results(run.numbers() or {})
-            done = steps.get(key, 0) if state in (FINISHED, BEFORE) else pace(run.metrics)[0]
+            done = steps.get(key, 0) if state in (FINISHED, BEFORE) else going_on_from(run)
             yield Seen(label, state, done, steps.get(key, 0), 0.0, results, ends[key].reason if key in ends else "")
         else:  # a job of a sweep that was killed may have ended with nobody there to note it
             state = PLANNED if alive else UNNOTED.get(run.state(), PLANNED)
             results, reason = _results(run.numbers() or {}), run.reason() or "" if state == FAILED else ""
-            yield Seen(label, state, pace(run.metrics)[0], steps.get(key, 0), 0.0, results, reason)
+            done = steps.get(key, 0) if state == FINISHED else going_on_from(run)
+            yield Seen(label, state, done, steps.get(key, 0), 0.0, results, reason)
 
 
 def _under_way(run: RunDir, label: str, steps: int) -> Seen:
-    step, speed = pace(run.metrics)
+    step, (_, speed) = reached(run, RunState.running), pace(run.metrics)
     newest = {name: value for row in tail(run.metrics, size=1 << 12) for name, value in row.items()}
-    return Seen(label, RUNNING, step, steps, speed, _results(newest))
+    first = 0 if step else first_row(run.config() or {})
+    return Seen(label, RUNNING, step, steps, speed, _results(newest), first=first)
 
 
 def _results(numbers: dict[str, float | None]) -> tuple[float | None, ...]:

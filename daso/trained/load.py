@@ -21,7 +21,8 @@ from daso.outputs.naming import run_name
 from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import Config
 from daso.settings.restored import restore, unknown
-from daso.track.jsonl import Row, read, tail
+from daso.track.jsonl import Row, read
+from daso.track.progress import reached
 from daso.train import checkpoint, evaluate
 from daso.trained.export import export
 from daso.trained.network import Network, restored
@@ -235,10 +236,9 @@ def _require_finished(run: RunDir) -> None:
         return
     if state is RunState.new:
         raise UserError(f"{run.path} is no run: the folder of one holds resolved.yaml, summary.json and checkpoint.pt.")
-    step = max((row["step"] for row in tail(run.metrics)), default=0)
-    steps = run.about().get("steps", "?")
+    step, steps = reached(run, state), run.about().get("steps", "?")
     if state is RunState.running:
         raise UserError(f"Run {run.key} is at step {step} of {steps}: wait until it is finished.")
     reason = f" ({str(run.reason()).rstrip('.')})" if state is RunState.failed else ""
-    again = "start the line that began it again, and it goes on from there"
-    raise UserError(f"Run {run.key} stopped at step {step} of {steps}{reason}: {again}.")
+    then = f"goes on from step {step} of {steps}" if step else "begins again"
+    raise UserError(f"Run {run.key} is not finished{reason}: the line that began it, started again, {then}.")

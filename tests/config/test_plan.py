@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from daso.data.images.source import census_ahead
 from daso.data.sources import SOURCES
@@ -52,7 +53,8 @@ def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
     for run in runs:
         run.path.mkdir(parents=True)
     runs[0].mark_done()
-    runs[1].metrics.write_text('{"event": "train", "step": 400, "time/unix": 0, "time/steps_per_second": 8.0}\n')
+    runs[1].metrics.write_text('{"event": "train", "step": 450, "time/unix": 0, "time/steps_per_second": 8.0}\n')
+    torch.save({"step": 400}, runs[1].checkpoint)
     runs[2].mark_failed("The loss is not finite.")
     _, out, _, jobs = sweep("experiment=quickstart", "seed=0,1,2,3", "plan=full")
     assert jobs == []

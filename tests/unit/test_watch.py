@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from daso import runs
 from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
-from daso.sweep.session import FAILED, FINISHED, End, Session
+from daso.sweep.session import FAILED, FINISHED, STOPPED, End, Session
 from daso.sweep.watch import Seen, SweepSeen, look, screen
 from daso.track.jsonl import Journal
 
@@ -110,6 +111,27 @@ def test_a_job_that_ended_after_its_sweep_was_killed_is_called_so(session, tmp_p
     session._alive.release(force=True)
     job = look(tmp_path)[0].jobs[4]
     assert (job.state, job.reason) == (FAILED, "The loss is not finite.")
+
+
+def test_a_job_that_a_killed_sweep_left_half_way_is_stopped_at_the_step_that_it_goes_on_from(session, tmp_path):
+    run = RunDir(tmp_path, "ee")
+    journal(run, 150, 20.0)
+    torch.save({"format": 1, "run_key": "ee", "step": 195}, run.checkpoint)
+    session._alive.release(force=True)
+    with run.lock():  # its process, an orphan, still writes its checkpoint
+        assert look(tmp_path)[0].jobs[4].state == "running"
+    job = look(tmp_path)[0].jobs[4]
+    assert (job.state, job.step) == (STOPPED, 195)
+
+
+def test_a_job_that_has_told_nothing_yet_is_before_its_first_row(session, tmp_path, capsys):
+    run = RunDir(tmp_path, "ee")
+    run.path.mkdir()
+    session.begin(4, "ee")
+    for config, said in (("", " 0 of 1,000"), ("run_key: ee\ntrain: {log_every: 50, steps: 1000}\n", " <50 of 1,000")):
+        run.resolved.write_text(config)
+        runs.main(["watch", "--root", str(tmp_path)])
+        assert said in next(line for line in capsys.readouterr().out.splitlines() if "method seed=4" in line)
 
 
 def test_a_sweep_that_was_killed_is_called_so(session, tmp_path, capsys):

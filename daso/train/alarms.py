@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-CHANCE, SILENT = "The balanced test accuracy is at chance", "The network never predicts"  # two ways to collapse
+from daso.schema import Precision
+
+CHANCE, SILENT = "The balanced test accuracy is at chance", "The network never predicts"  # two ways to say little
 NAMED = 10  # classes that a sentence lists
 
 
 def collapse(balanced_accuracy: float, confusion: Tensor, progress: float, names: Sequence[str] = ()) -> list[str]:
-    """Sentences about a collapsed network in the second half of a phase: accuracy at chance, classes never predicted.
+    """Sentences about a network that answers alike in the second half of a phase: accuracy at chance, silent classes.
 
     Args:
         balanced_accuracy: on the test set, percent.
@@ -21,7 +23,7 @@ def collapse(balanced_accuracy: float, confusion: Tensor, progress: float, names
         return []
     chance = 100 / len(confusion)
     if balanced_accuracy <= 1.2 * chance:
-        return [f"{CHANCE} ({chance:.3g} %): the network has collapsed."]
+        return [f"{CHANCE} ({chance:.3g} %): the network has not learned yet, or has collapsed."]
     silent = (confusion.sum(0) == 0).nonzero().flatten().tolist()
     if not silent:
         return []
@@ -29,6 +31,20 @@ def collapse(balanced_accuracy: float, confusion: Tensor, progress: float, names
     listed = ", ".join(names[k] if names else str(k) for k in silent[:NAMED])
     more = f" and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
     return [f"{SILENT} {noun} {listed}{more} on the test set."]
+
+
+def not_finite(what: str, step: int, saved: int, precision: Precision) -> str:
+    """The sentence that a run ends with whose numbers are not finite any more.
+
+    Args:
+        what: is not finite.
+        step: at which it was found.
+        saved: the step of the newest checkpoint; 0 where there is none.
+        precision: that the run computes in.
+    """
+    stays = f"its checkpoint of step {saved} stays" if saved else "no checkpoint was written before"
+    finer = "" if precision is Precision.fp32 else f", or train.precision={Precision.fp32.value},"
+    return f"The {what} is not finite at step {step}, and {stays}: a smaller optim.lr{finer} usually helps."
 
 
 def alike(one: str, other: str) -> bool:

@@ -22,6 +22,7 @@ from daso.data.feed import Feed
 from daso.data.views import Views
 from daso.errors import Interrupted, RunFailed
 from daso.learners.base import Learner, Method
+from daso.machine.execution import effective_precision
 from daso.nn.net import Net
 from daso.nn.part import joined
 from daso.protocol.base import Protocol, Stage
@@ -178,7 +179,7 @@ def train(
         names: what people call the classes, if they have names.
 
     Raises:
-        RunFailed: a loss or a weight is not finite (the last good checkpoint stays), or a checkpoint cannot be written.
+        RunFailed: a loss or a weight is not finite (the last checkpoint stays), or a checkpoint cannot be written.
         Interrupted: `stopped_by` named a signal; a checkpoint is written.
     """
     config, steps = parts.config.train, parts.config.train.steps
@@ -192,6 +193,7 @@ def train(
     ]
     opinions = opinions_of(parts, evaluated(parts), predict)
     count: Captured[None, evaluate.Tallies] = Captured(lambda _: tallies(parts, opinions), parts.graphs, warmup=1)
+    saved = state.step  # of the newest checkpoint; 0: there is none
     pending: deque[Later[None]] = deque()  # reports whose numbers are on their way to the host, in order
 
     def settle(wait: bool = True) -> None:
@@ -209,7 +211,7 @@ def train(
         report.row("train", step, {f"train/{name}": value for name, value in measured.items()} | row)
         told(step, parts.method.alarms(measured))
         if not all(map(math.isfinite, means.values())):
-            raise RunFailed(_not_finite("loss", step))
+            raise diverged("loss", step)
 
     def measured(
         step: int, progress: float, found: dict[str, float], labels: Later[dict[str, float]], test: evaluate.Measurement
@@ -220,16 +222,21 @@ def train(
         report.row("eval", step, state.last)
         told(step, alarms.collapse(state.last["test/bacc"], state.confusion, progress, names))
 
+    def diverged(what: str, step: int) -> RunFailed:
+        return RunFailed(alarms.not_finite(what, step, saved, effective_precision(config.precision, parts.device)))
+
     def save() -> None:
+        nonlocal saved
         settle()
         if not parts.meters.finite():  # host read
-            raise RunFailed(_not_finite("loss", state.step))
+            raise diverged("loss", state.step)
         state.seconds = time.monotonic() - began
         state.journal = report.sync()
         packed = state.pack(parts)
         if not checkpoint.finite(packed):  # host read
-            raise RunFailed(_not_finite("network", state.step))
+            raise diverged("network", state.step)
         checkpoint.save(checkpoint_path, {**packed, "environment": environment})
+        saved = state.step
 
     while state.step < steps:
         with explained(parts.engine.mode):
@@ -359,10 +366,3 @@ def peak_bytes(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-
-def _not_finite(what: str, step: int) -> str:
-    return (
-        f"The {what} is not finite at step {step}: the run stops and its last good checkpoint stays. "
-        "A smaller optim.lr, or train.precision=fp32, usually helps."
-    )

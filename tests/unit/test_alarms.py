@@ -4,14 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from daso.schema import AcrDebias, CclDebias, CdmadDebias, CountedBy, DebiasPlDebias, SawBalance, SimProDebias
+from daso.schema import (
+    AcrDebias,
+    CclDebias,
+    CdmadDebias,
+    CountedBy,
+    DebiasPlDebias,
+    Precision,
+    SawBalance,
+    SimProDebias,
+)
 from daso.slots.acr import SHARES, Acr
 from daso.slots.ccl import Ccl
 from daso.slots.cdmad import Cdmad
 from daso.slots.debiaspl import DebiasPl
 from daso.slots.saw import Saw
 from daso.slots.simpro import SimPro
-from daso.train.alarms import noted
+from daso.train.alarms import collapse, not_finite, noted
 from daso.train.meters import TRUTH, Meters
 from daso.types import Clock, Sizes, Target
 from tests import toy
@@ -36,6 +45,19 @@ def test_a_kind_is_told_once_and_kept_with_its_last_step():
     warned, new = noted(warned, 40, "The network never predicts classes 2, 3 on the test set.")
     assert not new
     assert [said.partition(":")[0] for said in warned] == ["Step 20", "Step 40"]
+
+
+def test_at_chance_a_network_may_have_collapsed_or_not_begun_to_learn():
+    (said,) = collapse(25.0, torch.ones(C, C), progress=1.0)
+    assert said == "The balanced test accuracy is at chance (25 %): the network has not learned yet, or has collapsed."
+
+
+def test_what_is_not_finite_is_told_with_the_checkpoint_that_there_is_and_a_remedy_that_is_one():
+    assert not_finite("loss", 50, 0, Precision.fp32) == (
+        "The loss is not finite at step 50, and no checkpoint was written before: a smaller optim.lr usually helps."
+    )
+    said = not_finite("network", 300, 250, Precision.tf32)
+    assert "and its checkpoint of step 250 stays: a smaller optim.lr, or train.precision=fp32, usually" in said
 
 
 def test_acr_warns_of_a_strength_that_a_lost_class_has_frozen():

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from daso.data.images.source import files_of
 from daso.data.sources import Arrays
 from daso.data.sources import load as read_data
 from daso.data.sources.class_names import CLASS_NAMES
@@ -19,7 +20,7 @@ from daso.errors import AFRESH, Damaged, UserError
 from daso.machine.execution import resolve_device
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
-from daso.schema import Config
+from daso.schema import Config, DatasetConfig
 from daso.settings.restored import restore, unknown
 from daso.track.jsonl import Row, read
 from daso.track.progress import reached
@@ -84,24 +85,29 @@ class Trained:
         pixels, broken = self._lens.try_all(paths)
         return self._ask(pixels, lambda x: self.network(x).softmax(1)), broken
 
-    def test_images(self) -> tuple[Pixels, npt.NDArray[np.int64]]:
-        """The test set that the run was evaluated on, in its order, of a data set that is no folder or list of files.
+    def test_images(self) -> tuple["Pixels | list[Path]", npt.NDArray[np.int64]]:
+        """The test set that the run was evaluated on, in its order, as `predict` takes it, and its classes [N].
 
         Returns:
-            Images uint8 [N,H,W,C], or [N,H,W] of a run on gray ones, as `predict` takes them, and their classes [N].
+            Images uint8 [N,H,W,C], or [N,H,W] of a run on gray ones; N paths of a run on image files. Classes [N].
 
         Raises:
-            UserError: the run's data set is image files, or is not where it was and cannot be downloaded again.
+            UserError: the run's data set is not where it was, and cannot be downloaded again, or has changed.
         """
         dataset = self._settings.dataset
         if dataset.reader:
-            right = "predict takes the paths of its test images"
-            raise UserError(
-                f"Run {self.key} is on image files (dataset={dataset.name}), which are read from the disk: {right}."
-            )
+            return self._test_files(dataset)
         data: Arrays = read_data(dataset, unlabeled=False)
         images = np.moveaxis(data.test_x, 1, -1)
         return (images[..., 0] if dataset.channels == 1 else images), data.test_y
+
+    def _test_files(self, dataset: DatasetConfig) -> tuple[list[Path], npt.NDArray[np.int64]]:
+        paths, y = files_of(dataset, "test")
+        if dataset.broken == "skip":
+            _, left_out = self._lens.try_all(paths)
+            good = [place for place in range(len(paths)) if place not in left_out]
+            return [paths[place] for place in good], y[good]
+        return paths, y
 
     def export(self, path: "str | Path") -> Path:
         """Write the network for use with torch alone, see `daso.trained.export`; returns where it is.

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from daso.data.freight import Freight
 from daso.data.images import pools
 from daso.data.images.decode import Rule
-from daso.data.images.source import census, index_of_dataset
+from daso.data.images.source import census, files_of, index_of_dataset
 from daso.data.ragged import Resident
 from daso.errors import UserError
 from daso.outputs.rundir import RunDir
@@ -155,6 +156,14 @@ def test_what_the_files_contradict_is_refused(photos, overrides, says):
     with pytest.raises(UserError) as caught:
         composed(photos, *SMALL, *overrides)
     assert says in str(caught.value)
+
+
+def test_files_that_are_no_longer_those_of_a_run_are_not_taken_for_its_own(photos):
+    dataset = composed(photos, *SMALL).dataset
+    paths, y = files_of(dataset, "test")
+    assert [path.parent.name for path in paths] == [index_of_dataset(dataset).original[k] for k in y]
+    with pytest.raises(UserError, match="its files are not those that the run was made on"):
+        files_of(replace(dataset, files_checksum="0" * 16), "test")
 
 
 def test_a_learner_of_unlabeled_images_wants_some(tmp_path):

@@ -78,22 +78,29 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
     for number, path in enumerate(paths):
         (tmp_path / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
         pictures.picture(number, 18 + number % 9, 17 + number % 13).save(tmp_path / "photos" / path)
+    (tmp_path / "photos/test/dog/broken.png").write_bytes(b"no image")
     small = ["dataset.resolution=12", f"dataset.crop={crop}", "dataset.store_side=16", "train.steps=6"]
     few = ["model=wrn10_1", "track=none", "train.batch_size=4", "train.eval_every=3", "algorithm=fixmatch_daso"]
     config = configuration(
-        ["dataset=folder", f"dataset.root={tmp_path / 'photos'}", f"out_root={tmp_path}", *small, *few]
+        [
+            "dataset=folder",
+            f"dataset.root={tmp_path / 'photos'}",
+            f"out_root={tmp_path}",
+            *small,
+            *few,
+            "dataset.broken=skip",
+        ]
     )
     run(config, NOWHERE)
+    found, truth = daso.load(config.run_key, out_root=tmp_path).test_images()
     shutil.move(tmp_path / "photos", tmp_path / "elsewhere")  # the images of the run are not asked for
     trained = daso.load(config.run_key, out_root=tmp_path)
     assert trained.classes == ["dog", "cat", "hen"]  # most labels first
-    with pytest.raises(
-        UserError, match=r"is on image files \(dataset=folder\), .*: predict takes the paths of its test images\."
-    ):
-        trained.test_images()
     tested = [path for path in paths if path.startswith("test/")]
     p = trained.predict([tmp_path / "elsewhere" / path for path in tested])
     y = [trained.classes.index(path.split("/")[1]) for path in tested]
+    expected = zip([tmp_path / "photos" / path for path in tested], y, strict=True)
+    assert dict(zip(found, truth, strict=True)) == dict(expected)
     assert trained.metrics["test/top1"] == pytest.approx(100 * accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/bacc"] == pytest.approx(100 * balanced_accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/cost"] == pytest.approx(-np.log(p[range(len(y)), y]).mean(), rel=1e-4)

@@ -58,6 +58,19 @@ def identity_of(dataset: DatasetConfig) -> str:
     return "" if is_published(dataset) else index_of_dataset(dataset).checksum
 
 
+def files_of(dataset: DatasetConfig, name: str) -> tuple[list[Path], Integers]:
+    """Where the images of a set lie, in the order of the index, and their classes; `dataset` as a run resolved it.
+
+    Raises:
+        UserError: they are not there, or no longer those of that run.
+    """
+    index = index_of_dataset(dataset)
+    if identity_of(dataset) != dataset.files_checksum:
+        right = f"its files are not those that the run was made on ({dataset.files_checksum or 'as published'})"
+        raise UserError(f"dataset.root={dataset.root} is not possible: {right}.")
+    return [index.root / index.paths[row] for row in index.rows(name)], index.labels_of(name)
+
+
 def _found(dataset: DatasetConfig) -> tuple[Index, Callable[[], None]]:
     options = (dataset.reader, dataset.lists, dataset.unlabeled)
     return _index(Path(dataset.root).expanduser(), *options, store_folder(dataset), dataset.rescan)

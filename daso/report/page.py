@@ -49,10 +49,11 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
     done = [run for run in known(runs) if run.done]
     if not done:
         raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
+    told = spoken(own_metric(options), [run.settings.train.evaluations for run in done])
     return _fill(
         title="Report of runs",
         facts=[
-            f"{len(done)} of {counted(len(runs), 'run')} finished; own numbers: {spoken(own_metric(options))}.",
+            f"{len(done)} of {counted(len(runs), 'run')} finished; own numbers: {told}.",
             *passed_over(runs),
         ],
         tables=_tables(runs, options, configure),

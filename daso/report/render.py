@@ -17,6 +17,7 @@ FIELDS = (
     *("published_mean", "published_std", "difference", "usb_mean", "usb_std", "source", "remarks"),
     *("protocol", "venue", "rule"),
     *("external", "external_n"),
+    "evaluations",
 )
 TEX = {
     "\\": r"\textbackslash{}",
@@ -140,13 +141,14 @@ def difference_text(entry: Entry, decimals: int) -> str:
 
 
 def count_text(table: Table, entry: Entry) -> str:
-    """Number of seeds, steps where they are not those asked for, p against the baseline and of how many pairs if of
-    fewer: `(3, p=0.012 of 2 pairs)`."""
+    """Number of seeds, steps where they are not those asked for, evaluations where they are fewer than the rule's, p
+    against the baseline and of how many pairs if of fewer: `(3, p=0.012 of 2 pairs)`."""
     sample = entry.sample
     if sample is None:
         return ""
     facts = [str(sample.n)]
     facts += [f"{sample.steps} of {sample.goal} steps"] * (sample.steps != sample.goal)
+    facts += [entry.short] * bool(entry.short and table.names_evaluations)
     if entry.p is not None:
         of = f" of {entry.pairs} pairs" * (entry.pairs != sample.n)
         facts.append(("p<0.001" if entry.p < 0.001 else f"p={entry.p:.3f}") + of)
@@ -235,6 +237,7 @@ def _fields(table: Table, entry: Entry) -> list[object]:
         "; ".join(remarks),
         *(entry.protocol, entry.venue, entry.rule if published else ""),
         *("" if entry.external is None else "true", entry.external_n or ""),
+        "" if sample is None else sample.evaluations,
     ]
 
 

@@ -56,7 +56,8 @@ def sample_of(runs: Iterable[Run], metric: str, goal: int | None = None) -> tupl
     values = {run.seed: run.number(metric) or 0.0 for run in chosen.runs}
     found = troubles(values, {run.seed: end for run in chosen.runs if (end := _end(run)) is not None})
     made = {run.seed: {key: str(run.summary[key]) for key in MADE_WITH if key in run.summary} for run in chosen.runs}
-    return Sample(values, chosen.steps, chosen.goal, tuple(found), mixture(made)), chosen.left
+    evaluations = min(run.settings.train.evaluations for run in chosen.runs)
+    return Sample(values, chosen.steps, chosen.goal, tuple(found), mixture(made), evaluations), chosen.left
 
 
 def _end(run: Run) -> End | None:

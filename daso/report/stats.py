@@ -6,10 +6,12 @@ from statistics import fmean, median, stdev
 from typing import NamedTuple
 
 from daso.published.field import RULES
+from daso.schema import WINDOW, of_evaluations
 
 SELECTIONS = {"median20": "_median20", "mean20": "_mean20", "last": "", "best": "_best"}
 """How one number is made of a run's evaluations -> the suffix of its name in the summary."""
 
+OR_FEWER = "or of all where there are fewer"
 ACCURACIES = {"top1": "test accuracy", "bacc": "balanced test accuracy"}
 
 FAR_BELOW = 10.0  # points under the median of its cell at which a seed is named
@@ -26,6 +28,7 @@ class Sample(NamedTuple):
     goal: int  # how long the table asks for
     troubles: tuple[str, ...] = ()  # sentences about single seeds
     mixed: str = ""  # in which respects the seeds were made differently
+    evaluations: int = WINDOW  # of each run
 
     @property
     def n(self) -> int:
@@ -54,11 +57,32 @@ def metric_name(metric: str, select: str, after_la: bool) -> str:
     return f"test/{metric}{'_la' if after_la else ''}{SELECTIONS[select]}"
 
 
-def spoken(metric: str) -> str:
-    """A key of summary.json in words: `test/bacc_median20` is the balanced accuracy, the median of 20."""
+def rule_of(metric: str) -> str:
+    """The key of `RULES` in a key of summary.json: `median20` of `test/bacc_median20`."""
+    last = metric.rpartition("_")[2]
+    return last if last in RULES else "last"
+
+
+def short_of(metric: str, evaluations: int) -> str:
+    """`median of 4` where a run has 4 evaluations and the rule of its number is about the last 20; else nothing."""
+    rule = rule_of(metric)
+    changed = of_evaluations(RULES[rule], evaluations) != RULES[rule]
+    return f"{rule.rstrip('0123456789')} of {evaluations}" if changed else ""
+
+
+def spoken(metric: str, evaluations: Iterable[int] = ()) -> str:
+    """A key of summary.json in words: `test/bacc_median20` is the balanced accuracy, the median of 20.
+
+    Args:
+        metric: the key.
+        evaluations: how many the runs have whose numbers are meant.
+    """
     quantity, *rest = metric.removeprefix("test/").split("_")
     after_la = " after logit adjustment" * ("la" in rest)
-    return f"{ACCURACIES[quantity]}{after_la}, {RULES.get((rest or [''])[-1], RULES['last'])}"
+    rule, counts = RULES[rule_of(metric)], {min(count, WINDOW) for count in evaluations} or {WINDOW}
+    told = {of_evaluations(rule, count) for count in counts}
+    how = told.pop() if len(told) == 1 else f"{rule}, {OR_FEWER}"
+    return f"{ACCURACIES[quantity]}{after_la}, {how}"
 
 
 def ranks(means: Mapping[str, float], decimals: int) -> dict[str, int]:

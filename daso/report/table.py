@@ -18,10 +18,12 @@ from daso.report.stats import (
     metric_name,
     paired_p,
     ranks,
+    short_of,
     shortcomings,
     spoken,
     wanting,
 )
+from daso.schema import WINDOW
 
 if TYPE_CHECKING:
     from daso.report.external import External
@@ -100,6 +102,11 @@ class Entry:
         if self.sample is None or self.published is None or not self.comparable:
             return None
         return self.sample.mean - self.published.mean
+
+    @property
+    def short(self) -> str:
+        """`median of 4` where the own number's rule is about more evaluations than its runs have; else nothing."""
+        return short_of(self.metric, self.sample.evaluations) if self.sample else ""
 
     def marks(self, min_seeds: int) -> str:
         """What a reader must know about the own number, one sign each."""
@@ -201,6 +208,16 @@ class Table:
         """How many cells have own runs."""
         return sum(entry.sample is not None for entry in self.entries.values())
 
+    @property
+    def _one_metric(self) -> bool:
+        """Whether a note can say of all numbers what they are."""
+        return not self.has_published and len({e.metric for e in self.entries.values() if e.sample}) == 1
+
+    @property
+    def names_evaluations(self) -> bool:
+        """Whether a cell says itself that it is of fewer evaluations than its rule asks for, as a note does not."""
+        return not self._one_metric or len({entry.short for entry in self.entries.values() if entry.sample}) > 1
+
     def judge(self, baseline: str | None) -> None:
         """Rank the complete cells of each column, compare with the baseline row, warn of what must be said of seeds,
         and say what the signs mean.
@@ -231,7 +248,8 @@ class Table:
         if self.own:
             best = "; best of a column bold, second underlined, equal at the printed precision ranks equal"
             metrics = {entry.metric for entry in ours if entry.sample}
-            what = f"{spoken(*metrics)}; " if len(metrics) == 1 and not self.has_published else ""
+            counts = [entry.sample.evaluations for entry in ours if entry.sample]
+            what = "".join(f"{spoken(metric, counts)}; " for metric in metrics if self._one_metric)
             self.notes.append(
                 f"Own numbers: {what}mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets"
                 f"{best * options.bold}."
@@ -241,6 +259,8 @@ class Table:
                 f"{EXTERNAL} external results: neither trained nor ranked here; each footnote has source and protocol."
             )
         self.notes += [f"{sentence}: not ranked." for sentence in wanting(signs, options.min_seeds)]
+        if self.names_evaluations and (short := sorted({entry.short for entry in ours} - {""})):
+            self.notes.append(f"In brackets, {listed(short)}: of all evaluations of a run, there are no {WINDOW}.")
         if TROUBLED in signs:
             self.notes.append(f"{TROUBLED} holds a seed that has collapsed or fallen far behind: see the warnings.")
         if baseline:

@@ -41,5 +41,5 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
     summary = summarise(parts, state, environment, last_log(folder), {}) | measured
     if (seen := open_set_of(parts)) is not None:
         summary |= seen.metrics
-    console.summary(summary, folder.class_names())
+    console.summary(summary, folder.class_names(), state.history.count)
     return objective(summary)

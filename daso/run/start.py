@@ -135,7 +135,7 @@ def finished(config: Config, provenance: Provenance, folder: RunDir, console: Co
     for sentence in changed(config, folder):
         console.warn(sentence)
     compare_code(str(summary.get("code")), console)
-    console.summary(summary, folder.class_names())
+    console.summary(summary, folder.class_names(), config.train.evaluations)
     return True
 
 

@@ -95,7 +95,7 @@ def train_run(
         summary |= seen.metrics if seen else {}
         write_record(folder.summary, summary)
         draw_figures(folder, state, names)
-        console.summary(summary, names)
+        console.summary(summary, names, state.history.count)
         folder.mark_done()
         status = "FINISHED"
     except Exception:

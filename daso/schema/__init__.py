@@ -92,6 +92,7 @@ from daso.schema.training import (
     RESNETS,
     RULES,
     TRACKERS,
+    WINDOW,
     WORTH_COMPILING,
     Compile,
     Decay,
@@ -104,6 +105,7 @@ from daso.schema.training import (
     Schedule,
     TrackConfig,
     TrainConfig,
+    of_evaluations,
 )
 from daso.schema.tuning import TuneConfig
 
@@ -121,6 +123,7 @@ __all__ = [
     "SHAPES",
     "TRACKERS",
     "UNKNOWN",
+    "WINDOW",
     "WORTH_COMPILING",
     "AbcConfig",
     "AcrDebias",
@@ -205,6 +208,7 @@ __all__ = [
     "UsadtmAlgorithm",
     "darp_assumes",
     "missing_reader",
+    "of_evaluations",
     "paper_t_dist",
     "parse_blend",
     "parse_gamma_u",

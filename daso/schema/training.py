@@ -295,12 +295,26 @@ class TrainConfig:
         return step in ends or step == self.steps
 
 
+WINDOW = 20  # the paper's number is the median of the last 20 evaluations (section 4.1)
+_LAST = f"the last {WINDOW} evaluations"
 RULES = {
-    "median20": "median of the last 20 evaluations",
-    "mean20": "mean of the last 20 evaluations",
+    "median20": f"median of {_LAST}",
+    "mean20": f"mean of {_LAST}",
     "best": "best evaluation, selected on the set itself",
 }
 """How one number is made of a run's evaluations."""
+
+
+def of_evaluations(text: str, evaluations: int) -> str:
+    """A text about the last 20 evaluations, said of a run that has so many: where there are no 20, it is all of them.
+
+    Args:
+        text: such as a value of `RULES`.
+        evaluations: how often the run was evaluated.
+    """
+    fewer = f"all {evaluations} evaluations" if evaluations > 1 else "the only evaluation"
+    return text.replace(_LAST, f"{fewer} (there are no {WINDOW})") if evaluations < WINDOW else text
+
 
 REPORTABLE = tuple(f"{metric}_{rule}" for metric in ("top1", "bacc") for rule in RULES)
 

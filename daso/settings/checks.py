@@ -10,6 +10,7 @@ from daso.data.sizes import check_sizes
 from daso.errors import UserError
 from daso.schema import (
     OPTIONS,
+    WINDOW,
     Config,
     CrestPlusProtocol,
     CrestProtocol,
@@ -182,7 +183,7 @@ def _warnings(config: Config) -> list[str]:
             f"diverges: optim.lr={STEEPEST / scale:.1g} trains."
         )
     evaluations = train.evaluations
-    if evaluations < 20:
+    if evaluations < WINDOW:
         found.append(
             f"top1_median20 is the median of only {evaluations} evaluation{'s' * (evaluations > 1)}: "
             f"train.eval_every={train.eval_every} with train.steps={train.steps}."

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daso.outputs.naming import method_name
+from daso.schema import RULES
 from daso.settings.identity import plain
 from daso.sweep.graph import Job, summary_of
 from daso.sweep.grid import labels
@@ -15,7 +16,11 @@ from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import counted
 from daso.track.terminal import print_table
 
-RESULT = "result: top1_median20 in percent, on the validation set where there is one, else on the test set"
+RESULT = (
+    f"result: top1_median20 in percent ({RULES['median20']}, or of all where there are fewer), "
+    "on the validation set where there is one, else on the test set"
+)
+BALANCED = "test bacc: last evaluation; table=mine metric=bacc select=last has the same"
 
 
 def print_ends(ends: Sequence[End]) -> None:
@@ -46,7 +51,7 @@ def print_means(jobs: Sequence[Job], ends: Sequence[End]) -> None:
         ends: how the jobs ended.
     """
     results = {end.key: end.result for end in ends if end.state == FINISHED and end.result is not None}
-    grid = Table(title="Mean ± standard deviation over the seeds")
+    grid = Table(title="Mean ± standard deviation over the seeds", caption=BALANCED, caption_justify="left")
     for column in ("setting", "seeds", "result", "test bacc"):
         grid.add_column(column, justify="left" if column == "setting" else "right", overflow="fold")
     groups = by_setting(jobs)

@@ -14,20 +14,20 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from daso.credentials import mask
-from daso.schema import RULES
+from daso.schema import RULES, WINDOW, of_evaluations
 from daso.track.terminal import print_table, terminal
 
 REFRESH = 0.5  # seconds between two looks of the progress line
 TOP = 5  # classes that top5 looks at
 SHOWN_CLASSES = 20  # more classes than that are summed up
 TABLE = (
-    ("top1_median20", "the paper's number: median of the last 20 evaluations"),
-    ("top1_mean20", "mean of the last 20"),
+    ("top1_median20", f"the paper's number: {RULES['median20']}"),
+    ("top1_mean20", RULES["mean20"]),
     ("top1_best", "best of all evaluations"),
     ("top1", "last evaluation, as all below"),
     ("top5", ""),
     ("top1_la", "after subtracting the log prior"),
-    ("top1_la_median20", "the same, median of the last 20"),
+    ("top1_la_median20", f"the same, {RULES['median20']}"),
     ("bacc", "mean of the class recalls"),
     ("gm", "geometric mean of the class recalls"),
     ("many", "third of the classes with most labels"),
@@ -138,12 +138,13 @@ class Console:
                 if out is not None:
                     out.print(line, soft_wrap=True)
 
-    def summary(self, summary: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+    def summary(self, summary: Mapping[str, Any], names: Sequence[str] = (), evaluations: int = WINDOW) -> None:
         """The table of a run's final numbers; metrics that it has not are left out.
 
         Args:
             summary: the numbers by name.
             names: what people call the classes, if they have names.
+            evaluations: how many they are made of.
         """
         splits = [split for split in ("valid", "test") if f"{split}/top1" in summary]
         table = Table("metric (%)", *splits, "", box=None, header_style="bold", pad_edge=False)
@@ -160,7 +161,8 @@ class Console:
                 continue
             if any(value is not None for value in values):
                 style = "bold" if name == reported else ""
-                table.add_row(name, *map(_number, values), Text(meaning, style="dim"), style=style)
+                what = Text(of_evaluations(meaning, evaluations), style="dim")
+                table.add_row(name, *map(_number, values), what, style=style)
         self._print(table)
         for split in splits:
             self.note(_recall_line(split, _per_class(summary, f"{split}/class/"), names))

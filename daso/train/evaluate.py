@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from daso.nn.net import Net
+from daso.schema import WINDOW
 from daso.train.later import Later
 from daso.train.meters import confusion
 
@@ -193,10 +194,13 @@ def class_groups(counts: list[int]) -> dict[str, list[int]]:
 class History:
     """Values of the tracked metrics at every evaluation so far, and the summaries that are reported of them."""
 
-    WINDOW = 20  # the paper's number is the median of the last 20 evaluations (section 4.1)
-
     def __init__(self, values: dict[str, list[float]] | None = None) -> None:
         self.values: dict[str, list[float]] = values or {}
+
+    @property
+    def count(self) -> int:
+        """How many evaluations there were."""
+        return max(map(len, self.values.values()), default=0)
 
     def add(self, measured: dict[str, float]) -> dict[str, float]:
         """Append one evaluation; returns medians, means and bests up to it."""
@@ -207,7 +211,7 @@ class History:
                 if name in measured:
                     seen = self.values.setdefault(name, [])
                     seen.append(measured[name])
-                    last = seen[-self.WINDOW :]
+                    last = seen[-WINDOW:]
                     out |= {f"{name}_median20": median(last), f"{name}_mean20": sum(last) / len(last)}
                     out[f"{name}_best"] = max(seen)
         return out

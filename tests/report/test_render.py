@@ -67,7 +67,7 @@ def test_latex_raises_the_signs_of_own_numbers_and_prints_what_they_mean(tmp_pat
     three(tmp_path, FIXMATCH, (70.0, 10.0), steps=1000)
     printed = [line for line in latex(table(tmp_path)).splitlines() if not line.startswith("%")]
     (row,) = [line for line in printed if line.startswith("FixMatch & 40.0")]
-    assert r"(2, 1000 of 250000 steps)\textsuperscript{$\dagger$$\ddagger$!} & 67.8" in row
+    assert r"(2, 1000 of 250000 steps, median of 2)\textsuperscript{$\dagger$$\ddagger$!} & 67.8" in row
     for start in (r"$\dagger$ fewer than 3 seeds", r"$\ddagger$ trained for fewer steps", "! holds a seed"):
         assert any(line.startswith(start) for line in printed)
 

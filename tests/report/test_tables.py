@@ -77,7 +77,7 @@ def test_a_run_of_fewer_steps_is_marked_and_never_averaged_with_longer_ones(tmp_
     three(tmp_path, FIXMATCH, (50.0, 50.0, 50.0), steps=1000)
     made = table(tmp_path)
     assert entry(made, "FixMatch").marks(3) == "‡"
-    assert "50.0 ± 0.00 (3, 1000 of 250000 steps)‡" in markdown(made)
+    assert "50.0 ± 0.00 (3, 1000 of 250000 steps, median of 2)‡" in markdown(made)
     record(tmp_path, FIXMATCH, 0, 70.0)
     made = table(tmp_path)
     assert entry(made, "FixMatch").sample.values == {0: 70.0}
@@ -324,6 +324,20 @@ def test_a_table_without_published_numbers_says_which_of_a_run_s_evaluations_it_
         shown = capsys.readouterr().out
         assert f"- Own numbers: {words}; mean ±" in shown
         assert "published" not in shown
+
+
+def test_a_median_of_fewer_than_20_evaluations_is_called_one(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0), steps=2000)  # an evaluation each 500 steps
+    alike = markdown(table(tmp_path, "mine"))
+    assert "72.0 ± 2.00 (3) " in alike
+    assert "- Own numbers: test accuracy, median of all 4 evaluations (there are no 20); mean ±" in alike
+    record(tmp_path, DASO, 0, 90.0)
+    mixed = markdown(table(tmp_path, "mine"))
+    assert "72.0 ± 2.00 (3, median of 4)" in mixed
+    assert "90.0 (1)†" in mixed
+    assert "- Own numbers: test accuracy, median of the last 20 evaluations, or of all where there are fewer" in mixed
+    assert "- In brackets, median of 4: of all evaluations of a run, there are no 20." in mixed
+    assert "(3)" in markdown(table(tmp_path, "mine", select="last"))
 
 
 def test_reports_say_in_words_what_their_numbers_are(tmp_path, capsys):

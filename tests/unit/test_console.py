@@ -183,6 +183,14 @@ def test_the_table_has_the_numbers_and_only_the_metrics_that_there_are(out):
     assert lines(out)[-1] == "run 0a1b2c3d4e5f: 1,000 steps in 1m18s"
 
 
+def test_what_is_made_of_fewer_than_20_evaluations_says_of_how_many(out):
+    Console(out, width=100).summary(SUMMARY | {"test/top1_mean20": 60.0}, evaluations=4)
+    assert "the paper's number: median of all 4 evaluations (there are no 20)" in out.getvalue()
+    assert "mean of all 4 evaluations (there are no 20)" in out.getvalue()
+    Console(out, width=100).summary(SUMMARY, evaluations=1)
+    assert "median of the only evaluation (there are no 20)" in out.getvalue()
+
+
 def test_validation_stands_beside_test(out):
     Console(out, width=100).summary(SUMMARY | {"valid/top1": 70.0})
     assert lines(out)[0].split()[:4] == ["metric", "(%)", "valid", "test"]

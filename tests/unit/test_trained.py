@@ -81,16 +81,8 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
     (tmp_path / "photos/test/dog/broken.png").write_bytes(b"no image")
     small = ["dataset.resolution=12", f"dataset.crop={crop}", "dataset.store_side=16", "train.steps=6"]
     few = ["model=wrn10_1", "track=none", "train.batch_size=4", "train.eval_every=3", "algorithm=fixmatch_daso"]
-    config = configuration(
-        [
-            "dataset=folder",
-            f"dataset.root={tmp_path / 'photos'}",
-            f"out_root={tmp_path}",
-            *small,
-            *few,
-            "dataset.broken=skip",
-        ]
-    )
+    where = ["dataset=folder", f"dataset.root={tmp_path / 'photos'}", f"out_root={tmp_path}", "dataset.broken=skip"]
+    config = configuration([*where, *small, *few])
     run(config, NOWHERE)
     found, truth = daso.load(config.run_key, out_root=tmp_path).test_images()
     shutil.move(tmp_path / "photos", tmp_path / "elsewhere")  # the images of the run are not asked for

@@ -1,16 +1,24 @@
-"""Recorded runs: folders as a run leaves them, with numbers of our choice."""
+"""Recorded runs: folders as a run leaves them, with numbers of our choice; and the tables that are made of them."""
 
 import json
 from dataclasses import replace
 
-from daso.report.__main__ import make_table
+from daso.report.__main__ import make_table, make_tables
 from daso.report.collect import collect
+from daso.report.page import table_page
+from daso.report.render import as_csv, latex, markdown
 from daso.report.table import Options
+from daso.report.where import Where
 from daso.settings.compose import configuration
 from daso.settings.identity import identified, to_yaml
 
 C10 = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100")
 FIXMATCH, DASO, LA = ((*C10, f"algorithm={name}") for name in ("fixmatch", "fixmatch_daso", "fixmatch_la"))
+HEADER = "method,setting,mean,std,n,protocol,source\n"
+THEIRS = "DebiasPL,cifar10_n500_m4000_g100,80.6,0.5,3,usb,Wang et al. 2022\n"
+FIELD = Where("cifar10", n1="500", gamma_l="100", gamma_u="100")
+ALL = [("1", Where()), ("mine", Where()), ("field", FIELD)]
+FORMATS = {"markdown": markdown, "latex": latex, "csv": as_csv, "html": table_page}
 PLACE = ("CIFAR10-LT", "γ=100 N1=500 M1=4000")
 
 
@@ -39,6 +47,11 @@ def journal(folder, rows):
 
 def table(root, name="1", **options):
     return make_table(name, collect([root]), Options(**options))
+
+
+def made(root, name, where=None, **options):
+    """A table, or several where there is one a protocol."""
+    return make_tables(name, collect([root]), Options(**options), where or Where())
 
 
 def entry(made, row, place=PLACE):

@@ -1,0 +1,114 @@
+"""Tables of any runs: what makes rows and columns of them."""
+
+import json
+import shutil
+
+from daso.report.__main__ import main
+from daso.report.render import markdown
+from tests import pictures
+from tests.report.fake import C10, DASO, FIXMATCH, entry, record, table, three
+
+
+def test_own_runs_are_grouped_by_method_and_setting(tmp_path):
+    uniform = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100_uniform")
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    three(tmp_path, (*uniform, "algorithm=fixmatch_daso"), (80.0, 81.0, 82.0))  # T_dist follows the setting
+    made = table(tmp_path, "mine")
+    assert made.rows == ["fixmatch", "fixmatch_daso"]
+    assert [c.label for c in made.columns] == ["N1=500 gl=100 gu=100", "N1=500 gl=100 gu=1"]
+    assert entry(made, "fixmatch_daso", ("cifar10", "N1=500 gl=100 gu=1")).sample.mean == 81.0
+    assert entry(made, "fixmatch", ("cifar10", "N1=500 gl=100 gu=1")).sample is None
+
+
+def test_a_table_without_published_numbers_says_which_of_a_run_s_evaluations_it_shows(tmp_path, capsys):
+    others = {"test/bacc_mean20": 60.0, "test/top1_la_best": 80.0}
+    record(tmp_path, FIXMATCH, 0, 70.0, **others)
+    says = {
+        (): "test accuracy, median of the last 20 evaluations",
+        ("columns=own", "select=last"): "test accuracy, last evaluation",
+        ("metric=bacc", "select=mean20"): "balanced test accuracy, mean of the last 20 evaluations",
+        ("la=true", "select=best"): "test accuracy after logit adjustment, best evaluation, selected on the set itself",
+    }
+    for options, words in says.items():
+        assert main(["table=mine", f"runs={tmp_path}", *options]) == 0
+        shown = capsys.readouterr().out
+        assert f"- Own numbers: {words}; mean ±" in shown
+        assert "published" not in shown
+
+
+def test_a_median_of_fewer_than_20_evaluations_is_called_one(tmp_path):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0), steps=2000)  # an evaluation each 500 steps
+    alike = markdown(table(tmp_path, "mine"))
+    assert "72.0 ± 2.00 (3) " in alike
+    assert "- Own numbers: test accuracy, median of all 4 evaluations (there are no 20); mean ±" in alike
+    record(tmp_path, DASO, 0, 90.0)
+    mixed = markdown(table(tmp_path, "mine"))
+    assert "72.0 ± 2.00 (3, median of 4)" in mixed
+    assert "90.0 (1)†" in mixed
+    assert "- Own numbers: test accuracy, median of the last 20 evaluations, or of all where there are fewer" in mixed
+    assert "- In brackets, median of 4: of all evaluations of a run, there are no 20." in mixed
+    assert "(3)" in markdown(table(tmp_path, "mine", select="last"))
+
+
+def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    three(tmp_path, (*DASO, "daso.queue_size=64"), (60.0, 61.0, 62.0))
+    assert table(tmp_path, "mine").rows == ["fixmatch_daso, daso.queue_size=256", "fixmatch_daso, daso.queue_size=64"]
+
+
+def test_own_runs_of_other_data_network_or_training_stand_in_columns_of_their_own(tmp_path):
+    small = (*DASO, "imb.m1=1000", "model=wrn10_1", "train.batch_size=8")
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, small, (80.0, 82.1, 84.0))  # against FixMatch p = 0.00001, if it were of the same setting
+    made = table(tmp_path, "mine", baseline="fixmatch")
+    labels = [f"N1=500 gl=100 gu=100 batch_size={b} M1={m} depth={d} width={w}" for b, m, d, w in
+              ((8, 1000, 10, 1), (64, 4000, 28, 2))]  # fmt: skip
+    assert [sorted(c.label.split()) for c in made.columns] == [sorted(label.split()) for label in labels]
+    little, usual = made.columns
+    assert made.rows == ["fixmatch", "fixmatch_daso"]
+    assert entry(made, "fixmatch", little).sample is None
+    found = entry(made, "fixmatch_daso", little)
+    assert (found.sample.n, found.rank, found.p) == (3, 0, None)
+    assert entry(made, "fixmatch", usual).rank == 0
+
+
+def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_path):
+    supervised = (*C10, "algorithm=supervised")  # whose rate is 0.1 with milestones, FixMatch's 0.03 and constant
+    three(tmp_path, supervised, (50.0, 51.0, 52.0))
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    (column,) = table(tmp_path, "mine").columns
+    assert column.label == "N1=500 gl=100 gu=100"
+    three(tmp_path, (*FIXMATCH, "optim.lr=0.05"), (60.0, 61.0, 62.0))
+    made = table(tmp_path, "mine")
+    means = {c.label: {row: e.sample and e.sample.mean for row in made.rows for e in [entry(made, row, c)]}
+             for c in made.columns}  # fmt: skip
+    assert means == {
+        "N1=500 gl=100 gu=100 lr=0.05": {"supervised": None, "fixmatch": 61.0},
+        "N1=500 gl=100 gu=100 lr by method": {"supervised": 51.0, "fixmatch": 72.0},
+    }
+
+
+def test_runs_on_a_person_s_own_images_are_told_apart_without_them(tmp_path):
+    photos = pictures.photos(tmp_path / "photos")
+    files = ("dataset=folder", f"dataset.root={photos}", "dataset.name=flowers", "model=wrn10_1")
+    for learner in ("supervised", "fixmatch"):
+        for side in (12, 16):
+            record(tmp_path / "runs", (*files, f"algorithm={learner}", f"dataset.resolution={side}"), 0, 50.0 + side)
+    shutil.rmtree(photos)
+    made = table(tmp_path / "runs", "mine")
+    assert sorted({row for row, _ in made.entries}) == ["fixmatch", "supervised"]
+    assert len(made.columns) == 2
+    assert all(word in str(made.columns) for word in ("resolution=12", "resolution=16"))
+
+
+def test_trials_of_a_search_are_no_rows_of_own_runs_until_their_keys_are_named(tmp_path, capsys):
+    three(tmp_path, DASO, (75.0, 77.0, 76.0))
+    folder = record(tmp_path, (*DASO, "daso.t_dist=0.71"), 0, 70.0)
+    (folder / "run.json").write_text(json.dumps({"tags": {"run_key": folder.name, "sweep_name": "study mine"}}))
+    assert main(["table=mine", f"runs={tmp_path}"]) == 0
+    said = capsys.readouterr()
+    assert "t_dist" not in said.out
+    assert said.err == "Left out: 1 trial of the study mine, which have a table of their own; keys= shows them here.\n"
+    assert main(["table=mine", f"runs={tmp_path}", f"keys={folder.name}"]) == 0
+    assert "70" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 import math
 import os
-import signal
 import socket
 import time
 import traceback
@@ -30,6 +29,7 @@ from daso.run.training import train_run
 from daso.schema import Compile, Config, Provenance
 from daso.settings.checks import check
 from daso.track.console import Console
+from daso.track.progress import going_on_from
 
 
 def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
@@ -96,9 +96,10 @@ def _logged(folder: RunDir, provenance: Provenance, console: Console) -> Iterato
             console.remember(f"Refused: {refusal}")
             folder.give_up()
             raise
-        except Interrupted as stop:
-            then = "goes on from the last checkpoint" if folder.begun() else "starts it again"
-            console.note(f"Stopped by {signal.Signals(stop.signum).name}: the same line again {then}.")
+        except Interrupted:
+            step = going_on_from(folder)
+            then = f"goes on from step {step:,}" if step else "starts it again"
+            console.note(f"Stopped: the same line again {then}.")
             raise
 
 

@@ -21,11 +21,11 @@ from daso.machine.signals import leave_terminal
 from daso.machine.streams import outlive_readers
 from daso.outputs.files import replace_file
 from daso.outputs.naming import objective
-from daso.outputs.rundir import RunDir
-from daso.schema import TuneConfig
+from daso.outputs.rundir import RunDir, RunState
+from daso.schema import Config, TuneConfig
 from daso.settings.identity import KEY_DIGITS
 from daso.settings.unread import refuse_unread
-from daso.sweep.graph import Job, ancestors, steps_of, summary_of
+from daso.sweep.graph import Job, ancestors, standing, steps_of, summary_of
 from daso.sweep.line import SweepLine
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session, code_of, unwritable
 from daso.sweep.supervise import ENDING, follow_parent, is_worker
@@ -33,9 +33,11 @@ from daso.sweep.tables import print_ends, print_means
 from daso.track import sweeps
 from daso.track.follower import Status
 from daso.track.hints import after_sweep
-from daso.track.terminal import print_line
+from daso.track.progress import going_on_from
+from daso.track.terminal import complain, print_line
 
 STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
+UNTOLD = "MLflow was not told how the sweep ended: the same command again does it."
 OWN = ("grid", "study")  # sweepers of this project: they plan, read `sweep` and `tune`, and say what the jobs are
 
 
@@ -58,6 +60,7 @@ class SweepReport(Callback):
         self._line: SweepLine | None = None
         self._out_root = self._table = ""
         self._fresh = False  # whether MLflow's store was made for the sweep
+        self._at_once = False  # whether a second signal ended the sweep
         self._unwritable: UserError | None = None  # why no job can write to the sweep's folder
 
     def __getstate__(self) -> dict[str, Any]:
@@ -247,7 +250,9 @@ class SweepReport(Callback):
         session.close()
         cls.session = None
         try:
-            report._tell(ends)
+            report._tell(ends, stop)
+        except KeyboardInterrupt:
+            complain(UNTOLD)
         except Exception as error:  # which Hydra would make a mere warning of, and forget the exit code
             print(f"The sweep cannot be shown: {error}", file=sys.stderr)
         for number, handler in report._handlers.items():
@@ -257,30 +262,44 @@ class SweepReport(Callback):
         untold = not ends and not report._own  # other sweepers do not say what jobs there are, and always have some
         return 1 if untold else code_of(ends)
 
-    def _tell(self, ends: Sequence[End]) -> None:
+    def _tell(self, ends: Sequence[End], stop: int | None) -> None:
         if ends:
             print_ends(ends)
+        asked = [job for job in self._jobs if job.asked]
+        config = next((job.config for job in asked if job.config is not None), None)
+        done = config is not None and any(end.state == FINISHED for end in ends)
+        if done:
+            print_means(asked, ends)
+        self._tell_mlflow(ends, stop)
+        if done and config is not None:
+            for line in after_sweep(self._out_root, config.track, self._table):
+                print_line(line)
+
+    def _tell_mlflow(self, ends: Sequence[End], stop: int | None) -> None:
         began = any(RunDir(self._out_root, job.key).path.exists() for job in self._jobs if job.key)
         if self._sweep is not None and self._fresh and not began:
             sweeps.withdraw(self._sweep)
+        elif self._sweep is not None and self._at_once:
+            complain(UNTOLD)
         elif self._sweep is not None:
+            if stop:
+                complain(
+                    "MLflow is told so, which takes some seconds; the same signal again leaves it to the next start."
+                )
             statuses = {end.key: STATUSES.get(end.state, "FAILED") for end in ends}
             sweeps.finish(self._sweep, self._out_root, statuses)
-        asked = [job for job in self._jobs if job.asked]
-        config = next((job.config for job in asked if job.config is not None), None)
-        if config is not None and any(end.state == FINISHED for end in ends):
-            print_means(asked, ends)
-            for line in after_sweep(self._out_root, config.track, self._table):
-                print_line(line)
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         assert self._session is not None
         if signum == signal.SIGHUP:
             leave_terminal()
         if self._session.stopping() is not None:
+            self._at_once = True
             raise Interrupted(signum)
         self._session.ask_to_stop(signum)
-        print("Stopping: each job writes a checkpoint. The same signal again ends them at once.", file=sys.stderr)
+        busy = "each job writes a checkpoint. The same signal again ends them at once."
+        idle = "no job is under way. What is prepared takes some seconds; the same signal again ends it at once."
+        complain(f"Stopping: {busy if self._session.busy() else idle}")
 
 
 def _withhold(config: DictConfig) -> None:
@@ -305,11 +324,19 @@ def _end(job: Job, ends: Mapping[str, End]) -> End:
     """How a job ended; what its folder says counts, whoever was in time to say otherwise."""
     if job.config is None:
         return End(job.overrides, REFUSED, reason=job.reason)
-    end = ends.get(job.key, End([], STOPPED, job.key, reason="not run to its end"))
+    end = ends.get(job.key) or End([], STOPPED, job.key, reason=_unfinished(job.config))
     if end.state != FINISHED and (summary := summary_of(job.config)) is not None:
         reason = "finished by another process" if end.state == REFUSED else f"finished, though {end.reason}"
         end = End([], FINISHED, job.key, objective(summary), reason)
     return end._replace(overrides=job.overrides, label="" if job.asked else job.label)
+
+
+def _unfinished(config: Config) -> str:
+    """What is left of a run that the sweep did not bring to an end, or did not begin."""
+    if standing(config) is RunState.new:
+        return "not started"
+    step = going_on_from(RunDir(config.out_root, config.run_key))
+    return f"the same command continues it from step {step:,}" if step else "the same command begins it again"
 
 
 def _told(config: DictConfig, sweeper: str) -> list[str]:

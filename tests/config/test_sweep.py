@@ -19,6 +19,8 @@ from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job
 from daso.sweep.session import FAILED, FINISHED, REFUSED, STOPPED, End, Session
 from daso.sweep.tables import ends_table
+from daso.track import sweeps
+from daso.track.sweeps import Sweep
 from daso.track.terminal import print_table, terminal
 from tests.compose import CONF, config_of
 from tests.config.jobs import done, finished_run
@@ -139,9 +141,52 @@ def test_a_signal_to_the_sweep_stops_the_running_job_and_starts_no_other(sweep, 
 
     code, out, err, jobs = sweep("experiment=quickstart", "seed=0,1,2", run=run)
     assert (code, len(jobs)) == (128 + signum, 1)
-    assert out.count("STOPPED") == 3
+    assert (out.count("STOPPED"), out.count("not started")) == (3, 2)
     assert f"stopped by {signum.name}" in " ".join(out.split())
     assert "each job writes a checkpoint" in err
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch):
+    """What surrounds a sweep that MLflow shows, while no job of it is under way."""
+    report = SweepReport()
+    report._session, report._sweep = Session.start(tmp_path), Sweep("sqlite:///m.db", "daso", "k")
+    monkeypatch.setattr(SweepReport, "_open", report)
+    yield report
+    report._session.close()
+
+
+def test_a_signal_before_a_job_has_begun_promises_no_checkpoint(tracked, capsys):
+    tracked._stop(signal.SIGINT, None)
+    assert capsys.readouterr().err.startswith("Stopping: no job is under way.")
+
+
+def test_after_a_second_signal_nothing_is_waited_for(tracked, capsys, monkeypatch):
+    monkeypatch.setattr(sweeps, "finish", lambda *given: pytest.fail("MLflow is waited for"))
+    tracked._stop(signal.SIGINT, None)
+    with pytest.raises(Interrupted):
+        tracked._stop(signal.SIGINT, None)
+    assert SweepReport.close() == 130
+    assert "MLflow was not told how the sweep ended: the same command again does it." in capsys.readouterr().err
+
+
+def test_a_signal_while_mlflow_is_told_how_a_sweep_ended_leaves_that_to_the_next_start(tracked, capsys, monkeypatch):
+    def finish(*given):
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(sweeps, "finish", finish)
+    tracked._session.ask_to_stop(signal.SIGTERM)
+    assert SweepReport.close() == 143
+    assert capsys.readouterr().err.splitlines() == [
+        "MLflow is told so, which takes some seconds; the same signal again leaves it to the next start.",
+        "MLflow was not told how the sweep ended: the same command again does it.",
+    ]
+
+
+def test_hydra_has_no_word_among_the_lines_of_a_sweep(sweep):
+    _, out, err, _ = sweep("experiment=quickstart", "seed=0,1", run=finished_run)
+    assert "HYDRA" not in out + err
+    assert "HYDRA" in sweep("experiment=quickstart", "seed=2", "hydra.verbose=true", run=finished_run)[1]
 
 
 def test_a_killed_job_is_reported_and_the_others_run(sweep):

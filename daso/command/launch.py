@@ -160,7 +160,7 @@ def _job(cfg: DictConfig, run: Run, prepare: Callable[[], None]) -> JobResult:
 
         result = run_job(config, go, session, job.num, prepare, SweepReport.tick)
     if result.state in (FAILED, REFUSED):
-        complain(result.reason, session.label(result.key) if session else "")
+        complain(result.reason, session.prefix(result.key) if session else "")
         if session and cfg.fail_fast:
             session.ask_to_stop(FAIL_FAST)
     return result

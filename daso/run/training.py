@@ -67,9 +67,9 @@ def train_run(
     came_to = {"device": hardware(device)} | {f"train.{name}": environment[name] for name in ("precision", "compile")}
     replace_file(folder.resolved, to_yaml(config, came_to).encode())
     environment = {"code": str(code_version())} | environment
-    name, steps = provenance.name or run_name(plain(config)), parts.config.train.steps
+    name, steps = run_name(plain(config)), parts.config.train.steps
     card = {
-        "name": name,
+        "name": provenance.name or name,
         "tags": _tags(config, provenance),
         "steps": steps,
         "forced": provenance.start if config.force else forced_by(folder),

@@ -140,7 +140,8 @@ class SweepReport(Callback):
                 self._fresh = sweeps.start(self._sweep)
         left = [job for job in jobs if job.key and job.key not in self._known]
         shown = {"name": name, "steps": steps_of(jobs), "before": sorted(before)}
-        self._session.share({"labels": labels, "tags": tags, "needs": ancestors(left), **shown})
+        told = {"needs": ancestors(left), "alone": len(labels) == 1 and not more}
+        self._session.share({"labels": labels, "tags": tags, **told, **shown})
         self._line = self._line or SweepLine(self._session)
         self._line.expect(jobs, before, more)
 
@@ -202,7 +203,9 @@ class SweepReport(Callback):
             if end.key and not (end.state == REFUSED and end.key in by_key and by_key[end.key].state == FINISHED):
                 by_key[end.key] = end
         planned = {job.key for job in self._jobs}
-        return [_end(job, by_key) for job in self._jobs] + [end for end in told if end.key not in planned]
+        named = [job.label if not job.asked or len(self._jobs) == 1 else "" for job in self._jobs]
+        ends = [_end(job, by_key)._replace(label=name) for job, name in zip(self._jobs, named)]
+        return ends + [end for end in told if end.key not in planned]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take part in the session; runs in the job's process. What Hydra wrote down of the configuration, such as the
@@ -328,7 +331,7 @@ def _end(job: Job, ends: Mapping[str, End]) -> End:
     if end.state != FINISHED and (summary := summary_of(job.config)) is not None:
         reason = "finished by another process" if end.state == REFUSED else f"finished, though {end.reason}"
         end = End([], FINISHED, job.key, objective(summary), reason)
-    return end._replace(overrides=job.overrides, label="" if job.asked else job.label)
+    return end._replace(overrides=job.overrides)
 
 
 def _unfinished(config: Config) -> str:

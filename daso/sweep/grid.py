@@ -9,6 +9,9 @@ from daso.errors import UserError
 from daso.published.cells import Overrides, cells
 
 PREFIXES = "+~"
+DIGITS = 4  # significant ones of a long number
+TYPED = 10  # digits that a number may have which somebody typed
+NAMED = 3  # combinations that a sentence lists
 FRACTION = re.compile(r"-?\d+(\.\d+|(\.\d+)?e[-+]?\d+)")
 
 
@@ -37,12 +40,34 @@ def table_runs(table: str, dataset: str, rows: Sequence[str]) -> list[Overrides]
 
 
 def labels(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """What each of several lists of overrides is called: its overrides that not all have, groups by their option only.
+    """What each of several lists of overrides is called: its overrides that not all have, groups by their option only,
+    long numbers rounded where none becomes another one's.
 
     The full list where there is but one. Credentials are masked.
     """
     shared = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
-    return [" ".join(mask(_short(item)) for item in job if item not in shared) for job in jobs]
+    own = [[item for item in job if item not in shared] for job in jobs]
+    exact, rounded = (_called(own, digits) for digits in (None, DIGITS))
+    return rounded if len(set(rounded)) == len(set(exact)) else exact
+
+
+def doubles(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], names: Sequence[str], total: int) -> str:
+    """A sentence about combinations that are no run of their own; empty where there are none.
+
+    Args:
+        pairs: the overrides of each, and of the combination whose run it is.
+        names: what they are called.
+        total: combinations in all.
+    """
+    if not pairs:
+        return ""
+    keys = ", ".join(dict.fromkeys(key for pair in pairs for key in varying(pair)))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    said = "is the run of another one" if len(pairs) == 1 else "are the runs of others"
+    return (
+        f"{len(pairs)} of {total} combinations {said}, where what differs ({keys}) changes nothing: "
+        f"{', '.join(names[:NAMED])}{more}."
+    )
 
 
 def varying(jobs: Sequence[Sequence[str]]) -> list[str]:
@@ -60,14 +85,25 @@ def _fits(overrides: Overrides, row: str, pattern: str) -> bool:
     return any(fnmatchcase(name.lower(), pattern.lower()) for name in (_algorithm(overrides), row))
 
 
-def _short(override: str) -> str:
+def _called(jobs: Sequence[Sequence[str]], digits: int | None) -> list[str]:
+    return [" ".join(mask(_short(item, digits)) for item in job) for job in jobs]
+
+
+def _short(override: str, digits: int | None) -> str:
     key, equals, value = override.lstrip(PREFIXES).partition("=")
-    return value if key in ("dataset", "imbalance", "algorithm") else key.rpartition(".")[2] + equals + _typed(value)
+    group = key in ("dataset", "imbalance", "algorithm")
+    return value if group else key.rpartition(".")[2] + equals + typed(value, digits)
 
 
-def _typed(value: str) -> str:
-    """A number as people type it, `1e13` or `1e-5`, where a parser has made 10000000000000.0 or 1e-05 of it."""
+def typed(value: str, digits: int | None = DIGITS) -> str:
+    """A number as people type it, `1e13` or `1e-5`, where a parser has made 10000000000000.0 or 1e-05 of it.
+
+    Args:
+        value: the text of a value, which may be no number.
+        digits: significant ones of a number that nobody types, such as 0.8362417982471931; None: all.
+    """
     if not FRACTION.fullmatch(value):
         return value
-    short = re.sub(r"e\+?(-?)0*", r"e\1", f"{float(value):g}")
-    return short if "e" in short and float(short) == float(value) else value
+    long = digits is not None and len(re.sub(r"e.*|\D", "", value).strip("0")) > TYPED
+    short = re.sub(r"e\+?(-?)0*", r"e\1", f"{float(value):.{digits}g}" if long else f"{float(value):g}")
+    return short if long or ("e" in short and float(short) == float(value)) else value

@@ -89,11 +89,10 @@ def spoiled_stage(session: Session, run_key: str) -> End | None:
 def _forked(config: Config, go: Go, session: Session, tick: Callable[[], None]) -> JobResult:
     """A job in a process of its own: neither a crash nor the kernel's memory killer carries over to others."""
 
-    name = session.label(config.run_key)
-
     def attempt() -> JobResult:
-        if not name:
+        if not session.label(config.run_key):
             return _attempt(config, go, session)
+        name = session.prefix(config.run_key)
         with redirect_stdout(Named(sys.stdout, name)), redirect_stderr(Named(sys.stderr, name)):
             return _attempt(config, go, session)
 

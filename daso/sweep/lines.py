@@ -12,12 +12,12 @@ class Named(io.TextIOBase):
 
     Args:
         stream: where to.
-        name: whose lines they are.
+        name: whose lines they are; empty where that is clear.
     """
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
-        self._name = name
+        self._before = f"{name} | " if name else ""
         self._line = ""
         self.followed = stream.isatty()  # there the sweep's line tells how far the job is
         self._clear = CLEAR if self.followed else ""
@@ -26,7 +26,7 @@ class Named(io.TextIOBase):
         """Keep `text` until its line is complete."""
         *lines, self._line = (self._line + text).split("\n")
         if lines:
-            self._stream.write("".join(f"{self._clear}{self._name} | {line.rstrip()}\n" for line in lines))
+            self._stream.write("".join(f"{self._clear}{self._before}{line.rstrip()}\n" for line in lines))
             self._stream.flush()
         return len(text)
 

@@ -32,13 +32,14 @@ STAGES = "what others are built on"
 SETTINGS = ("dataset", "imbalance", "imb")  # keys, or what they begin with, that make columns of a paper's table
 
 
-def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
+def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1, doubles: str = "") -> int:
     """Print how far the rows of a sweep are and what the rest costs; the runs one by one where `plan` is `full`.
 
     Args:
         jobs: what was asked for, and its stages.
         plan: as the knob; `probe` first times some steps of each kind of run here.
         at_once: jobs that run at the same time.
+        doubles: a sentence about what was asked for twice.
 
     Returns:
         The exit code: 0; 1 where a job is not possible; what a probe ends with.
@@ -58,6 +59,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1) -> int:
     facts.add_column(overflow="fold")
     states = Counter(item.state for item in items)
     facts.add_row("runs", f"{len(items)}: " + ", ".join(f"{states[s]} {s.value}" for s in STATES if states[s]))
+    if doubles:
+        facts.add_row("", doubles)
     for job in refused:
         facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
     facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")

@@ -195,6 +195,10 @@ class Session:
         """What the sweep calls a run; empty where no sweeper says what its jobs are."""
         return str(self.shared().get("labels", {}).get(run_key, ""))
 
+    def prefix(self, run_key: str) -> str:
+        """What the lines of a run begin with; empty where there is no other to tell it from."""
+        return "" if self.shared().get("alone") else self.label(run_key)
+
     def needs(self, run_key: str) -> list[str]:
         """The run keys of the jobs of this sweep that a run is built on."""
         return list(self.shared().get("needs", {}).get(run_key, []))

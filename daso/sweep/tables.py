@@ -16,6 +16,7 @@ from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import counted
 from daso.track.terminal import print_table
 
+WIDE = 60  # columns of a reason that stands in the table
 RESULT = (
     f"result: top1_median20 in percent ({RULES['median20']}, or of all where there are fewer), "
     "on the validation set where there is one, else on the test set"
@@ -29,16 +30,20 @@ def print_ends(ends: Sequence[End]) -> None:
 
 
 def ends_table(ends: Sequence[End]) -> Table:
-    """The jobs of a sweep, one a row; overrides that all share are left out."""
+    """The jobs of a sweep, one a row, without overrides that all share; a long reason stands below, once for all."""
     done = sum(end.state == FINISHED for end in ends)
     title = f"{done} of {counted(len(ends), 'job')} finished"
-    grid = Table(title=title, caption=RESULT if done else None, caption_justify="left")
+    long = dict.fromkeys(end.reason for end in ends if len(end.reason) > WIDE)
+    notes = {reason: number for number, reason in enumerate(long, 1)}
+    below = [RESULT] * bool(done) + [f"{number}. {reason}" for reason, number in notes.items()]
+    grid = Table(title=title, caption="\n".join(below) or None, caption_justify="left")
     for column in ("run", "setting", "state", "result", "reason"):
         grid.add_column(column, overflow="fold")
     for end, varying in zip(ends, labels([end.overrides for end in ends])):
         result = "" if end.result is None or end.result != end.result else f"{end.result:.2f}"
         style = "" if end.state == FINISHED else "yellow" if end.state == STOPPED else "red"
-        grid.add_row(end.key, Text(end.label or varying), Text(end.state, style), result, Text(end.reason))
+        reason = f"see {notes[end.reason]}" if end.reason in notes else end.reason
+        grid.add_row(end.key, Text(end.label or varying), Text(end.state, style), result, Text(reason))
     return grid
 
 

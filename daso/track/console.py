@@ -1,6 +1,7 @@
 """What a person sees of a run: its setting, one line of progress, a table at the end."""
 
 import math
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ class Console:
         self._start = self._step = self._total = 0
         self._began = self._drawn = 0.0
         self._latest: dict[str, float] = {}
+        self._warned: set[str] = set()
 
     @contextmanager
     def kept_in(self, file: IO[str]) -> Iterator[None]:
@@ -76,6 +78,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """A sentence that should not be missed."""
+        self._warned.add(_timeless(text))
         self._print(Text.assemble(("Warning: ", "bold yellow"), mask(text)))
 
     def header(self, facts: Mapping[str, Any]) -> None:
@@ -139,7 +142,8 @@ class Console:
                     out.print(line, soft_wrap=True)
 
     def summary(self, summary: Mapping[str, Any], names: Sequence[str] = (), evaluations: int = WINDOW) -> None:
-        """The table of a run's final numbers; metrics that it has not are left out.
+        """The table of a run's final numbers, and its warnings as far as they were not told before; metrics that it has
+        not are left out.
 
         Args:
             summary: the numbers by name.
@@ -174,7 +178,8 @@ class Console:
             told = f"AUROC {_number(summary['openset/auroc'])}"
             self.note(f"mean entropy of unlabeled images of the classes and of none: {entropies} nats, {told}")
         for sentence in summary.get("warnings", ()):
-            self.warn(sentence)
+            if _timeless(sentence) not in self._warned:
+                self.warn(sentence)
         self.note(f"run {summary['run_key']}: {summary['steps']:,} steps in {duration(summary['seconds'])}")
 
     def _print(self, what: Text | Table) -> None:
@@ -231,6 +236,11 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def _timeless(warning: str) -> str:
+    """A warning without the step that it is of."""
+    return re.sub(r"^Step \d+: ", "", warning)
 
 
 def _per_class(summary: Mapping[str, Any], prefix: str) -> list[float]:

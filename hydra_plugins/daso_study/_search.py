@@ -26,6 +26,7 @@ from daso.settings.compose import configuration
 from daso.settings.identity import KEY_DIGITS, science
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, needed, summary_of, with_stages
+from daso.sweep.grid import typed
 from daso.sweep.session import FINISHED, STOPPED, End, unwritable
 from daso.track.address import malformed, reveal, same_store
 from daso.track.follower import LIMIT, attempt, reason
@@ -323,7 +324,8 @@ def said(study: optuna.Study, number: int, values: Sequence[str], wanted: int) -
     mine = [trial for trial in done if trial.number == number]
     went = f"Trial {number}: {mine[0].value:.2f}" if mine else f"Trial {number} failed"
     best = f"best {study.best_value:.2f} in trial {study.best_trial.number}; " if done else ""
-    return f"{went} with {' '.join(values)}; {best}{len(done)} of {wanted} trials are complete."
+    shown = " ".join(f"{key}={typed(value)}" for key, _, value in (item.partition("=") for item in values))
+    return f"{went} with {shown}; {best}{len(done)} of {wanted} trials are complete."
 
 
 def describe(best: FrozenTrial) -> str:

@@ -32,11 +32,11 @@ from daso.settings.identity import plain
 from daso.sweep import here
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, in_order, needed, summary_of, with_stages
-from daso.sweep.grid import labels, table_runs, varying
+from daso.sweep.grid import doubles, labels, table_runs, varying
 from daso.sweep.planned import print_plan
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.track.console import counted
-from daso.track.terminal import announce, complain
+from daso.track.terminal import announce, complain, print_line
 from hydra_plugins.daso_sweeper._options import Options
 from hydra_plugins.daso_sweeper._values import single_values
 
@@ -61,6 +61,7 @@ class GridSweeper(Sweeper):
     def __init__(self, params: dict[str, str] | None = None) -> None:
         self.params = params or {}
         self.launched = 0  # jobs so far
+        self.doubles = ""  # which jobs are the runs of others
         self.of_table = False  # whether the jobs are those of a paper table
         self.seed_is_read = False  # whether an option makes anything depend on the seed
 
@@ -98,9 +99,12 @@ class GridSweeper(Sweeper):
             raise UserError(jobs[0].reason)
         if self.config.plan:
             at_once = max(int(OmegaConf.select(self.config, "hydra.launcher.n_jobs") or 1), 1)
-            sys.exit(print_plan(jobs, next(job.config.plan for job in jobs if job.config is not None), at_once))
+            plan = next(job.config.plan for job in jobs if job.config is not None)
+            sys.exit(print_plan(jobs, plan, at_once, self.doubles))
         if len(combinations) <= MANY:
             announce(f"Starting a sweep of {counted(len(jobs), 'job')}.")
+        if self.doubles:
+            print_line(self.doubles)
         for job in jobs:
             if job.config is None:
                 complain(job.reason, job.label)
@@ -152,6 +156,7 @@ class GridSweeper(Sweeper):
             return configuration(overrides, composed)
 
         jobs: dict[str, Job] = {}
+        twice: dict[str, tuple[list[str], list[str]]] = {}
         for overrides, label in zip(combinations, labels(combinations)):
             try:
                 config = described(overrides)
@@ -159,7 +164,10 @@ class GridSweeper(Sweeper):
                 job = Job(overrides, config, label=name, needs=needed(config))
             except UserError as error:
                 job = Job(overrides, None, str(error), label)
-            jobs.setdefault(job.key or label, job)
+            first = jobs.setdefault(job.key or label, job)
+            if first.overrides != overrides:
+                twice[label] = (overrides, first.overrides)
+        self.doubles = doubles(list(twice.values()), list(twice), len(combinations))
         return list(jobs.values())
 
     def compose(self, overrides: tuple[str, ...]) -> DictConfig:

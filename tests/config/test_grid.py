@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from daso.published.cells import TABLES, cells, grid
-from daso.sweep.grid import labels, table_runs, varying
+from daso.sweep.grid import doubles, labels, table_runs, varying
 
 ROOT = Path(__file__).parents[2]
 PARTS = [(table, dataset) for table in TABLES for dataset in dict.fromkeys(cell.dataset for cell in cells(table))]
@@ -120,3 +120,20 @@ def test_jobs_are_called_by_what_not_all_of_them_have():
     values = ["10000000000000.0", "1e-05", "0.03", "100000.0", "1000000", "123456789.5", "1e999"]
     said = ["1e13", "1e-5", "0.03", "100000.0", "1000000", "123456789.5", "1e999"]
     assert labels([[f"optim.lr={value}"] for value in values]) == [f"lr={value}" for value in said]
+
+
+def test_a_number_that_nobody_types_is_rounded_in_a_label_unless_it_becomes_another_one_s():
+    drawn = ["0.8362417982471931", "12.000000000000002", "3.3300000000000003e-05"]
+    assert labels([[f"optim.lr={value}"] for value in drawn]) == ["lr=0.8362", "lr=12", "lr=3.33e-5"]
+    close = ["optim.lr=0.8362417982471931", "optim.lr=0.8362417982471932"]
+    assert labels([[value] for value in close]) == [value.removeprefix("optim.") for value in close]
+
+
+def test_what_is_the_run_of_another_combination_is_named_with_what_makes_no_difference():
+    first = ["algorithm=supervised", "imb.gamma_u=1"]
+    assert doubles([], [], 4) == ""
+    others = [(["algorithm=supervised", f"imb.gamma_u={g}"], first) for g in (2, 3, 4, 5)]
+    assert doubles(others, ["gu=2", "gu=3", "gu=4", "gu=5"], 9) == (
+        "4 of 9 combinations are the runs of others, where what differs (imb.gamma_u) changes nothing: "
+        "gu=2, gu=3, gu=4 and 1 more."
+    )

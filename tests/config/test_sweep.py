@@ -254,6 +254,19 @@ def test_what_occurs_twice_runs_once(sweep):
     code, out, _, jobs = sweep("experiment=quickstart", "algorithm=fixmatch", "daso.t_dist=0.3,1.5", "daso=none")
     assert (code, len(jobs)) == (0, 1)
     assert "1 of 1 job finished" in out
+    said = (
+        "1 of 2 combinations is the run of another one, where what differs (daso.t_dist) changes nothing: t_dist=1.5."
+    )
+    assert said in out
+
+
+def test_the_lines_of_an_only_job_need_no_label(sweep):
+    def run(config, provenance):
+        raise RunFailed("The loss is nan.")
+
+    for seeds, before in (("seed=0", ""), ("seed=0,1", "seed=1 | ")):
+        err = sweep("experiment=quickstart", seeds, run=run)[2]
+        assert err.splitlines()[-1] == f"{before}The loss is nan."
 
 
 def test_the_jobs_of_a_sweep_are_the_single_runs_of_their_overrides(sweep):
@@ -308,6 +321,14 @@ def test_the_table_shows_what_varies():
         print_table(grid, terminal(out, width, live=width is not None))
         shown = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in out.getvalue().splitlines()]
         assert shown[-len(lines) :] == lines, shown
+
+
+def test_a_long_reason_that_jobs_share_stands_below_their_table_once():
+    long = "The loss is not finite at step 50, and no checkpoint was written before: a smaller optim.lr helps."
+    ends = [End([f"seed={seed}"], FAILED, reason=reason) for seed, reason in enumerate((long, "No disk.", long))]
+    grid = ends_table(ends)
+    assert [str(cell) for cell in grid.columns[4].cells] == ["see 1", "No disk.", "see 1"]
+    assert grid.caption == f"1. {long}"
 
 
 PROGRAM = """

@@ -116,6 +116,17 @@ def test_where_a_sweep_shows_how_far_a_run_is_its_evaluations_are_no_lines():
     assert followed.getvalue() == "Warning: Step 5: something.\n"
 
 
+def test_a_warning_is_said_once_and_at_the_end_where_nobody_said_it_before(out):
+    told, other = "The network never predicts class 1.", "The network never predicts class 2."
+    console = Console(out)
+    console.warn(f"Step 50: {told}")
+    console.summary(SUMMARY | {"warnings": [f"Step 100: {told}", f"Step 100: {other}"]})
+    assert [line for line in lines(out) if "Warning" in line] == [
+        f"Warning: Step 50: {told}",
+        f"Warning: Step 100: {other}",
+    ]
+
+
 def test_on_a_terminal_evaluations_move_the_live_line_and_warnings_stay(out):
     console = Console(out, width=120, live=True)
     with console.progress(0, 10):

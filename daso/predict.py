@@ -20,6 +20,7 @@ from daso.errors import UserError
 from daso.machine.streams import outlive_readers, say_start
 from daso.outputs.endings import EXPORTED, ending
 from daso.outputs.files import asked_for
+from daso.outputs.rundir import LATEST
 from daso.settings.options import refuse_flags
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _act(arguments: Sequence[str]) -> int:
     from daso.trained.load import load_run
 
     trained = load_run(run, options.get("out_root", "outputs"), options.get("device", "auto"))
+    if run == LATEST:  # of any data set, perhaps not the one that was meant
+        print(f"{LATEST} is {trained.name}, in {trained.folder}", file=sys.stderr, flush=True)
     if "export" in options:
         print(f"wrote {trained.export(options['export'])}: {trained.name}")
     return _predict(trained, paths, options.get("out", "")) if paths else 0

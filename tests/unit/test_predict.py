@@ -44,6 +44,15 @@ def test_every_image_has_a_line_with_its_class(corrected, folder, capsys):
     assert lines == [f"{path}  {row.argmax()}  {row.max():.3f}" for path, row in zip(paths, p)]
 
 
+def test_latest_is_called_by_name_and_folder_and_another_run_is_not(corrected, folder, capsys):
+    for run, says in (
+        ("latest", [f"latest is digits fixmatch_cdmad N1=20 gl=10 gu=1 s0, in {corrected}"]),
+        (corrected.name, []),
+    ):
+        assert main([run, str(folder / "a.png"), f"out_root={corrected.parent}"]) == 0
+        assert capsys.readouterr().err.splitlines()[1:] == says
+
+
 def test_a_table_has_all_classes_and_broken_files_are_named(corrected, folder, tmp_path, capsys):
     (folder / "bad.png").write_bytes((folder / "a.png").read_bytes()[:60])
     out = tmp_path / "predictions.csv"

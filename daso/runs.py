@@ -17,7 +17,7 @@ from rich.table import Table
 
 from daso.errors import Flags, UserError
 from daso.machine.streams import outlive_readers
-from daso.outputs.naming import PAPER_RECIPE, imbalance_name, method_name, recipe_name, run_name
+from daso.outputs.naming import PAPER_RECIPE, dataset_name, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import TRACKERS
 from daso.track.console import counted
@@ -90,7 +90,7 @@ def describe(run: RunDir, metrics: Sequence[str] = RESULTS) -> dict[str, Any]:
         "key": run.key,
         "state": state.value,
         "reason": run.reason(),
-        "dataset": _get(config, "dataset", "name"),
+        "dataset": _named(dataset_name, config.get("dataset")),
         "method": _named(method_name, config),
         "recipe": _named(recipe_name, config),
         "imbalance": _named(imbalance_name, config.get("imb")),

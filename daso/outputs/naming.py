@@ -4,11 +4,13 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
-from daso.schema import LONG_TAILED
+from daso.schema import LONG_TAILED, UNKNOWN
 
 PAPER_RECIPE = "daso"
+OWN_FILES = ("folder", "csv")  # options of `dataset=` for images of a person's own
 STUDY = "study "  # what the name of a sweep begins with that is a search
 
 
@@ -21,6 +23,15 @@ def method_name(config: Mapping[str, Any]) -> str:
     return "_".join([config["algorithm"]["name"], *(name for name in slots if name not in plain)])
 
 
+def dataset_name(dataset: Mapping[str, Any]) -> str:
+    """What a data set of a resolved configuration is called: a person's own images by the name of their folder, such as
+    `photos`, unless `dataset.name` calls them otherwise.
+    """
+    name = str(dataset["name"])
+    folder = Path(dataset.get("lists") or dataset.get("root") or "").name
+    return folder if name in OWN_FILES and name == dataset.get("reader") and folder.strip(".") else name
+
+
 def recipe_name(config: Mapping[str, Any]) -> str:
     """The recipe of a resolved configuration; the paper's for a version that had no other."""
     return str(config["recipe"]["name"]) if "recipe" in config else PAPER_RECIPE
@@ -28,11 +39,23 @@ def recipe_name(config: Mapping[str, Any]) -> str:
 
 def imbalance_name(imb: Mapping[str, Any]) -> str:
     """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`, or with `gu=100 middle` or `M=counts-1f2e3d4c`."""
-    labeled = f"N1={imb['n1']} gl={ratio(imb['gamma_l'])}"
+    ratios = (ratio(imb["gamma_l"]), ratio(imb["gamma_u"]))
     if imb.get("unlabeled_counts"):
-        return f"{labeled} M={counts_name(imb['unlabeled_counts'])}"
+        return f"{setting_name(str(imb['n1']), ratios[0], UNKNOWN)} M={counts_name(imb['unlabeled_counts'])}"
     shape = imb.get("unlabeled_shape", LONG_TAILED)  # what an older version wrote has none
-    return f"{labeled} gu={ratio(imb['gamma_u'])}" + (f" {shape}" if shape != LONG_TAILED else "")
+    return setting_name(str(imb["n1"]), *ratios, shape)
+
+
+def setting_name(n1: str, gamma_l: str, gamma_u: str, shape: str = LONG_TAILED) -> str:
+    """A setting in short, without what it does not say, and what is unknown of unlabeled images that are as they come.
+
+    Args:
+        n1: labeled images of the largest class, or nothing.
+        gamma_l, gamma_u: imbalance as `ratio` writes it.
+        shape: of the unlabeled set.
+    """
+    words = {f"N1={n1}": n1, f"gl={gamma_l}": True, f"gu={gamma_u}": gamma_u != UNKNOWN, shape: shape != LONG_TAILED}
+    return " ".join(word for word, there in words.items() if there)
 
 
 def counts_name(counts: Sequence[int]) -> str:
@@ -47,7 +70,7 @@ def run_name(config: Mapping[str, Any]) -> str:
     recipe = recipe_name(config)
     named = [f"recipe={recipe}"] * (recipe != PAPER_RECIPE)
     parts = (
-        config["dataset"]["name"],
+        dataset_name(config["dataset"]),
         method_name(config),
         *named,
         imbalance_name(config["imb"]),

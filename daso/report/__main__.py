@@ -19,7 +19,6 @@ Where the runs to be counted differ from the paper's settings, say how, as on th
   python -m daso.report table=1 train.steps=50000 train.precision=bf16
 """
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -134,7 +133,7 @@ def options_of(request: Request, heads: Heads) -> Options:
     own = request.product == "html" or values["table"] == "mine"  # others have the columns of what is published
     heads = heads if own else tuple
     external = read_external(Path(values["external"]), heads) if values["external"] else ()
-    rows = tuple(re.split(";" if ";" in values["rows"] else ",", values["rows"])) if values["rows"] else ()
+    rows = tuple(name for name in values["rows"].split(";" if ";" in values["rows"] else ",") if name.strip())
     return Options(**plain | {"external": external, "rows": rows, "overrides": request.overrides})
 
 

@@ -13,8 +13,8 @@ from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, datasets,
 from daso.report.collect import Run, decisive, known, passed_over
 from daso.report.external import External
 from daso.report.finish import finish
+from daso.report.group import SETTINGS, group
 from daso.report.match import Configure, match
-from daso.report.mine import SETTINGS, group
 from daso.report.paper import remark_on_runs, setting_label
 from daso.report.sample import sample_of
 from daso.report.stats import SELECTIONS, counted, listed, metric_name
@@ -277,7 +277,8 @@ def _unpublished(
         else:
             nameless.append((run, usual.train.steps))
     goals = {run.key: steps for run, steps in nameless}
-    rows += [(row, r, goals[r.key]) for (row, _), members in group([r for r, _ in nameless]).items() for r in members]
+    by_row = group(run for run, _ in nameless).cells.items()
+    rows += [(row, run, goals[run.key]) for (row, _), members in by_row for run in members]
     found: dict[str, dict[Setting, tuple[list[Run], int]]] = {}
     for row, run, steps in rows:
         found.setdefault(row, {}).setdefault(setting_of_run(run), ([], steps))[0].append(run)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from daso.errors import UserError
-from daso.outputs.naming import PAPER_RECIPE
+from daso.outputs.naming import PAPER_RECIPE, dataset_name
 from daso.published.cells import (
     AVES,
     DATASETS,
@@ -30,8 +30,9 @@ from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
 from daso.report.collect import Run, known, passed_over
 from daso.report.finish import choose as choose_rows
 from daso.report.finish import no_row
+from daso.report.group import group
 from daso.report.match import Configure, match
-from daso.report.mine import group, ordered, row_names
+from daso.report.mine import row_names
 from daso.report.names import paper_name, paper_setting
 from daso.report.sample import choose
 from daso.report.stats import counted, listed, spans
@@ -156,8 +157,7 @@ def own_series(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -
     Raises:
         UserError: there are runs, but none of these settings, or none of a row that is asked for.
     """
-    cells = group(run for run in where.among(known(runs)) if run.done)
-    all_rows, columns = ordered(cells)
+    cells, all_rows, columns = group(run for run in where.among(known(runs)) if run.done)
     rows = _rows({row: (*row_names(row), paper_name(row)) for row in all_rows}, options)
     found = {
         (column.group, column.label): [
@@ -181,7 +181,7 @@ def _rows(names: Mapping[str, Sequence[str]], options: Options) -> list[str]:
 def _several(form: Form, groups: Mapping[tuple[str, str], Sequence[Series]]) -> str:
     """Why one name became several files, and how to ask for one of them."""
     runs = [series[0].runs[0] for series in groups.values()]
-    settings = [{"dataset": run.config["dataset"]["name"], **setting_of_run(run)._asdict()} for run in runs]
+    settings = [{"dataset": dataset_name(run.config["dataset"]), **setting_of_run(run)._asdict()} for run in runs]
     varying = [key for key in settings[0] if len({one[key] for one in settings}) > 1]
     one = " ".join(f"{key}={settings[0][key]}" for key in varying)
     if settings.count(settings[0]) > 1:  # knobs tell them apart, which no key of a setting does

@@ -60,7 +60,10 @@ def no_row(name: str, known: Iterable[str]) -> UserError:
     labels = list(dict.fromkeys(known))
     close = get_close_matches(name, labels, 1)
     nearest = f"nearest is {close[0]}; " if close else ""
-    return UserError(f"rows={name} is not possible: {nearest}there are {listed(labels)}.")
+    if not any("," in label for label in labels):
+        return UserError(f"rows={name} is not possible: {nearest}there are {listed(labels)}.")
+    right = f"there are {'; '.join(labels)}; with ; behind each, names may hold commas"
+    return UserError(f"rows={name.strip()} is not possible: {nearest}{right}.")
 
 
 def choose(

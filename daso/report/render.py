@@ -66,7 +66,7 @@ def markdown(table: Table, width: int | None = None) -> str:
     """
     parts = [_filled(f"## {table.title}", width)]
     for heading, columns in table.pieces:
-        parts += [_filled(f"### {heading}", width)] * bool(heading and len(table.pieces) > 1)
+        parts += [_filled(f"### {heading}", width)] * bool(heading and heading not in table.title)
         filled = [[table.head(c, not heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
         label, *facts = _leading(table)
         parts += map(_grid, _fitting(label, [*facts, *filled], width))

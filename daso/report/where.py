@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from daso.errors import UserError
-from daso.outputs.naming import counts_name, ratio, recipe_name
+from daso.outputs.naming import counts_name, dataset_name, ratio, recipe_name
 from daso.published.cells import DATASETS, TITLES, Setting
 from daso.report.collect import Run
 from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
@@ -47,7 +47,8 @@ class Where(NamedTuple):
         setting, wanted = setting_of_run(run), self
         if not run.settings.reads_unlabeled:
             wanted = self.labeled
-        return wanted.has(run.config["dataset"]["name"], setting, recipe_name(run.config))
+        names = (run.config["dataset"]["name"], dataset_name(run.config["dataset"]))
+        return any(wanted.has(name, setting, recipe_name(run.config)) for name in names)
 
     def among(self, runs: Sequence[Run]) -> list[Run]:
         """The runs that are asked for.

@@ -15,7 +15,7 @@ from daso.machine.execution import hardware
 from daso.machine.signals import StopRequest
 from daso.machine.version import code_version
 from daso.outputs.files import replace_file, write_record
-from daso.outputs.naming import method_name, objective, ratio, run_name
+from daso.outputs.naming import dataset_name, method_name, objective, ratio, run_name
 from daso.outputs.rundir import RunDir
 from daso.run.build import build, data_of
 from daso.run.build.data import Data, unheard
@@ -182,7 +182,7 @@ def _tags(config: Config, provenance: Provenance) -> dict[str, str]:
         "run_key": config.run_key,
         "git_commit": code.commit or "unknown",
         "git_dirty": str(bool(code.changes)).lower(),
-        "dataset": config.dataset.name,
+        "dataset": dataset_name(plain(config.dataset)),
         "algorithm": config.algorithm.name,
         "method": method_name(plain(config)),
         "recipe": config.recipe.name,

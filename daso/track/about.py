@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from daso.credentials import mask
-from daso.outputs.naming import imbalance_name, method_name
+from daso.outputs.naming import dataset_name, imbalance_name, method_name
 from daso.outputs.rundir import RunDir
 
 
@@ -18,7 +18,7 @@ def command(run: RunDir) -> str:
 def description(config: Mapping[str, Any], run: RunDir) -> str:
     """Method, setting, command and folder, as Markdown; the command's credentials are masked."""
     try:
-        what = f"**{method_name(config)}** on {config['dataset']['name']}, {imbalance_name(config['imb'])}"
+        what = f"**{method_name(config)}** on {dataset_name(config['dataset'])}, {imbalance_name(config['imb'])}"
         what += f", seed {config['seed']}: {config['train']['steps']} steps."
     except (AttributeError, KeyError, TypeError, ValueError):  # of another version
         what = f"Run {run.key}."

@@ -132,6 +132,23 @@ def test_a_table_without_a_number_says_what_would_make_some_and_what_is_not_coun
     assert main(["table=1", "runs=wide"]) == 0  # the published numbers
 
 
+def test_rows_whose_names_hold_commas_are_listed_and_asked_for_with_semicolons(tmp_path, capsys):
+    for size in (64, 256):
+        record(
+            tmp_path, (*DASO, f"daso.queue_size={size}", "daso.t_dist=0.5" if size == 64 else "daso.t_dist=1"), 0, 70.0
+        )
+    first, second = (
+        "fixmatch_daso, daso.t_dist=0.5, daso.queue_size=64",
+        "fixmatch_daso, daso.t_dist=1, daso.queue_size=256",
+    )
+    assert main(["table=mine", f"runs={tmp_path}", f"rows={first}"]) == 2
+    said = capsys.readouterr().err
+    assert f"there are {first}; {second}; with ; behind each, names may hold commas.\n" in said
+    assert main(["table=mine", f"runs={tmp_path}", f"rows={first};"]) == 0
+    printed = capsys.readouterr().out
+    assert (first in printed, second in printed) == (True, False)
+
+
 def test_a_row_that_is_misspelt_is_said_before_the_baseline_and_with_what_was_meant(tmp_path, capsys):
     three(tmp_path, DASO, (75.0, 77.0, 76.0))
     assert main(["table=mine", f"runs={tmp_path}", "rows=fixmatch_dasso", "baseline=fixmatch_daso"]) == 2

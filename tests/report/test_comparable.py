@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from daso.data.images import source
 from daso.published.cells import Setting
 from daso.report.__main__ import main
 from daso.report.collect import collect
@@ -72,17 +73,27 @@ def test_runs_that_differ_in_what_nothing_reads_are_one_cell_of_their_own_table(
     assert [made_entry.sample.n for made_entry in made.entries.values()] == [3]
 
 
-@pytest.mark.parametrize(("second", "word"), [("b/new", "root="), ("b/old", "files_checksum=")])
-def test_folders_of_one_data_set_are_told_apart_by_their_names_if_these_differ(tmp_path, second, word):
-    for name in ("a/old", second):
-        photos = pictures.photos(tmp_path / name)
-        (photos / "train/dog/0.png").rename(photos / f"train/dog/{name[0]}.png")
-        files = ("dataset=folder", f"dataset.root={photos}", "dataset.name=flowers", "model=wrn10_1")
+@pytest.mark.parametrize(
+    ("roots", "heads"),
+    [
+        (("a/old", "b/new"), ["new N1=14 gl=2.33", "old N1=14 gl=2.33"]),
+        (("a/old", "b/old"), ["old N1=14 gl=2.33 root=a/old", "old N1=14 gl=2.33 root=b/old"]),
+        (("old", "old"), ["old N1=14 gl=2.33 files_checksum=", "old N1=14 gl=2.33 files_checksum="]),  # of two places
+    ],
+)
+def test_own_images_are_called_by_their_folder_and_by_what_tells_two_of_a_name_apart(
+    tmp_path, roots, heads, monkeypatch
+):
+    for place, root in enumerate(roots):
+        photos = pictures.photos(tmp_path / str(place) / root)
+        (photos / "train/dog/0.png").rename(photos / f"train/dog/other {place}.png")
+        monkeypatch.chdir(tmp_path / str(place))
+        source._index.cache_clear()  # another process would have none
+        files = ("dataset=folder", f"dataset.root={root}", "model=wrn10_1")
         record(tmp_path / "runs", (*files, "algorithm=supervised"), 0, 50.0)
-    labels = [column.label for column in table(tmp_path / "runs", "mine").columns]
-    assert len(labels) == 2
-    assert all(label.count("=") == 4 and f" {word}" in label for label in labels)
-    assert word != "root=" or sorted(label.rpartition("=")[2] for label in labels) == ["new", "old"]
+    columns = table(tmp_path / "runs", "mine").columns
+    assert [column.head[: len(head)] for column, head in zip(columns, heads, strict=True)] == heads
+    assert len({*columns}) == 2
 
 
 def test_a_tilde_in_a_report_s_paths_is_the_home_folder(tmp_path, monkeypatch, capsys):

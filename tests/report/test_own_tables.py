@@ -54,7 +54,7 @@ def test_a_median_of_fewer_than_20_evaluations_is_called_one(tmp_path):
 def test_own_runs_that_differ_in_a_knob_are_rows_of_their_own(tmp_path):
     three(tmp_path, DASO, (75.0, 77.0, 76.0))
     three(tmp_path, (*DASO, "daso.queue_size=64"), (60.0, 61.0, 62.0))
-    assert table(tmp_path, "mine").rows == ["fixmatch_daso, daso.queue_size=256", "fixmatch_daso, daso.queue_size=64"]
+    assert table(tmp_path, "mine").rows == ["fixmatch_daso, daso.queue_size=64", "fixmatch_daso, daso.queue_size=256"]
 
 
 def test_own_runs_of_other_data_network_or_training_stand_in_columns_of_their_own(tmp_path):
@@ -71,6 +71,39 @@ def test_own_runs_of_other_data_network_or_training_stand_in_columns_of_their_ow
     found = entry(made, "fixmatch_daso", little)
     assert (found.sample.n, found.rank, found.p) == (3, 0, None)
     assert entry(made, "fixmatch", usual).rank == 0
+
+
+def test_columns_stand_in_the_order_of_their_values_and_say_nothing_of_what_was_left_as_it_was(tmp_path):
+    for knobs in (("optim.lr=0.1",), ("optim.lr=1.23456789e-3",), ("optim.lr=3e-5",), ("train.epochs=2",)):
+        long = () if "train.epochs=2" in knobs else ("train.steps=1000",)
+        record(tmp_path, (*FIXMATCH, *long, *knobs), 0, 70.0)
+    labels = [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in table(tmp_path, "mine").columns]
+    assert labels == ["lr=3e-05 steps=1000", "lr=0.001235 steps=1000", "lr=0.03 epochs=2", "lr=0.1 steps=1000"]
+
+
+def test_values_that_four_digits_do_not_tell_apart_are_written_out(tmp_path):
+    for lr in (0.0500001, 0.0500002):
+        record(tmp_path, (*FIXMATCH, f"optim.lr={lr}"), 0, 70.0)
+    assert [c.label.rpartition(" ")[2] for c in table(tmp_path, "mine").columns] == ["lr=0.0500001", "lr=0.0500002"]
+
+
+def test_a_run_of_labels_alone_makes_no_column_where_it_stands_beside_others_elsewhere(tmp_path):
+    uniform = ("dataset=cifar10", "imbalance=cifar10_n500_m4000_g100_uniform")
+    slow = "optim.lr=0.01"
+    for overrides in (
+        (*FIXMATCH, slow),
+        FIXMATCH,
+        (*uniform, "algorithm=fixmatch"),
+        (*C10, "algorithm=supervised", slow),
+    ):
+        record(tmp_path, overrides, 0, 70.0)
+    assert [column.label.partition("gu=")[2] for column in table(tmp_path, "mine").columns] == [
+        "100 lr=0.01",
+        "100 lr=0.03",
+        "1",
+    ]
+    record(tmp_path, (*C10, "algorithm=supervised", "optim.lr=0.2"), 0, 70.0)  # beside nobody: once
+    assert [column.label.partition("gu=")[2] for column in table(tmp_path, "mine").columns][-2:] == ["100 lr=0.2", "1"]
 
 
 def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_path):

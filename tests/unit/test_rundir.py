@@ -11,7 +11,7 @@ import pytest
 
 from daso.errors import UserError
 from daso.outputs.files import read_json, read_yaml, replace_file, sealed, write_json, write_record
-from daso.outputs.naming import imbalance_name, method_name, run_name
+from daso.outputs.naming import dataset_name, imbalance_name, method_name, run_name
 from daso.outputs.rundir import RunDir, RunState, runs_in
 
 HOLD = """
@@ -226,6 +226,17 @@ def test_a_run_is_named_after_data_method_imbalance_and_seed():
     assert run_name(config(daso="daso")) == "cifar10 fixmatch_daso N1=500 gl=100 gu=1/100 s3"
 
 
-@pytest.mark.parametrize(("gamma_u", "shown"), [(1.0, "1"), (20, "20"), ("1/100", "1/100"), ("unknown", "unknown")])
+@pytest.mark.parametrize(
+    ("gamma_u", "shown"), [(1.0, " gu=1"), (20, " gu=20"), ("1/100", " gu=1/100"), ("unknown", "")]
+)
 def test_the_unlabeled_imbalance_is_shown_as_people_write_it(gamma_u, shown):
-    assert imbalance_name({"n1": 30, "gamma_l": 10, "gamma_u": gamma_u}) == f"N1=30 gl=10 gu={shown}"
+    assert imbalance_name({"n1": 30, "gamma_l": 10, "gamma_u": gamma_u}) == f"N1=30 gl=10{shown}"
+
+
+def test_own_images_are_called_by_the_name_of_their_folder_unless_they_have_another():
+    folder = {"name": "folder", "reader": "folder", "root": "here/photos/", "lists": ""}
+    assert dataset_name(folder) == "photos"
+    assert dataset_name(folder | {"name": "flowers"}) == "flowers"
+    assert dataset_name(folder | {"root": "."}) == "folder"
+    assert dataset_name({"name": "csv", "reader": "csv", "root": "data", "lists": "lists/few"}) == "few"
+    assert dataset_name({"name": "cifar10", "root": "photos"}) == "cifar10"

@@ -40,14 +40,12 @@ from daso.report.field import field_tables
 from daso.report.finish import with_rows
 from daso.report.mine import own_heads, own_table
 from daso.report.paper import paper_table
-from daso.report.table import PAPER_NAMES, Options, Table, check_options
+from daso.report.table import PAPER_NAMES, UNCOUNTED, Options, Table, check_options
 from daso.report.where import ANYWHERE, Heads, Where
 from daso.schema import Config
 
 if TYPE_CHECKING:
     from daso.report.canvas import Form
-
-UNCOUNTED = ("Not counted", "Unfinished", "Passed over")  # so begin notes on runs that a table does not show
 
 
 def main(argv: Sequence[str] | None = None) -> int:

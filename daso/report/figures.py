@@ -36,7 +36,7 @@ from daso.report.mine import row_names
 from daso.report.names import paper_name, paper_setting
 from daso.report.sample import choose
 from daso.report.stats import counted, listed, spans
-from daso.report.table import Options
+from daso.report.table import UNCOUNTED, Options
 from daso.report.where import ANYWHERE, Where, setting_of_run
 
 C10 = ("cifar10-lt", "500", "4000", "100", "100")
@@ -124,6 +124,7 @@ def draw(
     if name not in SPECS:
         raise UserError(f"figure={name} is not possible: one of {', '.join(SPECS)}.")
     made: list[Path] = []
+    notes: dict[str, None] = {}
     if own:
         groups = own_series(runs, options, where)
         for (dataset, setting), series in groups.items():
@@ -137,10 +138,11 @@ def draw(
         specs = _of_settings(name, where)
         for spec in specs:
             path = form.path(f"figure{name}{spec.panel}", spec.panel if len(specs) > 1 else "")
-            made += _paper_figure(name, spec, runs, options, configure, form, path)
+            made += _paper_figure(name, spec, runs, options, configure, form, path, notes)
     if not made:
-        raise UserError(f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=.")
-    for line in (*(f"wrote {path}" for path in made), *passed_over(runs)):
+        nothing = f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=."
+        raise UserError(" ".join([nothing, *(note for note in notes if note.startswith(UNCOUNTED))]))
+    for line in (*(f"wrote {path}" for path in made), *notes, *passed_over(runs)):
         print(line)
     return made
 
@@ -208,8 +210,16 @@ def _number(name: str, spec: Spec, learner: str, rebalancer: str) -> Published:
 
 
 def _paper_figure(
-    name: str, spec: Spec, runs: Sequence[Run], options: Options, configure: Configure, form: Form, path: Path
+    name: str,
+    spec: Spec,
+    runs: Sequence[Run],
+    options: Options,
+    configure: Configure,
+    form: Form,
+    path: Path,
+    notes: dict[str, None],
 ) -> list[Path]:
+    """Draw one picture of the paper's; `notes` gets what there is to say of the own runs."""
     numbers = {row_label(*method): _number(name, spec, *method) for method in spec.methods}
     setting = setting_of(next(iter(numbers.values())))
     dataset = DATASETS[spec.setting[0]]
@@ -218,6 +228,9 @@ def _paper_figure(
     }
     found = match(wanted.values(), runs, options.overrides, configure)
     series = []
+    if not found.runs:
+        notes[f"No own run is in Figure {name}{spec.panel}: it shows {dataset} {column_label(setting)}."] = None
+    notes |= dict.fromkeys(found.uncounted(f"figure={name} own=true draws them"))
     called_too = {label: (label, algorithm_of(place.overrides), paper_name(label)) for label, place in wanted.items()}
     for label in _rows(called_too, options):
         number, place = numbers[label], wanted[label]

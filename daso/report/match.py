@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from daso.errors import UserError
-from daso.outputs.naming import method_name
+from daso.outputs.naming import dataset_name, imbalance_name, method_name
 from daso.published.cells import Overrides, Setting
 from daso.report.collect import Run, decisive, known
+from daso.report.stats import counted, listed
 from daso.schema import ALGORITHMS, LONG_TAILED, Config, parse_gamma_u
 from daso.settings.identity import plain, run_key
 from daso.settings.restored import flat
@@ -19,6 +20,7 @@ from daso.settings.restored import flat
 Configure = Callable[[Overrides], Config]
 """A command line of `train.py` -> its configuration."""
 
+SHOWN = "table=mine shows them"
 FIXED = ("dataset", "imbalance", "imb", "algorithm", "seed")
 
 
@@ -50,6 +52,39 @@ class Matched(NamedTuple):
     unfinished: list[Run]
     left_out: Counter[str]  # how finished runs of the table's settings differ from its cells -> number of runs
     foreign: int  # finished runs of the table's settings on files that are not those that the data's makers published
+    others: list[Run]  # finished runs of other settings or methods
+
+    def uncounted(self, elsewhere: str = SHOWN) -> list[str]:
+        """Sentences on runs that enter no cell, and why; on those of other settings where there is nothing else to say.
+
+        Args:
+            elsewhere: what shows runs of any settings.
+        """
+        found = []
+        if self.unfinished:
+            keys = listed([run.key for run in self.unfinished[:5]] + ["others"] * (len(self.unfinished) > 5))
+            found.append(f"Unfinished and not counted: {counted(len(self.unfinished), 'run')} ({keys}).")
+        if self.foreign:
+            found.append(
+                f"Not counted: {counted(self.foreign, 'finished run')} on files that are not as published "
+                f"(dataset.verify=false): they stand beside no published number; {elsewhere}."
+            )
+        for difference, count in self.left_out.most_common(5):
+            found.append(
+                f"Not counted: {counted(count, 'finished run')} of these settings that no cell describes "
+                f"({difference}). "
+                "A difference that is wanted is said on the command line of the report, as it was on that of the runs."
+            )
+        if self.others and not self.runs and not found:
+            settings = dict.fromkeys(
+                f"{dataset_name(run.config['dataset'])} {imbalance_name(run.config['imb'])}" for run in self.others
+            )
+            shown = listed([*settings][:3] + ["others"] * (len(settings) > 3))
+            found.append(
+                f"Not counted: {counted(len(self.others), 'finished run')} of other settings or methods ({shown}): "
+                f"{elsewhere}."
+            )
+        return found
 
 
 def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, configure: Configure) -> Matched:
@@ -76,14 +111,16 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
     wanted: dict[Any, dict[Overrides, None]] = {}
     for cell in cells:
         wanted.setdefault(_place(cell.dataset, cell.setting, cell.learner), {})[cell.overrides] = None
-    found = Matched({}, {}, [], Counter(), 0)
+    found = Matched({}, {}, [], Counter(), 0, [])
     configs: dict[Overrides, Config] = {}
     if extra:  # a mistake in it is one without any run as well
         for overrides in [overrides for options in wanted.values() for overrides in options][:1]:
             configs[overrides] = configure((*overrides, *extra))
     for run in known(runs):
         if run.config["dataset"].get("files_checksum"):
-            found = found._replace(foreign=found.foreign + (run.done and _place_of(run) in wanted))
+            inside = _place_of(run) in wanted
+            found = found._replace(foreign=found.foreign + (run.done and inside))
+            found.others.extend([run] * (run.done and not inside))
             continue
         tried: list[Config] = []
         fitting: list[Overrides] = []
@@ -109,6 +146,8 @@ def match(cells: Iterable[Wanted], runs: Iterable[Run], extra: Overrides, config
             near = min((_difference(config, run) for config in tried), key=len, default="")
             if run.done and near and ".name=" not in near:  # another method is none of this table's business
                 found.left_out[near] += 1
+            elif run.done:
+                found.others.append(run)
     return found
 
 

@@ -25,7 +25,7 @@ from daso.report.collect import Run, passed_over
 from daso.report.finish import finish
 from daso.report.match import Configure, Matched, match
 from daso.report.sample import sample_of
-from daso.report.stats import counted, listed
+from daso.report.stats import listed
 from daso.report.table import PUBLISHED, Column, Entry, Number, Options, Table, own_metric
 from daso.report.where import ANYWHERE, Place, Where
 
@@ -170,9 +170,6 @@ def remark_on_runs(table: Table, found: Matched, shorter: Sequence[Run], whose: 
         return
     if options.overrides:
         table.notes.append(f"Own runs differ from {whose} by design: {' '.join(options.overrides)}.")
-    if found.unfinished:
-        keys = listed([run.key for run in found.unfinished[:5]] + ["others"] * (len(found.unfinished) > 5))
-        table.notes.append(f"Unfinished and not counted: {counted(len(found.unfinished), 'run')} ({keys}).")
     if shorter:
         steps = Counter(run.steps for run in shorter)
         kinds = listed([f"{count} of {step} steps" for step, count in sorted(steps.items())])
@@ -180,13 +177,4 @@ def remark_on_runs(table: Table, found: Matched, shorter: Sequence[Run], whose: 
             "Not counted beside runs of the same cell that are longer, or as long as is asked for, or have the same "
             f"seed: {kinds}."
         )
-    if found.foreign:
-        table.notes.append(
-            f"Not counted: {counted(found.foreign, 'finished run')} on files that are not as published "
-            "(dataset.verify=false): they stand beside no published number; table=mine shows them."
-        )
-    for difference, count in found.left_out.most_common(5):
-        table.notes.append(
-            f"Not counted: {counted(count, 'finished run')} of these settings that no cell describes ({difference}). "
-            "A difference that is wanted is said on the command line of the report, as it was on that of the runs."
-        )
+    table.notes += found.uncounted()

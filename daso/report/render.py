@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from daso.report.stats import Sample
-from daso.report.table import DIFFERENCE, EXTERNAL, OWN, PUBLISHED, USB, Column, Entry, Number, Table
+from daso.report.table import ASIDES, DIFFERENCE, EXTERNAL, OWN, PUBLISHED, USB, Column, Entry, Number, Table
 
 MISSING = "—"
 FIELDS = (
@@ -83,6 +83,7 @@ def markdown(table: Table, width: int | None = None) -> str:
 def latex(table: Table) -> str:
     """The table for a paper, at most as wide as its text; needs booktabs and graphicx."""
     out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}"]
+    out += [f"% {note}" for note in table.notes if note.startswith(ASIDES)]
     for heading, columns in table.pieces:
         shown = table.shown(columns)
         names = [HEADS[name] for name in shown]
@@ -100,7 +101,8 @@ def latex(table: Table) -> str:
             lead = [table.label(row), *table.facts.get(row, ())]
             out.append(" & ".join([*map(_tex, lead), *cells]) + r" \\")
         out.append("\\bottomrule\n\\end{tabular}}\n\n\\medskip")
-    texts = [*(f"Warning: {text}" for text in table.warnings), *table.notes]
+    told = [note for note in table.notes if not note.startswith(ASIDES)]
+    texts = [*(f"Warning: {text}" for text in table.warnings), *told]
     lines = [_tex(text) for text in texts]
     lines += [f"{_raised(str(number))} {_tex(text)}" for number, text in enumerate(table.footnotes, 1)]
     if lines:

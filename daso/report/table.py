@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SIGNIFICANT = 0.05
 SINGLE = 4  # up to so many columns of several data sets stand in one piece
 TROUBLED, DIFFERS, EXTERNAL = "!", "*", "¶"
+UNCOUNTED = ("Not counted", "Unfinished", "Passed over")  # so begin notes on runs that a table does not show
+ASIDES = (*UNCOUNTED, "Left out", "Not shown")  # and on what no reader of a paper asks for
 COLUMNS = OWN, PUBLISHED, BOTH = "own", "published", "both"
 USB, DIFFERENCE = "USB", "difference"
 NAMES = ("plain", "paper")

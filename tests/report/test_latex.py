@@ -13,7 +13,7 @@ from daso.report.external import read_external
 from daso.report.render import latex
 from daso.report.table import Options
 from daso.report.where import Where
-from tests.report.fake import ALL, HEADER, THEIRS, made
+from tests.report.fake import ALL, FIXMATCH, HEADER, THEIRS, made, record
 
 
 def flaws(text):
@@ -67,6 +67,15 @@ def test_a_document_of_tables_compiles(root, theirs, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
+def test_what_a_table_leaves_out_is_a_comment_in_a_paper_s_file(root, tmp_path):
+    record(tmp_path, FIXMATCH, 0)
+    (table,) = make_tables("1", collect([root, tmp_path]), Options(columns="own"))
+    text = latex(table).splitlines()
+    begins = ("Unfinished and not counted: 1 run (", "Left out: 9 rows and 7 columns")
+    assert [sum(line.startswith(f"% {begin}") for line in text) for begin in begins] == [1, 1]
+    assert sum(any(begin in line for begin in begins) for line in text) == 2
 
 
 def test_the_check_of_latex_finds_what_latex_would():

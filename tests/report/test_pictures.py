@@ -114,6 +114,18 @@ def test_clouds_of_named_classes_stand_by_their_names_in_the_room_there_is(paper
     assert legend(clouds({"fixmatch": (points, y)}, "", canvas))[0] == "C0"
 
 
+def test_a_figure_without_an_own_run_says_so_and_what_draws_those_there_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Canvas, "save", lambda *_: [tmp_path / "figure"])
+    record(tmp_path / "outputs", ("experiment=quickstart",), 0, 70.0)
+    assert main(["figure=3"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "No own run is in Figure 3: it shows cifar10 N1=500 M1=4000 gl=100 gu=100.",
+        "Not counted: 1 finished run of other settings or methods (digits N1=20 gl=10 gu=1): "
+        "figure=3 own=true draws them.",
+    ]
+
+
 def test_figures_of_features_need_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["figure=4"]) == 2

@@ -139,13 +139,21 @@ def test_a_run_of_another_shape_is_no_concern_of_the_table(tmp_path):
     three(tmp_path, (*FIXMATCH, "imb.unlabeled_shape=middle"), (70.0, 72.0, 74.0))
     made = table(tmp_path)
     assert entry(made, "FixMatch").sample is None
-    assert not any("Not counted" in note for note in made.notes)
+    assert not any("no cell describes" in note for note in made.notes)
     assert [column.label for column in table(tmp_path, "mine").columns] == ["N1=500 gl=100 gu=100 middle"]
 
 
 def test_a_run_of_another_method_is_no_concern_of_the_table(tmp_path):
     three(tmp_path, (*C10, "algorithm=fixmatch_da"), (70.0, 72.0, 74.0))
-    assert not any("Not counted" in note for note in table(tmp_path, "15").notes)
+    assert not any("no cell describes" in note for note in table(tmp_path, "15").notes)
+
+
+def test_a_table_without_an_own_number_says_which_runs_there_are(tmp_path):
+    record(tmp_path, ("experiment=quickstart",), 0, 70.0)
+    note = "Not counted: 1 finished run of other settings or methods (digits N1=20 gl=10 gu=1): table=mine shows them."
+    assert note in table(tmp_path).notes
+    record(tmp_path, FIXMATCH, 0, 70.0)
+    assert note not in table(tmp_path).notes
 
 
 def test_a_difference_that_vanishes_in_print_has_no_minus_sign(tmp_path):

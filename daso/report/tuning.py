@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 VALUE = "tune/value"  # the metric of a trial's value; its step is the trial's number
 DPI = 150
+IMPORTANCE = "importance.png"
+EQUAL = "all trials have the same value, so no parameter decides anything yet"
 
 
 def write(study: "optuna.Study", folder: Path) -> list[Path]:
@@ -35,7 +37,7 @@ def figures(study: "optuna.Study", folder: Path) -> list[Path]:
     from matplotlib.ticker import MaxNLocator
 
     done = {trial.number: trial.value for trial in study.trials if trial.value is not None}
-    history, importance = folder / "history.png", folder / "importance.png"
+    history, importance = folder / "history.png", folder / IMPORTANCE
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     numbers, values = list(done), list(done.values())

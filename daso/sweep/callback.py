@@ -55,6 +55,7 @@ class SweepReport(Callback):
         self._own = False
         self._handlers: dict[int, Any] = {}
         self._jobs: Sequence[Job] = ()
+        self._alone = False  # whether it has one job, and none will come
         self._known: dict[str, End] = {}  # by run key: ends that no job of this start writes down
         self._sweep: sweeps.Sweep | None = None
         self._line: SweepLine | None = None
@@ -121,7 +122,7 @@ class SweepReport(Callback):
             key: its identity in MLflow; empty: that of the runs that were asked for, whatever stages they still need.
             more: whether it will grow.
         """
-        self._jobs = jobs
+        self._jobs, self._alone = jobs, len(jobs) == 1 and not more
         self._known |= before
         runs = {job.key for job in jobs if job.key and job.asked}
         labels = {job.key: job.label for job in jobs if job.key}
@@ -140,7 +141,7 @@ class SweepReport(Callback):
                 self._fresh = sweeps.start(self._sweep)
         left = [job for job in jobs if job.key and job.key not in self._known]
         shown = {"name": name, "steps": steps_of(jobs), "before": sorted(before)}
-        told = {"needs": ancestors(left), "alone": len(labels) == 1 and not more}
+        told = {"needs": ancestors(left), "alone": self._alone}
         self._session.share({"labels": labels, "tags": tags, **told, **shown})
         self._line = self._line or SweepLine(self._session)
         self._line.expect(jobs, before, more)
@@ -203,7 +204,7 @@ class SweepReport(Callback):
             if end.key and not (end.state == REFUSED and end.key in by_key and by_key[end.key].state == FINISHED):
                 by_key[end.key] = end
         planned = {job.key for job in self._jobs}
-        named = [job.label if not job.asked or len(self._jobs) == 1 else "" for job in self._jobs]
+        named = [job.label if not job.asked or self._alone else "" for job in self._jobs]
         ends = [_end(job, by_key)._replace(label=name) for job, name in zip(self._jobs, named)]
         return ends + [end for end in told if end.key not in planned]
 

@@ -21,6 +21,7 @@ from daso.track.terminal import print_table, terminal
 REFRESH = 0.5  # seconds between two looks of the progress line
 TOP = 5  # classes that top5 looks at
 SHOWN_CLASSES = 20  # more classes than that are summed up
+SPLITS = ("valid", "test")
 TABLE = (
     ("top1_median20", f"the paper's number: {RULES['median20']}"),
     ("top1_mean20", RULES["mean20"]),
@@ -150,7 +151,7 @@ class Console:
             names: what people call the classes, if they have names.
             evaluations: how many they are made of.
         """
-        splits = [split for split in ("valid", "test") if f"{split}/top1" in summary]
+        splits = [split for split in SPLITS if f"{split}/top1" in summary]
         table = Table("metric (%)", *splits, "", box=None, header_style="bold", pad_edge=False)
         paper_number, _ = TABLE[0]
         classes = max((len(_per_class(summary, f"{split}/class/")) for split in splits), default=0)
@@ -168,6 +169,8 @@ class Console:
                 what = Text(of_evaluations(meaning, evaluations), style="dim")
                 table.add_row(name, *map(_number, values), what, style=style)
         self._print(table)
+        if len(splits) > 1:
+            self.note("runs are compared and chosen by valid; test only tells")
         for split in splits:
             self.note(_recall_line(split, _per_class(summary, f"{split}/class/"), names))
         labels = [f"{name} {_number(summary.get(f'pl/final/{name}'))}" for name in ("recall", "precision", "coverage")]
@@ -206,8 +209,11 @@ class Console:
         losses = [name for name in ("train/loss_total", "train/loss_cls") if name in self._latest]
         if losses:
             parts.append(f"loss {self._latest[losses[0]]:.3f}")
-        if "test/top1" in self._latest:
-            parts.append(f"test top1 {self._latest['test/top1']:.1f} bacc {self._latest['test/bacc']:.1f}")
+        for split in SPLITS:
+            if f"{split}/top1" in self._latest:
+                parts.append(
+                    f"{split} top1 {self._latest[f'{split}/top1']:.1f} bacc {self._latest[f'{split}/bacc']:.1f}"
+                )
         return "  ".join(parts)
 
 

@@ -31,9 +31,10 @@ from daso.sweep.session import FINISHED, STOPPED, End, unwritable
 from daso.track.address import malformed, reveal, same_store
 from daso.track.follower import LIMIT, attempt, reason
 from daso.track.mlflow import resolve_uri
+from daso.track.terminal import complain
 from hydra_plugins.daso_study import StudySweeper
 from hydra_plugins.daso_study._owner import alone, file_of
-from hydra_plugins.daso_study._space import Searched, parse
+from hydra_plugins.daso_study._space import Searched, idle, parse
 from hydra_plugins.daso_sweeper import finished_before
 
 SETTING = "setting"  # the study's attribute that says what it searches
@@ -74,6 +75,7 @@ class Search:
         self.place = hold(self.storage)  # without its credentials
         self.key = hashlib.sha256(f"{self.place} {self.tune.study}".encode()).hexdigest()[:KEY_DIGITS]
         self.jobs: list[Job] = []
+        self._tried = cache(self._configured)
         self._check()
 
     def run(self) -> None:
@@ -84,6 +86,8 @@ class Search:
         Raises:
             UserError: the study is of another setting, another process searches it, or its storage cannot be used.
         """
+        for sentence in idle(self.space, self._with):
+            complain(sentence)
         if self.base.plan:
             with quiet(), self._stored():
                 print(self._plan(self._done(self._look())))
@@ -141,8 +145,15 @@ class Search:
 
     def _run_with(self, values: Mapping[str, Any]) -> str | UserError:
         """The key of the run with these values, or why there is none."""
+        found = self._with(values)
+        return found if isinstance(found, UserError) else found.run_key
+
+    def _with(self, values: Mapping[str, Any]) -> Config | UserError:
+        return self._tried(tuple(f"{key}={value}" for key, value in values.items()))
+
+    def _configured(self, values: tuple[str, ...]) -> Config | UserError:
         try:
-            return configuration([*self.fixed, *(f"{k}={v}" for k, v in values.items())], self.compose).run_key
+            return configuration([*self.fixed, *values], self.compose)
         except UserError as error:
             return error
 
@@ -268,6 +279,8 @@ class Search:
         folder = self.root / f"study_{re.sub(r'[^A-Za-z0-9_.-]', '_', self.tune.study)}"
         files = tuning.write(study, folder)
         print(f"Study {self.tune.study}: {describe(study.best_trial)}; see {folder}.", flush=True)
+        if tuning.IMPORTANCE not in {file.name for file in files}:
+            print(f"It has no {tuning.IMPORTANCE}: {tuning.EQUAL}.", flush=True)
         if "mlflow" in self.base.track.trackers:
             failure = attempt(lambda: tuning.log(study, files, self.base.track, self.key), stall=LIMIT)
             if failure:
@@ -318,11 +331,18 @@ def tell(study: optuna.Study, trial: Trial, ends: Sequence[End]) -> None:
         study.tell(trial, state=TrialState.FAIL)
 
 
+def alike(one: FrozenTrial, other: FrozenTrial) -> bool:
+    """Whether two trials have the same runs."""
+    return bool(one.user_attrs.get("runs")) and one.user_attrs.get("runs") == other.user_attrs.get("runs")
+
+
 def said(study: optuna.Study, number: int, values: Sequence[str], wanted: int) -> str:
     """How a trial went."""
     done = complete(study)
     mine = [trial for trial in done if trial.number == number]
     went = f"Trial {number}: {mine[0].value:.2f}" if mine else f"Trial {number} failed"
+    twin = next((trial.number for trial in done if trial.number < number and mine and alike(trial, mine[0])), None)
+    went += "" if twin is None else f" by the runs of trial {twin}, which no value here changes,"
     best = f"best {study.best_value:.2f} in trial {study.best_trial.number}; " if done else ""
     shown = " ".join(f"{key}={typed(value)}" for key, _, value in (item.partition("=") for item in values))
     return f"{went} with {shown}; {best}{len(done)} of {wanted} trials are complete."

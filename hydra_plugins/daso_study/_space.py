@@ -1,7 +1,7 @@
 """What a study searches: ranges on the command line as distributions of Optuna's, or a sentence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -18,7 +18,10 @@ from optuna.distributions import (
     UniformDistribution,
 )
 
+from daso.errors import UserError
+from daso.schema import Config
 from daso.settings.identity import knobs
+from daso.settings.unread import reader_of
 from hydra_plugins.daso_sweeper._values import require, require_countable
 
 LOG = "log"  # the tag of a logarithmic scale
@@ -58,6 +61,30 @@ def parse(lines: Sequence[str], loader: ConfigLoader | None = None) -> tuple[dic
         else:
             fixed[key] = str(override.input_line)
     return space, [line for key, line in fixed.items() if key != "seed"]
+
+
+def idle(space: Mapping[str, Searched], configured: Callable[[Mapping[str, Any]], Config | UserError]) -> list[str]:
+    """Sentences about choices and ends of ranges with which other keys that are searched change no run.
+
+    Args:
+        space: what is searched.
+        configured: the configuration with a value of each key, or why there is none.
+    """
+    first = {key: searched.values()[0] for key, searched in space.items()}
+    found = []
+    for key, searched in space.items():
+        configs = {value: configured(first | {key: value}) for value in searched.values()}
+        unread = {
+            value: {other: reader for other in space if (reader := reader_of(config, other))}
+            for value, config in configs.items()
+            if isinstance(config, Config)
+        }
+        always = set.intersection(*(set(readers) for readers in unread.values())) if unread else set()
+        for value, readers in unread.items():
+            if others := [other for other in readers if other not in always]:
+                what = f"With {key}={value} no value of {', '.join(others)} changes a run"
+                found.append(f"{what}: only {readers[others[0]]} reads {'it' if len(others) == 1 else 'them'}.")
+    return found
 
 
 def distribution(override: Override) -> BaseDistribution:

@@ -62,6 +62,23 @@ def test_a_study_searches_four_knobs_within_their_ranges(search, trials):
     assert "3 of 3 trials are complete" in out
 
 
+def test_values_that_leave_others_without_effect_are_named_before_the_search_and_not_in_a_study_without_them(search):
+    _, _, err, _ = search("train.steps=60", "plan=true")
+    assert err.splitlines()[-1] == (
+        "With daso.warmup_steps=60 no value of daso.t_dist, daso.t_proto, daso.align_weight changes a run: "
+        "only a phase of more than daso.warmup_steps steps reads them."
+    )
+    assert "no value of" not in search("plan=true")[2]
+
+
+def test_a_trial_with_the_runs_of_another_one_says_whose(search):
+    few = ["daso.t_proto=0.1", "daso.align_weight=1", "daso.warmup_steps=choice(20,60)"]
+    out = search("train.steps=60", "tune.n_trials=5", *few)[1]
+    alike = [line for line in out.splitlines() if line.startswith("Trial ") and "by the runs of trial" in line]
+    warm = [line for line in out.splitlines() if line.startswith("Trial ") and "warmup_steps=60" in line]
+    assert alike == warm[1:] != []
+
+
 def test_n_trials_is_the_total_over_all_starts(search, trials):
     _, _, _, first = search("tune.n_trials=1")
     _, _, _, second = search("tune.n_trials=3")

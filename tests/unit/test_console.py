@@ -127,6 +127,15 @@ def test_a_warning_is_said_once_and_at_the_end_where_nobody_said_it_before(out):
     ]
 
 
+def test_where_images_are_held_out_they_are_told_before_the_test_set_which_chooses_nothing(out):
+    console = Console(out)
+    values = {f"{split}/{name}": number for number, split in ((50, "valid"), (60, "test")) for name in ("top1", "bacc")}
+    console.row("eval", 50, values)
+    console.summary(SUMMARY | values)
+    assert lines(out)[0].endswith("valid top1 50.0 bacc 50.0  test top1 60.0 bacc 60.0")
+    assert "runs are compared and chosen by valid; test only tells" in lines(out)
+
+
 def test_on_a_terminal_evaluations_move_the_live_line_and_warnings_stay(out):
     console = Console(out, width=120, live=True)
     with console.progress(0, 10):

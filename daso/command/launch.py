@@ -16,11 +16,10 @@ from daso.machine.streams import STARTS, log_of
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
 from daso.schema import Config, Provenance, require
-from daso.settings.checks import check
 from daso.settings.compose import resolve
 from daso.settings.identity import plain
 from daso.settings.mistakes import no_such_key
-from daso.settings.unread import inert, refuse_unread
+from daso.settings.unread import cautions, refuse_unread
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, needed, reached, standing, with_stages
 from daso.sweep.jobs import run_job
@@ -76,7 +75,7 @@ def provenance(config: Config, session: Session | None = None, asked: bool = Tru
     overrides = [str(item) for item in hydra.overrides.task]
     shared = session.shared() if session else {}
     name = shared.get("labels", {}).get(config.run_key, "")
-    warnings = [*check(config), *(inert(config, overrides) if asked else [])]
+    warnings = cautions(config, overrides if asked else [])
     tags, start = shared.get("tags", {}), session.token if session else ""
     awaited = any(config.run_key in needs for needs in shared.get("needs", {}).values())
     return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start, awaited)

@@ -37,6 +37,12 @@ def recipe_name(config: Mapping[str, Any]) -> str:
     return str(config["recipe"]["name"]) if "recipe" in config else PAPER_RECIPE
 
 
+def recipe_named(config: Mapping[str, Any]) -> list[str]:
+    """`recipe=usb` as one word to go on with, none where it is the paper's."""
+    recipe = recipe_name(config)
+    return [f"recipe={recipe}"] * (recipe != PAPER_RECIPE)
+
+
 def imbalance_name(imb: Mapping[str, Any]) -> str:
     """The imbalance setting in short, e.g. `N1=500 gl=100 gu=1/100`, or with `gu=100 middle` or `M=counts-1f2e3d4c`."""
     ratios = (ratio(imb["gamma_l"]), ratio(imb["gamma_u"]))
@@ -67,12 +73,10 @@ def run_name(config: Mapping[str, Any]) -> str:
     """What a resolved configuration is called in tables: data set, method, a recipe that is not the paper's, imbalance,
     seed.
     """
-    recipe = recipe_name(config)
-    named = [f"recipe={recipe}"] * (recipe != PAPER_RECIPE)
     parts = (
         dataset_name(config["dataset"]),
         method_name(config),
-        *named,
+        *recipe_named(config),
         imbalance_name(config["imb"]),
         f"s{config['seed']}",
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from daso.errors import UserError
 from daso.schema import Config, missing_reader
+from daso.settings.checks import check
 
 # What a sweep is told: key or node -> the options of hydra/sweeper that read it; empty: a single run reads it as well
 SWEEPERS = {"sweep": ("grid",), "tune": ("study",), "plan": ("grid", "study", "")}
@@ -31,6 +32,17 @@ def refuse_unread(sweeper: str, overrides: Sequence[str]) -> None:
             here = f"with hydra/sweeper={sweeper}" if sweeper else "in a single run"
             known = " or ".join(f"hydra/sweeper={reader}" for reader in readers if reader)
             raise UserError(f"{override} is not possible {here}: only a sweep (-m) with {known} reads it.")
+
+
+def cautions(config: Config, overrides: Sequence[str]) -> list[str]:
+    """What a person should know of a run before it trains: settings that probably do not mean what they say, and
+    overrides that change nothing.
+
+    Args:
+        config: the run's configuration.
+        overrides: as typed; none of a run that they do not lead to.
+    """
+    return list(dict.fromkeys([*check(config), *inert(config, overrides)]))
 
 
 def inert(config: Config, overrides: Sequence[str]) -> list[str]:

@@ -60,6 +60,11 @@ class Kind(NamedTuple):
     precision: str
     compile: tuple[str, str]  # what train.compile comes to on a CPU, and on a GPU
 
+    @property
+    def said(self) -> str:
+        """What a person calls it."""
+        return f"{self.learner} on {self.model}"
+
 
 class Speed(NamedTuple):
     """How fast runs of a kind were."""
@@ -216,10 +221,12 @@ def _kind(config: dict[str, object]) -> Kind:
     def compiled(on_gpu: bool) -> str:
         return word if word != "auto" else "graph" if on_gpu and long else "none"
 
+    stride = model["stem_stride"]
     second = nodes["protocol"]["name"] == "crt"  # trains a classifier on frozen features
     return Kind(
         learner=str(nodes["algorithm"]["name"]) + " with crt" * second,
-        model=f"{model['name']}{model['depth']}_{model['width']} stride {model['stem_stride']}",
+        model=f"{model['name']}{model['depth']}_{model['width']}"
+        + ("" if stride == 1 else f" of stem stride {stride}"),
         resolution=int(str(nodes["dataset"]["resolution"])),
         batch=f"{train['batch_size']} x (1+{train['mu']})",
         precision=f"{train['precision']}, {train['threads']} threads",

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from daso.credentials import mask
 from daso.errors import UserError
-from daso.outputs.naming import method_name
+from daso.outputs.naming import method_name, recipe_named
 from daso.outputs.rundir import RunState
 from daso.schema import Config
 from daso.settings.identity import plain
 from daso.settings.options import program
+from daso.settings.unread import cautions
 from daso.sweep.cost import cards_here
 from daso.sweep.graph import Job
 from daso.sweep.grid import PREFIXES, labels
@@ -75,6 +76,8 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1, doubles: str
         facts.add_row("weights", Text(fact))
     for fact in _time(items, known, guessed, at_once):
         facts.add_row("time", Text(fact))
+    for fact in _cautions([item for item in items if item.left]):
+        facts.add_row("warning", Text(fact))
     print_table(facts)
     if plan != "full" and len(items) > 1:
         print_line(f"Each run by itself: {_again('full')}")
@@ -138,10 +141,12 @@ def rows_of(items: Sequence[Item]) -> dict[str, list[Item]]:
         if len({tuple(overrides) for overrides in kept}) > 1:
             names = labels(kept)
             break
-    names = names or [method_name(plain(item.config)) for item in asked]
+    configs = [plain(item.config) for item in asked]
+    names = names or [method_name(config) for config in configs]
     rows: dict[str, list[Item]] = {}
-    for item, name in zip(asked, names):
-        rows.setdefault(name or "as it is", []).append(item)
+    for item, name, config in zip(asked, names, configs):
+        words = [name or "as it is", *(word for word in recipe_named(config) if word not in name.split())]
+        rows.setdefault(" ".join(words), []).append(item)
     stages = [item for item in items if not item.asked]
     return rows | ({STAGES: stages} if stages else {})
 
@@ -179,11 +184,12 @@ def _time(
         seconds = sum(item.left * rates[item.kind].seconds_per_step for item in timed)
         facts.append(_hours(device, seconds, len(timed), list(rates.values()), at_once))
     facts += _estimated(items, guessed, at_once)
-    for kind, found in known.items():
-        if not found:
-            how = "only estimated" if kind in guessed else "unknown"
-            facts.append(f"{how} for {kind.learner} on {kind.model}: no run tells it yet")
-    return list(dict.fromkeys(facts))  # kinds may differ in what is not named, such as the size of images
+    for how, among in (("only estimated", True), ("unknown", False)):
+        # kinds may differ in what is not named, such as the size of images
+        kinds = dict.fromkeys(kind.said for kind, found in known.items() if not found and (kind in guessed) is among)
+        if kinds:
+            facts.append(f"{how} for {', '.join(kinds)}: no such run was timed here yet")
+    return list(dict.fromkeys(facts))
 
 
 def _estimated(items: Sequence[Item], guessed: Mapping[Kind, Sequence[Estimate]], at_once: int) -> list[str]:
@@ -214,6 +220,17 @@ def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_on
 
 def _span(seconds: float) -> str:
     return f"{seconds / HOUR:,.1f} h" if seconds >= HOUR else duration(seconds)
+
+
+def _cautions(items: Sequence[Item]) -> list[str]:
+    """What runs will warn of before they train, each sentence once, with how many say it unless all do."""
+    counts = Counter(
+        sentence for item in items for sentence in cautions(item.config, item.overrides if item.asked else [])
+    )
+    return [
+        sentence if count == len(items) else f"{sentence} ({counted(count, 'run')} of {len(items)})"
+        for sentence, count in counts.items()
+    ]
 
 
 def _disk(new: Sequence[Item]) -> str:

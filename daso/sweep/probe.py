@@ -39,15 +39,15 @@ def probe(items: Sequence[Item]) -> tuple[int, dict[Kind, Speed]]:
         kinds.setdefault(item.kind, item)
     lacks = here.lacking(item.config for item in kinds.values())
     for reason in dict.fromkeys(lacks.values()):
-        names = [_named(kind) for kind, item in kinds.items() if lacks.get(item.config.run_key) == reason]
+        names = [kind.said for kind, item in kinds.items() if lacks.get(item.config.run_key) == reason]
         complain(f"{', '.join(names)} cannot be timed: {reason}")
     ends = [JobResult(nan, REFUSED, reason=reason) for reason in lacks.values()]
     for kind, item in kinds.items():
         if item.config.run_key not in lacks:
-            print_line(f"Timing {STEPS} steps of {_named(kind)} ...")
+            print_line(f"Timing {STEPS} steps of {kind.said} ...")
             ends.append(_timed(kind, item))
             if ends[-1].state != FINISHED:
-                complain(f"{_named(kind)} cannot be timed: {ends[-1].reason}")
+                complain(f"{kind.said} cannot be timed: {ends[-1].reason}")
             elif speed := _speed(_run(kind, item)):
                 found[kind] = speed
     return code_of(ends), found
@@ -63,10 +63,6 @@ def _speed(run: RunDir) -> Speed | None:
     """How fast a probe was."""
     step = settled_speed(run)
     return None if step is None else Speed(str(run.about().get("device", "unknown")), step, 1)
-
-
-def _named(kind: Kind) -> str:
-    return f"{kind.learner} on {kind.model}"
 
 
 def _timed(kind: Kind, item: Item) -> JobResult:

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from rich.table import Table
 from rich.text import Text
 
-from daso.outputs.naming import method_name
+from daso.outputs.naming import method_name, recipe_named
 from daso.schema import RULES
 from daso.settings.identity import plain
 from daso.sweep.graph import Job, summary_of
@@ -75,7 +75,8 @@ def by_setting(jobs: Sequence[Job]) -> dict[str, list[Job]]:
     without = [[item for item in job.overrides if not item.startswith("seed=")] for job in jobs]
     shared = len({tuple(overrides) for overrides in without}) == 1
     known = next((job.config for job in jobs if job.config is not None), None)
-    names = [method_name(plain(known))] * len(jobs) if shared and known is not None else labels(without)
+    whole = " ".join([method_name(plain(known)), *recipe_named(plain(known))]) if known is not None else ""
+    names = [whole] * len(jobs) if shared and whole else labels(without)
     groups: dict[str, list[Job]] = {}
     for job, name in zip(jobs, names):
         groups.setdefault(name, []).append(job)

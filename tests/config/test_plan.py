@@ -33,6 +33,22 @@ def test_a_plan_trains_nothing_and_names_what_cannot_run(sweep, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plan_names_what_runs_will_warn_of_each_once_and_a_recipe_that_is_not_the_paper_s(sweep):
+    grid = ("experiment=quickstart", "algorithm=fixmatch_daso,supervised", "imb.gamma_u=1", "train.steps=100")
+    out = sweep(*grid, "seed=0,1", "plan=true")[1]
+    assert [line.split("  ")[1] for line in out.splitlines() if line.startswith("warning  ")] == [
+        "DASO never blends in this run: it is plain fixmatch, because daso.warmup_steps=150 is not below "
+        "train.steps=100. (2 runs of 4)",
+        "top1_median20 is the median of only 2 evaluations: train.eval_every=50 with train.steps=100.",
+        "imb.gamma_u=1 has no effect in this run: only a learner of unlabeled images reads it. (2 runs of 4)",
+    ]
+    rows = sweep("recipe=usb", "algorithm=fixmatch,fixmatch_daso", "plan=true")[1].splitlines()
+    assert [line.split("│")[1].strip() for line in rows if line.startswith("│")] == [
+        "fixmatch recipe=usb",
+        "fixmatch_daso recipe=usb",
+    ]
+
+
 def test_a_plan_says_which_data_will_be_downloaded(sweep, tmp_path):
     grid = ("experiment=table1_cifar10", "sweep.rows=supervised,fixmatch", "plan=true")
     _, out, _, _ = sweep(*grid, f"dataset.root={tmp_path}")
@@ -273,7 +289,7 @@ def test_a_probe_that_cannot_be_made_ends_the_plan_with_its_code(sweep, command,
     kinds = ("experiment=quickstart", "algorithm=fixmatch,supervised", "daso=none", "plan=probe")
     code, out, err, _ = sweep(*kinds, lacking=lacking)
     assert (code, "2: 2 new" in out) == (2, True)
-    assert err == "fixmatch on wrn10_1 stride 1, supervised on wrn10_1 stride 1 cannot be timed: No such data.\n"
+    assert err == "fixmatch on wrn10_1, supervised on wrn10_1 cannot be timed: No such data.\n"
     alone = ("experiment=quickstart", "plan=probe", "track=none", f"out_root={tmp_path / 'out'}")
     assert command(*alone, lacking=lacking)[0] == 2
     monkeypatch.setattr(probe, "_timed", lambda kind, item: JobResult(math.nan, FAILED, reason="The loss is nan."))

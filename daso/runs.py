@@ -20,6 +20,7 @@ from daso.machine.streams import outlive_readers
 from daso.outputs.naming import PAPER_RECIPE, dataset_name, imbalance_name, method_name, recipe_name, run_name
 from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
 from daso.schema import TRACKERS
+from daso.settings.apart import differing
 from daso.track.console import counted
 from daso.track.jsonl import tail
 from daso.track.progress import reached
@@ -27,7 +28,7 @@ from daso.track.terminal import complain, print_table, terminal
 
 RESULTS = ("test/top1_median20", "test/bacc")
 PERCENT = 100
-NAMES = ("key", "state", "method", "imbalance")
+NAMES = ("key", "state", "method", "imbalance", "differs")
 HEADS = {"dataset": "data set"}
 SHORT = {"test/top1_median20": "median20"}  # heads of columns of a narrow screen
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -76,9 +77,18 @@ def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
     return found
 
 
-def describe(run: RunDir, metrics: Sequence[str] = RESULTS) -> dict[str, Any]:
-    """What a table says about a run: setting, state, how far it is, and these of its numbers (None where unknown)."""
-    config = run.config() or {}
+def describe(
+    run: RunDir, metrics: Sequence[str] = RESULTS, config: Mapping[str, Any] | None = None, differs: str = ""
+) -> dict[str, Any]:
+    """What a table says about a run: setting, state, how far it is, and these of its numbers (None where unknown).
+
+    Args:
+        run: the run.
+        metrics: the numbers.
+        config: its configuration, where it is read already.
+        differs: what tells it from runs of its name.
+    """
+    config = config or run.config() or {}
     results = run.numbers() or {}
     step, state = results.get("steps"), run.state()
     if step is None:  # not finished
@@ -95,6 +105,7 @@ def describe(run: RunDir, metrics: Sequence[str] = RESULTS) -> dict[str, Any]:
         "recipe": _named(recipe_name, config),
         "imbalance": _named(imbalance_name, config.get("imb")),
         "seed": config.get("seed"),
+        "differs": differs,
         "step": step,
         "steps": run.about().get("steps", _get(config, "train", "steps")),
     }
@@ -112,7 +123,9 @@ def _named(name: Callable[[Any], str], part: Any) -> str | None:
 
 def _list(args: argparse.Namespace) -> int:
     runs = all_runs(args.root)
-    described = [describe(run, args.metrics) for run in runs]
+    configs = [run.config() for run in runs]
+    words = map(" ".join, differing(configs))
+    described = [describe(run, args.metrics, config, said) for run, config, said in zip(runs, configs, words)]
     if not args.json and not args.csv:  # the newest is seen last
         described.sort(key=lambda row: row["age_seconds"], reverse=True)
     _complain(runs)
@@ -128,7 +141,10 @@ def _list(args: argparse.Namespace) -> int:
         print(f"No run lies in {args.root}.")
         return 0
     console = terminal()
-    print_table(_fitting([_cells(row, args.metrics) for row in described], args.metrics, console.width), console)
+    rows = [_cells(row, args.metrics) for row in described]
+    if not any(row["differs"] for row in described):
+        rows = [{name: cell for name, cell in row.items() if name != "differs"} for row in rows]
+    print_table(_fitting(rows, args.metrics, console.width), console)
     return 0
 
 
@@ -139,12 +155,14 @@ def _cells(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:
     }
     if row["recipe"] not in (None, PAPER_RECIPE):
         about["method"] += f" recipe={row['recipe']}"
-    about |= {"seed": str(row["seed"]), "step": f"{row['step']}/{row['steps'] or '?'}"}
+    about |= {"seed": str(row["seed"]), "differs": row["differs"], "step": f"{row['step']}/{row['steps'] or '?'}"}
     return about | {name: _number(row[name]) for name in metrics} | {"age": _age(row["age_seconds"])}
 
 
 def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int) -> Table:
-    """A line a run, if that can be: columns that can be missed go first, then most of a key's letters."""
+    """A line a run, if that can be: columns that can be missed go first, then most of a key's letters, then the end of
+    what differs.
+    """
     dispensable = [name for name in ("age", *metrics[1:], HEADS["dataset"], "step") if name in rows[0]]
     heads = {name: name for name in rows[0]}
     while _wide(rows, heads) > width and dispensable:
@@ -152,12 +170,19 @@ def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int)
         heads |= {name: SHORT.get(name, name) for name in heads}
     if _wide(rows, heads) > width:
         rows = [row | {"key": row["key"][:6]} for row in rows]
+    if (over := _wide(rows, heads) - width) > 0 and "differs" in heads:
+        longest = max(len(row["differs"]) for row in rows)
+        rows = [row | {"differs": _cut(row["differs"], max(longest - over, len("differs")))} for row in rows]
     table = Table(box=None, header_style="bold")
     for name, head in heads.items():
         table.add_column(head, justify="left" if name in (*HEADS.values(), *NAMES) else "right", overflow="fold")
     for row in rows:
         table.add_row(*(row[name] for name in heads))
     return table
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _wide(rows: Sequence[Mapping[str, str]], heads: Mapping[str, str]) -> int:

@@ -1,6 +1,7 @@
 """What people call a run, its method and its setting, and the number that runs are compared by."""
 
 import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -9,6 +10,9 @@ from typing import Any
 
 from daso.schema import LONG_TAILED, UNKNOWN
 
+DIGITS = 4  # significant ones of a long number
+TYPED = 10  # digits that a number may have which somebody typed
+FRACTION = re.compile(r"-?\d+(\.\d+|(\.\d+)?e[-+]?\d+)")
 PAPER_RECIPE = "daso"
 OWN_FILES = ("folder", "csv")  # options of `dataset=` for images of a person's own
 STUDY = "study "  # what the name of a sweep begins with that is a search
@@ -96,3 +100,17 @@ def ratio(value: float | str) -> str:
         return value
     exact = Fraction(value).limit_denominator(10**6)
     return f"1/{exact.denominator}" if exact.numerator == 1 and exact.denominator > 1 else f"{value:g}"
+
+
+def typed(value: str, digits: int | None = DIGITS) -> str:
+    """A number as people type it, `1e13` or `1e-5`, where a parser has made 10000000000000.0 or 1e-05 of it.
+
+    Args:
+        value: the text of a value, which may be no number.
+        digits: significant ones of a number that nobody types, such as 0.8362417982471931; None: all.
+    """
+    if not FRACTION.fullmatch(value):
+        return value
+    long = digits is not None and len(re.sub(r"e.*|\D", "", value).strip("0")) > TYPED
+    short = re.sub(r"e\+?(-?)0*", r"e\1", f"{float(value):.{digits}g}" if long else f"{float(value):g}")
+    return short if long or ("e" in short and float(short) == float(value)) else value

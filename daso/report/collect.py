@@ -11,8 +11,8 @@ from daso.outputs.naming import STUDY
 from daso.outputs.rundir import RunDir, runs_in
 from daso.report.stats import counted, listed
 from daso.schema import Config
-from daso.settings.identity import run_key, science
-from daso.settings.restored import flat, restore, unknown
+from daso.settings.identity import run_key
+from daso.settings.restored import restore, unknown
 from daso.track.jsonl import Row, read
 
 
@@ -169,11 +169,3 @@ def _below(root: Path) -> Iterator[Run]:
         config = folder.config()  # None: not a run, or one that was killed before it began, or damaged
         if config is not None and {"dataset", "imb", "algorithm", "train", "seed"} <= config.keys():
             yield Run(folder, config)
-
-
-def decisive(config: Config) -> dict[str, Any]:
-    """The knobs that decide a run's numbers, by dotted keys; imported splits by the folder that a person named."""
-    knobs = flat(science(config))
-    if knobs.pop("dataset.splits_checksum", None):
-        knobs["dataset.splits"] = config.dataset.splits
-    return knobs

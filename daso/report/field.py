@@ -10,7 +10,7 @@ from daso.errors import UserError
 from daso.outputs.naming import PAPER_RECIPE, method_name, recipe_name
 from daso.published.cells import TITLES, Overrides, Setting
 from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, datasets, reported
-from daso.report.collect import Run, decisive, known, passed_over
+from daso.report.collect import Run, known, passed_over
 from daso.report.external import External
 from daso.report.finish import finish
 from daso.report.group import SETTINGS, group
@@ -29,6 +29,7 @@ from daso.report.table import (
 )
 from daso.report.where import Place, Where, setting_of_run
 from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
+from daso.settings.apart import decisive
 from daso.settings.options import CONF
 
 FACTS = ("venue", "rule", "source")

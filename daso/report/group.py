@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from daso.errors import UserError
 from daso.outputs.naming import OWN_FILES, dataset_name, imbalance_name, method_name, recipe_name
 from daso.published.cells import LEARNERS
-from daso.report.collect import Run, decisive
+from daso.report.collect import Run
 from daso.report.table import Column
 from daso.schema import LONG_TAILED
+from daso.settings.apart import decisive
 from daso.settings.identity import plain
 from daso.settings.restored import flat
 from daso.settings.unread import reader_of

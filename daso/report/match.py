@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 from daso.errors import UserError
 from daso.outputs.naming import dataset_name, imbalance_name, method_name
 from daso.published.cells import Overrides, Setting
-from daso.report.collect import Run, decisive, known
+from daso.report.collect import Run, known
 from daso.report.stats import counted, listed
 from daso.schema import ALGORITHMS, LONG_TAILED, Config, parse_gamma_u
+from daso.settings.apart import decisive
 from daso.settings.identity import plain, run_key
 from daso.settings.restored import flat
 

@@ -25,6 +25,7 @@ from daso.run.resume import check_environment, compare_code, forced_by, take_up
 from daso.run.stages import own, remarks, without_estimate
 from daso.run.summary import draw_figures, facts, last_log, summarise
 from daso.schema import Config, Provenance
+from daso.settings.apart import told
 from daso.settings.identity import plain, to_yaml
 from daso.track.console import Console
 from daso.track.follower import Status
@@ -67,9 +68,11 @@ def train_run(
     came_to = {"device": hardware(device)} | {f"train.{name}": environment[name] for name in ("precision", "compile")}
     replace_file(folder.resolved, to_yaml(config, came_to).encode())
     environment = {"code": str(code_version())} | environment
-    name, steps = run_name(plain(config)), parts.config.train.steps
+    typed, steps = " ".join(told(config, provenance.overrides)), parts.config.train.steps
+    name = f"{run_name(plain(config))} {typed}".strip()
     card = {
         "name": provenance.name or name,
+        "typed": typed,
         "tags": _tags(config, provenance),
         "steps": steps,
         "forced": provenance.start if config.force else forced_by(folder),

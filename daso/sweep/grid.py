@@ -1,18 +1,15 @@
 """Which runs a paper table needs, and what the runs of any sweep are called: by what varies among them."""
 
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from daso.credentials import mask
 from daso.errors import UserError
+from daso.outputs.naming import DIGITS, typed
 from daso.published.cells import Overrides, cells
 
 PREFIXES = "+~"
-DIGITS = 4  # significant ones of a long number
-TYPED = 10  # digits that a number may have which somebody typed
 NAMED = 3  # combinations that a sentence lists
-FRACTION = re.compile(r"-?\d+(\.\d+|(\.\d+)?e[-+]?\d+)")
 
 
 def table_runs(table: str, dataset: str, rows: Sequence[str]) -> list[Overrides]:
@@ -93,17 +90,3 @@ def _short(override: str, digits: int | None) -> str:
     key, equals, value = override.lstrip(PREFIXES).partition("=")
     group = key in ("dataset", "imbalance", "algorithm")
     return value if group else key.rpartition(".")[2] + equals + typed(value, digits)
-
-
-def typed(value: str, digits: int | None = DIGITS) -> str:
-    """A number as people type it, `1e13` or `1e-5`, where a parser has made 10000000000000.0 or 1e-05 of it.
-
-    Args:
-        value: the text of a value, which may be no number.
-        digits: significant ones of a number that nobody types, such as 0.8362417982471931; None: all.
-    """
-    if not FRACTION.fullmatch(value):
-        return value
-    long = digits is not None and len(re.sub(r"e.*|\D", "", value).strip("0")) > TYPED
-    short = re.sub(r"e\+?(-?)0*", r"e\1", f"{float(value):.{digits}g}" if long else f"{float(value):g}")
-    return short if long or ("e" in short and float(short) == float(value)) else value

@@ -42,8 +42,9 @@ class Board:
     def __init__(self, run: RunDir, config: dict[str, Any], remedy: str) -> None:
         self.run = run
         self.config = config
-        words = re.sub(r"[^\w.=-]+", "_", run_name(config))
-        self.folder = run.root / FOLDER / f"{words}_{run.key}"
+        words = re.sub(r"[^\w.=-]+", "_", f"{run_name(config)} {run.about().get('typed', '')}".strip())
+        before = sorted((run.root / FOLDER).glob(f"*_{run.key}"))  # which other words may have begun
+        self.folder = before[0] if before else run.root / FOLDER / f"{words}_{run.key}"
         self.place = str(self.folder)
         self.remedy = remedy
         self.gains = 0

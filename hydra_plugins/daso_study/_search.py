@@ -20,13 +20,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from daso.credentials import hold
 from daso.errors import UserError
-from daso.outputs.naming import STUDY
+from daso.outputs.naming import STUDY, typed
 from daso.schema import Config, require
 from daso.settings.compose import configuration
 from daso.settings.identity import KEY_DIGITS, science
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, needed, summary_of, with_stages
-from daso.sweep.grid import typed
 from daso.sweep.session import FINISHED, STOPPED, End, unwritable
 from daso.track.address import malformed, reveal, same_store
 from daso.track.follower import LIMIT, attempt, reason

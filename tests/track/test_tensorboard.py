@@ -1,5 +1,6 @@
 """TensorBoard's mirror of a journal, read by TensorBoard's own reader."""
 
+from daso.outputs.files import write_json
 from daso.track.tensorboard import Board
 from tests.track.told import picture, train
 
@@ -34,6 +35,14 @@ def test_tensorboard_reads_what_the_journal_holds(run, config):
     assert (image.width, image.height, image.step) == (7, 5, 60)
     text = read.Tensors("configuration")
     assert b"run_key" in text[0].tensor_proto.string_val[0]
+
+
+def test_a_folder_is_named_by_what_was_typed_as_well_and_stays_whatever_is_typed_later(run, config):
+    for typed in ("lr=0.1 steps=60", "steps=60"):
+        write_json(run.card, run.about() | {"typed": typed})
+        folder = board(run, config).folder
+        folder.mkdir(parents=True, exist_ok=True)
+        assert folder.name.endswith(f"_s1_lr=0.1_steps=60_{run.key}")
 
 
 def test_values_per_class_are_metrics_where_they_are_asked_for(run, config):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#000000")
 ACROSS = 3  # panels beside each other
 NARROW = 1.5  # inches of a printed panel at least
+LETTER = 0.09  # inches of a title's letter
 TALL = 1.35  # inches of a printed panel at most
 SPREAD = "± standard deviation over seeds"
 PRINT: dict[Any, Any] = {  # of a paper's figures: its fonts, embedded as TrueType, and thin lines
@@ -102,6 +104,7 @@ class Canvas:
     def __init__(self, paper: Paper | None = None) -> None:
         self.paper = paper
         self.thin = 1.0 if paper is None else 0.55  # of lines and markers
+        self.told = ""  # what a picture shows, and what there is to say against it
 
     @contextmanager
     def style(self) -> Iterator[None]:
@@ -136,7 +139,6 @@ class Canvas:
         rows, columns = math.ceil(panels / across), min(panels, across)
         if self.paper is None:
             figure = self.figure(size[0] * columns, size[1] * rows + 0.4 * (rows > 1))
-            figure.suptitle(title)
         else:
             panel = self.paper.width / columns
             figure = self.figure(self.paper.width, rows * min(0.85 * panel, TALL) + 0.25)
@@ -144,24 +146,33 @@ class Canvas:
         for ax in axes[panels:]:
             ax.set_axis_off()
         for ax in axes[:panels]:
-            ax.grid(axis="y", alpha=0.3, linewidth=0.8 * self.thin)
-            ax.set_axisbelow(True)
+            self.ruled(ax)
+        self.title(figure, title)
         return figure, axes[:panels]
+
+    def strip(self, title: str, panels: int, groups: int) -> "tuple[Figure, list[Axes]]":
+        """As `axes`, for panels of many groups of bars."""
+        return self.axes(title, panels, across=1, size=(12.9, 2.5))
+
+    def ruled(self, ax: "Axes") -> None:
+        """Draw faint lines behind what a panel shows."""
+        ax.grid(axis="y", alpha=0.3, linewidth=0.8 * self.thin)
+        ax.set_axisbelow(True)
 
     def title(self, figure: "Figure", text: str) -> None:
         """Say on a screen what a picture shows; in a paper the caption does."""
+        self.told = text
         if self.paper is None:
-            figure.suptitle(text)
+            letters = int(figure.get_figwidth() / LETTER)
+            lines = "\n".join(fill(line, letters) for line in text.splitlines()).splitlines()
+            figure.suptitle("\n".join(lines))
+            figure.set_figheight(figure.get_figheight() + 0.2 * max(len(lines) - 1, 0))  # the panels keep theirs
 
-    def key(self, figure: "Figure", series: Sequence[Series], *others: Any, published: Any, spread: Any = None) -> None:
+    def handles(self, series: Sequence[Series], *others: Any, published: Any, spread: Any = None) -> list[Any]:
         """The legend: methods, `others`, and how deviation and published values are drawn, where they are.
 
-        On a screen it names seeds and signs as well; in print a text beside the file does. A panel that stayed empty
-        says so.
+        On a screen it names seeds and signs as well; in print a text beside the file does.
         """
-        for ax in figure.axes:
-            if ax.axison and not ax.has_data():
-                ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", color="#6b6b6b")
         screen = self.paper is None
         handles: list[Any] = [
             patch(one.told if screen else one.label, facecolor=color if one.runs else "none", edgecolor=color)
@@ -173,6 +184,12 @@ class Canvas:
         handles += [published] * any(one.published for one in series)
         if screen:
             handles += [stroke(text, linestyle="") for text in signs(series)]
+        return handles
+
+    def key(self, figure: "Figure", series: Sequence[Series], *others: Any, published: Any, spread: Any = None) -> None:
+        """Draw the legend."""
+        screen = self.paper is None
+        handles = self.handles(series, *others, published=published, spread=spread)
         letter, gap, height = (0.075, 0.6, 0.2) if screen else (0.052, 0.42, 0.13)
         columns = columns_of([len(handle.get_label()) for handle in handles], figure.get_figwidth(), letter, gap)
         rows = math.ceil(len(handles) / columns)

@@ -14,6 +14,7 @@ from daso.schema import Config
 from daso.settings.identity import run_key
 from daso.settings.restored import restore, unknown
 from daso.track.jsonl import Row, read
+from daso.track.progress import reached
 
 
 class Run:
@@ -38,6 +39,11 @@ class Run:
     def steps(self) -> int:
         """The steps of the training."""
         return int(self.config["train"]["steps"])
+
+    @property
+    def reached(self) -> int:
+        """The step that the run is at; that of the end of its training when it is done."""
+        return self.steps if self.done else reached(self.folder, self.folder.state())
 
     @cached_property
     def settings(self) -> Config:

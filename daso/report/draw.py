@@ -4,7 +4,7 @@ Legend: C classes in label order (0 = most labeled images), S seeds.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -19,13 +19,22 @@ if TYPE_CHECKING:
 SCREEN = Canvas()
 PAPER_STEPS = 250_000
 LONGEST_NAME = 20  # letters of a class's name that have room at an axis
+MOST_NAMES = 4  # that a group of bars has room for
 QUANTITIES = {
     "pl_recall": ("pl/final/recall/class", "pseudo-label recall"),
     "pl_precision": ("pl/final/precision/class", "pseudo-label precision"),
     "test_top1": ("test/class", "test accuracy (%)"),
 }
 MATRICES = "share of each true class; in percent: mean of the diagonal"
-CLASSES = "class (0 has most labeled images)"
+CLASSES = "class (C0 has most labeled images)"
+NAMED_CLASSES = "class (most labeled images first)"
+CURVES = ("pl_recall", "test_top1")
+PARTS = {
+    "overall": "all classes",
+    "majority": "fifth with most labeled images",
+    "minority": "fifth with fewest labeled images",
+}
+"""What a legend calls the parts of a figure; in print it has the paper's words, which are the keys."""
 STYLES: dict[str, Literal["-", "-.", "--"]] = {"overall": "-", "majority": "-.", "minority": "--"}
 Array = np.ndarray[Any, Any]
 Item = TypeVar("Item")
@@ -56,15 +65,17 @@ def bars(
 ) -> "Figure":
     """Grouped bars over groups of classes: recall, precision, accuracy (Figure 2 with `groups`).
 
-    More than six groups have a line of the picture for each quantity. Groups of one class stand over what people call
-    it, where `called` has a name for each.
+    More than six groups have a line of the picture for each quantity. Groups stand over what people call their classes,
+    where `called` has a name for each.
     """
+    shown = _shown(series, lambda one, metric: per_class(one.runs, metric) is not None)
+    told = titled(title, series, shown)
     long = len(chosen) > 2 * ACROSS
-    title = titled(title, series)
-    figure, axes = canvas.axes(title, 3, across=1, size=(12.9, 2.5)) if long else canvas.axes(title, 3)
+    figure, axes = canvas.strip(told, len(shown), len(chosen)) if long else canvas.axes(told, len(shown))
     whiskers: dict[str, Any] = {"capsize": 2 * canvas.thin, "error_kw": {"lw": 1.5 * canvas.thin}}
     names = [f"C{ks[0]}-C{ks[-1]}" if len(ks) > 1 else f"C{ks[0]}" for ks in chosen]
-    for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
+    for ax, quantity in zip(axes, shown):
+        metric, label = QUANTITIES[quantity]
         drawn = [
             (color, own, one.published.get((quantity, "")))
             for one, color in zip(series, COLORS)
@@ -85,9 +96,13 @@ def bars(
         ax.set(ylabel=label, xticks=range(len(chosen)), ylim=(0, _top(quantity)))
         ax.set_xticklabels(names)
         if called:
-            ax.set_xticklabels([called[k][:LONGEST_NAME] for ks in chosen for k in ks], rotation=30, ha="right")
+            ax.set_xticklabels([_called(ks, called) for ks in chosen])
+            if long:
+                ax.tick_params("x", rotation=30)
+                for tick in ax.get_xticklabels():
+                    tick.set_horizontalalignment("right")
         if is_lowest(ax):
-            ax.set_xlabel(CLASSES)
+            ax.set_xlabel(NAMED_CLASSES if called else CLASSES)
     mark = stroke(SPREAD, linestyle="", marker="|", markersize=12)
     canvas.key(figure, series, published=patch("published", fill=False, edgecolor="black", hatch="///"), spread=mark)
     return figure
@@ -97,10 +112,11 @@ def curves(
     series: Sequence[Series], classes: int, title: str, shown: Sequence[str], canvas: Canvas = SCREEN
 ) -> "Figure":
     """Pseudo-label recall and test accuracy over training (Figures 3 and 10); `shown` are keys of `parts`."""
-    figure, axes = canvas.axes(titled(title, series), 2)
+    quantities = _shown(series, lambda one, metric: len(curve(one.runs, metric, range(classes))[0]) > 0, CURVES)
+    figure, axes = canvas.axes(titled(title, series, quantities, CURVES), len(quantities))
     steps = {run.steps for one in series for run in one.runs}
     share = (bool(steps - {PAPER_STEPS}) and any(one.published for one in series)) or len(steps) > 1
-    for ax, quantity in zip(axes, ("pl_recall", "test_top1")):
+    for ax, quantity in zip(axes, quantities):
         metric, label = QUANTITIES[quantity]
         for one, color in zip(series, COLORS):
             for part in shown:
@@ -118,14 +134,17 @@ def curves(
         ax.set(ylabel=label, xlabel="% of training" if share else "steps", ylim=(0, _top(quantity)))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}")
     band, thin = patch(SPREAD, facecolor="black", alpha=0.15), stroke("published", linewidth=0.8, alpha=0.55)
-    canvas.key(figure, series, *[stroke(part, linestyle=STYLES[part]) for part in shown], published=thin, spread=band)
+    lines = [stroke(part if canvas.paper else PARTS[part], linestyle=STYLES[part]) for part in shown]
+    canvas.key(figure, series, *lines, published=thin, spread=band)
     return figure
 
 
 def scatter(series: Sequence[Series], classes: int, title: str, canvas: Canvas = SCREEN) -> "Figure":
     """Recall, precision and accuracy of each class, means over seeds, with least-squares lines (Figures 5 to 8)."""
-    figure, axes = canvas.axes(titled(title, series), 3)
-    for ax, (quantity, (metric, label)) in zip(axes, QUANTITIES.items()):
+    shown = _shown(series, lambda one, metric: per_class(one.runs, metric) is not None)
+    figure, axes = canvas.axes(titled(title, series, shown), len(shown))
+    for ax, quantity in zip(axes, shown):
+        metric, label = QUANTITIES[quantity]
         for one, color in zip(series, COLORS):
             if (own := per_class(one.runs, metric)) is not None:
                 with np.errstate(all="ignore"):
@@ -135,7 +154,7 @@ def scatter(series: Sequence[Series], classes: int, title: str, canvas: Canvas =
                 _points(ax, at, np.array(list(known.values())), color, canvas.thin, own=False)
         ax.set(ylabel=label, ylim=_whole(quantity))
         if is_lowest(ax):
-            ax.set_xlabel(CLASSES)
+            ax.set_xlabel(CLASSES.replace("C0", "0"))  # the axis has numbers
     hollow = stroke("published", linestyle=":", linewidth=1.2, marker="o", markerfacecolor="none")
     canvas.key(figure, series, stroke("least-squares line", linewidth=1.6), published=hollow)
     return figure
@@ -178,7 +197,7 @@ def clouds(
         ax.scatter(points[y < 0, 0], points[y < 0, 1], s=dot, color="#999999", linewidths=0)
         for k in known:
             color = _color(known.index(k), len(known))
-            name = called[k][:LONGEST_NAME] if called else f"C{k}"
+            name = _called([k], called) if called else f"C{k}"
             ax.scatter(points[y == k, 0], points[y == k, 1], s=dot, color=color, linewidths=0, label=name)
         ax.set_title(label, fontsize=canvas.size(10))
         ax.set(xticks=[], yticks=[])
@@ -255,10 +274,35 @@ def _lines(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     return (items[start : start + ACROSS] for start in range(0, len(items), ACROSS))
 
 
-def titled(title: str, series: Sequence[Series]) -> str:
-    """A title that says where not all methods have room."""
-    shown = len(COLORS)
-    return f"{title}\n(the first {shown} of {len(series)} methods)" if len(series) > shown else title
+def titled(
+    title: str, series: Sequence[Series], shown: Sequence[str] = (), among: Sequence[str] = tuple(QUANTITIES)
+) -> str:
+    """A title that says where not all methods have room, and which quantities no run has."""
+    methods = f"\n(the first {len(COLORS)} of {len(series)} methods)" * (len(series) > len(COLORS))
+    absent = [QUANTITIES[quantity][1] for quantity in among if shown and quantity not in shown]
+    return (
+        title
+        + methods
+        + f"\n(not measured without unlabeled images of known class: {' and '.join(absent)})" * bool(absent)
+    )
+
+
+def _shown(
+    series: Sequence[Series], has: Callable[[Series, str], bool], among: Sequence[str] = tuple(QUANTITIES)
+) -> list[str]:
+    """The quantities of which there is a value, measured or published; all where there is none of any."""
+    found = [
+        quantity
+        for quantity in among
+        if any(any(q == quantity for q, _ in one.published) or has(one, QUANTITIES[quantity][0]) for one in series)
+    ]
+    return found or list(among)
+
+
+def _called(classes: Sequence[int], called: Sequence[str]) -> str:
+    """What a group of classes is called: by its names, as far as they have room."""
+    names = [called[k][:LONGEST_NAME] for k in classes]
+    return "\n".join(names if len(names) <= MOST_NAMES else [names[0], f"and {len(names) - 2} more to", names[-1]])
 
 
 def _top(quantity: str) -> float:

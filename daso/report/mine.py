@@ -7,9 +7,10 @@ from daso.published.cells import Setting
 from daso.report.collect import Run, known, passed_over
 from daso.report.finish import finish
 from daso.report.group import group
+from daso.report.names import paper_setting
 from daso.report.sample import sample_of
 from daso.report.stats import counted
-from daso.report.table import Entry, Options, Table, own_metric
+from daso.report.table import PAPER_NAMES, Entry, Options, Table, own_metric
 from daso.report.where import ANYWHERE, Place, Where, setting_of_run
 
 
@@ -38,6 +39,8 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
         column: Place(column.group, setting_of_run(members[0])) for (_, column), members in reversed(cells.items())
     }
     finish(table, places, {row: row_names(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
+    if table.rows:
+        table.notes.append(_legend(table))
     table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
@@ -53,6 +56,21 @@ def own_heads(runs: Iterable[Run], where: Where = ANYWHERE) -> list[str]:
 def row_names(row: str) -> tuple[str, str]:
     """What `rows=` may call a row of own runs: all of its name, or its method alone."""
     return row, row.partition(",")[0]
+
+
+def _legend(table: Table) -> str:
+    """What the letters in the heads mean, as far as they are there."""
+    heads = " ".join(table.head(column) for column in table.columns)
+    gl, gu = (paper_setting(word) if table.options.names == PAPER_NAMES else word for word in ("gl=", "gu="))
+    meanings = {
+        "N1=": "labeled images of the class that has most",
+        "M1=": "unlabeled images of the class that has most",
+        gl: "that number over the one of the class that has fewest",
+        gu: "the same ratio of the unlabeled images",
+        "M=": "unlabeled images of each class, a list by its checksum",
+    }
+    said = [f"{word.rstrip('=')}: {meaning}" for word, meaning in meanings.items() if f" {word}" in f" {heads}"]
+    return f"{'; '.join(said)}."
 
 
 def _head(setting: Setting) -> str:

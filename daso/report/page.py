@@ -1,10 +1,8 @@
 """Tables, curves and per-class pictures of a sweep in one HTML file that needs no network."""
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,29 +13,17 @@ from daso.report import draw as pictures
 from daso.report import render
 from daso.report.canvas import Series
 from daso.report.collect import Run, known, passed_over
-from daso.report.figures import own_series
+from daso.report.figures import class_names, own_series
 from daso.report.match import Configure
 from daso.report.mine import own_table
 from daso.report.names import paper_name, paper_setting
 from daso.report.paper import paper_table
+from daso.report.sheet import Drawing, Sheet
 from daso.report.stats import counted, spoken
 from daso.report.table import PAPER_NAMES, Options, Table, own_metric, with_baseline
 from daso.track.console import duration
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
 MOST_BARS = 20  # classes that a bar each can be told apart of
-POINTS = 72  # in an inch
-
-
-class Picture(NamedTuple):
-    """An image inside the page."""
-
-    alt: str
-    data: str  # a data: address
-    least: int  # CSS px of its width on a screen: a point of its letters is then a px, and all can be read
 
 
 def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
@@ -58,7 +44,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
         ],
         tables=_tables(runs, options, configure),
         sections=[
-            (f"{dataset}: {_named(paper_setting, setting, options)}", _pictures(series, options))
+            (f"{dataset}: {_named(paper_setting, setting, options)}", _drawings(series, options))
             for (dataset, setting), series in own_series(runs, options).items()
         ],
         runs=sorted((_line(run) for run in runs), key=lambda line: (line[2], line[0])),
@@ -97,25 +83,23 @@ def _named(printed: Callable[[str], str], name: str, options: Options) -> str:
     return printed(name) if options.names == PAPER_NAMES else name
 
 
-def _pictures(series: Sequence[Series], options: Options) -> list[Picture]:
+def _drawings(series: Sequence[Series], options: Options) -> list[Drawing]:
     series = [one._replace(label=_named(paper_name, one.label, options)) for one in series]
-    classes = int(series[0].runs[0].config["dataset"]["num_classes"])
-    curves = pictures.curves(series, classes, "Over training", ("overall", "minority"))
-    if classes <= MOST_BARS:
-        called = series[0].runs[0].folder.class_names()
-        final = pictures.bars(series, [[k] for k in range(classes)], "Each class at the end", called=called)
-    else:
-        final = pictures.scatter(series, classes, "Each class at the end")
-    groups = pictures.bars(series, pictures.groups(classes), "Head, middle and tail classes at the end")
-    names = ("curves of pseudo-label recall and test accuracy", "recall, precision and accuracy of each class", "bars")
-    return [_picture(figure, alt) for figure, alt in zip((curves, final, groups), names)]
+    classes, called = int(series[0].runs[0].config["dataset"]["num_classes"]), class_names(series)
+    each, thirds = [[k] for k in range(classes)], pictures.groups(classes)
 
+    def curves(sheet: Sheet) -> object:
+        return pictures.curves(series, classes, "Over training", ("overall", "minority"), sheet)
 
-def _picture(figure: "Figure", alt: str) -> Picture:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    data = "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
-    return Picture(alt, data, round(POINTS * figure.get_figwidth()))
+    def every_class(sheet: Sheet) -> object:
+        if classes > MOST_BARS:
+            return pictures.scatter(series, classes, "Each class at the end", sheet)
+        return pictures.bars(series, each, "Each class at the end", sheet, called)
+
+    def groups(sheet: Sheet) -> object:
+        return pictures.bars(series, thirds, "Head, middle and tail classes at the end", sheet, called)
+
+    return [Sheet().drawing(draw) for draw in (curves, every_class, groups)]
 
 
 def _line(run: Run) -> list[str]:
@@ -126,7 +110,7 @@ def _line(run: Run) -> list[str]:
         run.key,
         run.folder.state().value,
         run_name(run.config),
-        str(run.steps),
+        f"{run.reached} of {run.steps}",
         "" if seconds is None else duration(seconds),
         str(run.summary.get("device", "")),
         str(run.summary.get("code", "")),

@@ -51,7 +51,8 @@ def test_what_is_to_be_known_of_a_figure_stands_in_a_text_beside_it(runs, tmp_pa
     assert said[0] == "Figure 3: CIFAR10-LT N1=500 M1=4000 γl=100 γu=100"
     assert "FixMatch w/ DASO (seed 0, 1000 of 250000 steps)†‡" in said
     assert "† fewer than 3 seeds" in said
-    assert any("FixMatch's minority recall ends at 0.25" in line for line in said)
+    assert "minority: fifth with fewest labeled images" in said
+    assert any("FixMatch's recall of the fifth with fewest images ends at 0.25" in line for line in said)
     picture = (tmp_path / "reports" / "figure3.svg").read_text()
     drawn_words = re.findall(r"<!-- (.*?) -->", picture)  # each text is drawn as outlines, and named so
     assert {"FixMatch", "FixMatch w/ DASO", "overall", "published"} <= set(drawn_words)

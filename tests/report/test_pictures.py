@@ -179,7 +179,7 @@ def test_the_legend_names_seeds_and_what_the_signs_mean(runs):
     only = f"b (seed {runs[0].seed})"
     named = ["a (seeds 0-1)", only, "c (published only)"]
     assert legend(bars(series, groups(10), "")) == [*named, spread, "published"]
-    assert legend(curves(series, 10, "", ("overall",))) == [*named, "overall", spread, "published"]
+    assert legend(curves(series, 10, "", ("overall",))) == [*named, "all classes", spread, "published"]
     assert legend(scatter(series, 10, "")) == [*named, "least-squares line", "published"]
     assert spread not in legend(bars(series[1:], groups(10), ""))  # of one seed there is none
 
@@ -191,10 +191,18 @@ def test_a_picture_says_how_many_methods_it_leaves_out(runs):
     assert "8 (seeds 0-1)" not in legend(figure)
 
 
-def test_a_panel_of_values_that_no_run_has_says_so(runs, tmp_path):
-    record(tmp_path / "more", FIXMATCH, 0, 70.0, **classes(1, ["test/class"]))
-    figure = bars([Series("a", collect([tmp_path / "more"]))], groups(10), "")
-    assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [["no values"], ["no values"], []]
+def test_a_panel_of_values_that_no_run_has_is_left_out_and_named(tmp_path):
+    folder = record(tmp_path / "more", FIXMATCH, 0, 70.0, **classes(1, ["test/class"]))
+    journal(folder, [(500, classes(1, ["test/class"]))])
+    series = [Series("a", collect([tmp_path / "more"]))]
+    said = "title\n(not measured without unlabeled images of known class: pseudo-label recall"
+    for figure, more in (
+        (bars(series, groups(10), "title"), " and pseudo-label precision"),
+        (scatter(series, 10, "title"), " and pseudo-label precision"),
+        (curves(series, 10, "title", ("overall",)), ""),
+    ):
+        assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy (%)"]
+        assert figure.get_suptitle().split() == f"{said}{more})".split()  # folded where the picture is narrow
 
 
 def test_matrices_of_a_method_stand_below_each_other():
@@ -233,7 +241,8 @@ def test_the_page_holds_everything_itself(runs):
     text = page(runs, Options(), configure)
     assert not re.search(r"""(src|href)=["'](?!data:)""", text)
     assert "url(http" not in text
-    assert text.count('src="data:image/svg+xml;base64,') == 3
+    assert text.count('src="data:image/svg+xml;base64,') == 2 + 3 + 3  # a panel each
+    assert text.count('class="key"') == 3
     assert "Table 1:" in text  # with own cells
     assert "Table 2:" not in text  # without
     assert "80.5 ± 0.71" in text
@@ -243,11 +252,6 @@ def test_the_page_holds_everything_itself(runs):
 
 
 def test_what_is_asked_of_tables_holds_for_those_of_the_page_and_its_pictures(runs, tmp_path):
-    def pictured(text):
-        return [
-            base64.b64decode(data).decode() for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
-        ]
-
     folder, theirs, out = runs[0].folder.root, tmp_path / "results.csv", tmp_path / "page.html"
     theirs.write_text("method,setting,mean,std,n,protocol,source\nTheirs,cifar10_n500_m4000_g100,80.6,,,usb,a paper\n")
     asked = ["names=paper", "columns=own", "bold=false", f"external={theirs}", "min_seeds=2"]
@@ -259,16 +263,18 @@ def test_what_is_asked_of_tables_holds_for_those_of_the_page_and_its_pictures(ru
     assert ('class="first"' in plain, 'class="first"' in text) == (True, False)
     assert ("<th>published</th>" in plain, "<th>published</th>" in text) == (True, False)
     assert "Theirs ¶" in text
-    for svg, wanted in ((pictured(text)[0], True), (pictured(plain)[0], False)):
-        assert ("FixMatch w/ DASO" in svg) is wanted
+    for made, wanted in ((text, True), (plain, False)):
+        (first, *_) = re.findall(r'<p class="key">(.*?)</p>', made)
+        assert ("FixMatch w/ DASO (seeds 0-1)" in first) is wanted
 
 
 def test_nothing_on_the_page_is_wider_than_a_phone_but_what_scrolls_and_says_so(runs):
     text = page(runs, Options(), configure)
     style = text[text.index("<style>") : text.index("</style>")]
-    assert "img { max-width: 100%;" in style
-    assert style.count("min-width") == style.count("img { min-width: var(--least); }") == 1  # of what scrolls
-    assert text.count("<img ") == text.count('<div class="wide"><img ') > 0
+    assert "img { width: 100%;" in style
+    assert ".panels { display: flex; flex-wrap: wrap;" in style  # beside each other where there is room
+    assert style.count("min-width: var(") == style.count("img { min-width: var(--least); }") == 1  # of what scrolls
+    assert text.count("<img ") == len(re.findall('<div class="wide"[^>]*><img ', text)) > 0
     assert 'name="viewport" content="width=device-width' in text
     assert text.count("<table>") == text.count('<div class="wide"><table>') > 0
     assert ".cut::before" in style
@@ -276,10 +282,11 @@ def test_nothing_on_the_page_is_wider_than_a_phone_but_what_scrolls_and_says_so(
 
 
 def test_every_letter_of_a_figure_is_9_px_high_in_a_window_of_390(runs):
-    style = re.compile(r'style="--least: (\d+)px" src="data:image/svg\+xml;base64,([^"]+)"')
+    style = re.compile(r'style="--least: (\d+)px"><img alt="[^"]+" src="data:image/svg\+xml;base64,([^"]+)"')
     found = style.findall(page(runs, Options(), configure))
-    assert len(found) == 3
+    assert len(found) == 8
     for least, data in found:
+        assert int(least) <= 390 - 25  # a phone shows all of it beside the page's margins
         svg = base64.b64decode(data).decode()
         width = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
         points = [
@@ -287,6 +294,15 @@ def test_every_letter_of_a_figure_is_9_px_high_in_a_window_of_390(runs):
         ]  # glyphs are drawn at 100 points
         assert points
         assert min(points) * max(390, int(least)) / width > 8.99
+
+
+def test_the_page_says_how_far_a_run_is(runs, tmp_path):
+    folder = record(tmp_path / "runs", DASO, 7)
+    journal(folder, [(500, {}), (700, {})])
+    (folder / "checkpoint.pt").touch()
+    text = page(collect([tmp_path / "runs"]), Options(), configure)
+    assert text.count("<td>700 of 250000</td>") == 1
+    assert text.count("<td>250000 of 250000</td>") == 4
 
 
 def test_the_page_is_dark_where_pages_are_and_states_no_colour_twice(runs):
@@ -334,8 +350,9 @@ def test_the_bars_of_a_page_stand_over_the_names_of_the_classes(runs, monkeypatc
     pictured = [
         base64.b64decode(data).decode() for data in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
     ]
-    assert any("<!-- bird 7 -->" in svg for svg in pictured)
-    assert not any("<!-- C7 -->" in svg for svg in pictured)
+    assert sum("<!-- bird 7 -->" in svg for svg in pictured) == 3 + 3  # each class, and the third that it is of
+    assert not any("<!-- C7" in svg for svg in pictured)
+    assert not any("(C0 has" in svg for svg in pictured)
 
 
 def test_the_page_of_a_table_escapes_what_it_shows(tmp_path):

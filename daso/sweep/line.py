@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from daso.outputs.rundir import RunDir
+from daso.outputs.rundir import RunDir, RunState
 from daso.sweep.graph import Job, steps_of
 from daso.sweep.plan import Kind, kind_of
 from daso.sweep.session import FINISHED, STOPPED, End, Session
 from daso.track.console import duration
 from daso.track.jsonl import pace
+from daso.track.progress import reached
 from daso.track.terminal import CLEAR
 
 LOOK = 2.0  # seconds between two looks at the journals of the runs that are under way
@@ -107,8 +108,8 @@ class SweepLine:
         said = []
         for key in self._running():
             step, rate = self._step(key)
-            done = f"{100 * step // max(self._steps(key), 1)}%"
-            said.append(f"{self._jobs[key].label} {done}" + (f" {rate:.3g}/s" if rate else ""))
+            done = f" {100 * step // max(self._steps(key), 1)}%" if step else ""
+            said.append(self._jobs[key].label + done + (f" {rate:.3g}/s" if rate else ""))
         return said
 
     def _time_left(self, running: Sequence[str]) -> float | None:
@@ -153,5 +154,6 @@ class SweepLine:
                 config = self._jobs[other].config
                 assert config is not None, "what runs is a job"
                 with suppress(OSError):
-                    self._progress[other] = pace(RunDir(config.out_root, other).metrics)
+                    run = RunDir(config.out_root, other)
+                    self._progress[other] = reached(run, RunState.running), pace(run.metrics)[1]
         return self._progress.get(key, (0, 0.0))

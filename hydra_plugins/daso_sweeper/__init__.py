@@ -44,7 +44,9 @@ POLL = 0.5  # seconds between two looks whether a sweep that is to stop has come
 SEED = re.compile(r"seed=\d+")
 READS_SEED = re.compile(r"\$\\?\{[^}]*\bseed\b")  # Hydra escapes the brace in overrides
 MANY = 20  # jobs that take a while to look at
-HERE = ("BasicLauncher", "JoblibLauncher")  # launchers whose jobs run on this machine
+PARALLEL = "JoblibLauncher"
+HERE = ("BasicLauncher", PARALLEL)  # launchers whose jobs run on this machine
+CLEARING = "ignore:resource_tracker:UserWarning"  # of the process that clears up behind joblib's, after a kill too
 TRIES = 3  # starts of workers in a row in which no job ends
 
 
@@ -81,6 +83,8 @@ class GridSweeper(Sweeper):
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        if type(self.launcher).__name__ == PARALLEL and CLEARING not in sys.warnoptions:
+            sys.warnoptions.append(CLEARING)  # which that process inherits
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep, or say what it would do.

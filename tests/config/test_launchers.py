@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -156,3 +158,12 @@ def test_the_files_of_jobs_that_a_cluster_took_stay(tmp_path):
         (tmp_path / name).touch()
     leave_nothing(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {f"4711_{other}.pkl", "4711_submission.sh"}
+
+
+def test_what_clears_up_behind_a_killed_sweep_says_nothing_of_it(sweep, monkeypatch):
+    monkeypatch.setattr(sys, "warnoptions", [])
+    sweep("experiment=quickstart", "seed=0,1", "hydra/launcher=joblib", "plan=true")
+    (option,) = sys.warnoptions
+    said = "resource_tracker: There appear to be 8 leaked semlock objects to clean up at shutdown"
+    command = [sys.executable, "-W", option, "-c", f"import warnings; warnings.warn({said!r})"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""

@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from daso.outputs.rundir import RunDir, RunState
+from daso.sweep.graph import Job
+from daso.sweep.line import SweepLine
+from daso.sweep.session import Session
 from daso.track.jsonl import Journal
 from daso.track.progress import first_row, going_on_from, reached, step_of
 from daso.train import checkpoint
+from tests.compose import config_of
 
 
 def write(path, step):
@@ -57,3 +61,18 @@ def test_the_first_row_comes_with_the_first_log_or_evaluation():
     assert first_row({"train": {"log_every": 50, "eval_every": 20, "steps": 300}}) == 20
     assert first_row({"train": {"log_every": 500, "eval_every": "epoch", "steps": 300}}) == 300
     assert first_row({}) == 0
+
+
+def test_the_line_of_a_sweep_names_a_job_that_has_told_nothing_yet_without_a_share(tmp_path):
+    config = config_of("experiment=quickstart", f"out_root={tmp_path}")
+    session = Session.start(tmp_path)
+    session.begin(0, config.run_key)
+    run = RunDir(tmp_path, config.run_key)
+    run.path.mkdir()
+    for step, said in ((0, ["fixmatch"]), (250, ["fixmatch 25%"])):
+        if step:
+            write(run.checkpoint, step)
+        line = SweepLine(session, live=False)
+        line.expect([Job([], config, label="fixmatch")], {}, more=False)
+        assert line._under_way() == said
+    session.close()

@@ -194,17 +194,21 @@ def _show(args: argparse.Namespace) -> int:
     _complain(runs)
     for run in runs:
         about, config = describe(run), run.config()
-        table = Table(_named(run_name, config) or run.key, "", box=None, header_style="bold")
+        table = Table(_title(run, config), "", box=None, header_style="bold")
         for name in ("key", "state", "reason", "step", "steps"):
             if about[name] is not None:
                 table.add_row(name, str(about[name]))
         table.add_row("folder", str(run.path))
         results = run.numbers() or {k: v for row in tail(run.metrics) for k, v in row.items()}
         for name, value in results.items():
-            if name not in about and not re.search(r"/class(_la)?/|^journal_", name):
+            if name not in about and not re.search(r"/class(_la)?/|^journal_|^event$|^time/unix$", name):
                 table.add_row(name, _number(value))
         print_table(table)
     return 0
+
+
+def _title(run: RunDir, config: Mapping[str, Any] | None) -> str:
+    return f"{_named(run_name, config) or run.key} {run.about().get('typed', '')}".strip()
 
 
 def _prune(args: argparse.Namespace) -> int:

@@ -246,5 +246,5 @@ def _require_finished(run: RunDir) -> None:
     if state is RunState.running:
         raise UserError(f"Run {run.key} is at step {step} of {steps}: wait until it is finished.")
     reason = f" ({str(run.reason()).rstrip('.')})" if state is RunState.failed else ""
-    then = f"goes on from step {step} of {steps}" if step else "begins again"
-    raise UserError(f"Run {run.key} is not finished{reason}: the line that began it, started again, {then}.")
+    then = f"goes on from step {step} of {steps}" if step else "begins anew"
+    raise UserError(f"Run {run.key} is not finished{reason}: start the line that began it again, and it {then}.")

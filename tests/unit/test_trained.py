@@ -192,7 +192,7 @@ DAMAGES = {
         lambda r: (r / "checkpoint.pt").write_bytes((r / "checkpoint.pt").read_bytes()[:9999]),
         r"checkpoint\.pt is unreadable",
     ),
-    "unfinished": (lambda r: (r / "DONE").unlink(), "is not finished: the line that began it, started again, goes on from step 12 of 12"),
+    "unfinished": (lambda r: (r / "DONE").unlink(), "is not finished: start the line that began it again, and it goes on from step 12 of 12"),
     "of another version": (
         lambda r: rewritten(r / "resolved.yaml", lambda told: told["algorithm"].update(name="mymatch")),
         "is of another version, which alone can load it: algorithm=mymatch",

@@ -3,6 +3,7 @@
 Rows are methods with the knobs that vary of them, columns are data sets and settings with theirs.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ OF_RECIPE = ("dataset.", "model.", "optim.", "train.")  # where a learner or a r
 RECIPE = "recipe"
 FILES, EPOCHS, STEPS = "dataset.files_checksum", "train.epochs", "train.steps"
 DERIVED = ("train.epoch",)  # which other knobs decide
+SEVERAL = 4  # columns whose heads leave to a note what most of them have
 STAND_IN = "fashion_mnist"  # no recipe knows a person's files, nor has this one values for it
 Knobs = dict[str, Any]
 
@@ -35,6 +37,7 @@ class Grouped(NamedTuple):
     cells: dict[tuple[str, Column], list[Run]]
     rows: list[str]  # by learner, the plain one first, variants by their values
     columns: list[Column]  # by data set and sizes, matched, uniform, reversed; then by the values of knobs
+    usual: dict[str, str]  # data set and imbalance -> what its heads leave unsaid, as most of them have it
 
 
 def group(runs: Iterable[Run]) -> Grouped:
@@ -44,9 +47,14 @@ def group(runs: Iterable[Run]) -> Grouped:
     a knob of the method, rows.
     """
     columns: dict[Column, list[Run]] = {}
+    usual: dict[str, str] = {}
     for host, members in _homes(_hosted(runs)).items():
-        for words, alike in _apart(members, settings=True):
-            columns.setdefault(Column(host.group, " ".join([host.label, *words])), []).extend(alike)
+        parts = _apart(members, settings=True)
+        unsaid = _unsaid([words for words, _ in parts])
+        usual |= {host.head: " ".join(unsaid.values())} if unsaid else {}
+        for words, alike in parts:
+            left = [word for key, word in words.items() if unsaid.get(key) != word]
+            columns.setdefault(Column(host.group, " ".join([host.label, *left])), []).extend(alike)
     methods: dict[str, dict[Column, list[Run]]] = {}
     for column, members in columns.items():
         for run in members:
@@ -56,12 +64,12 @@ def group(runs: Iterable[Run]) -> Grouped:
         varying = {key for members in methods[method].values() for key in _told_apart(members, settings=False)[1]}
         every = {run.key: run for members in methods[method].values() for run in members}
         for words, alike in _apart(list(every.values()), settings=False, among=varying):  # T_dist follows the column
-            row_of |= dict.fromkeys((run.key for run in alike), ", ".join([method, *words]))
+            row_of |= dict.fromkeys((run.key for run in alike), ", ".join([method, *words.values()]))
     cells: dict[tuple[str, Column], list[Run]] = {}
     for column, members in columns.items():
         for run in members:
             cells.setdefault((row_of[run.key], column), []).append(run)
-    return Grouped(cells, list(dict.fromkeys(row_of.values())), list(columns))
+    return Grouped(cells, list(dict.fromkeys(row_of.values())), list(columns), usual)
 
 
 def _hosted(runs: Iterable[Run]) -> dict[Column, list[Run]]:
@@ -96,7 +104,7 @@ def _homes(hosts: Mapping[Column, list[Run]]) -> dict[Column, list[Run]]:
     for host, members in hosts.items():
         parts: dict[str, list[Run]] = {}
         for words, part in _apart(members, settings=True):
-            parts.setdefault(" ".join(words), []).extend(part)
+            parts.setdefault(_line(words), []).extend(part)
         read = [part for part in parts.values() if any(run.settings.reads_unlabeled for run in part)]
         beside[host] = {run.key for part in read for run in part}
     housed = set().union(*beside.values())
@@ -109,8 +117,8 @@ def _homes(hosts: Mapping[Column, list[Run]]) -> dict[Column, list[Run]]:
 
 def _apart(
     runs: Sequence[Run], settings: bool, among: Collection[str] | None = None
-) -> list[tuple[list[str], list[Run]]]:
-    """Runs by what varies among them, in the order of its values: the words that name a part, and the part.
+) -> list[tuple[dict[str, str], list[Run]]]:
+    """Runs by what varies among them, in the order of its values: the words that name a part by knob, and the part.
 
     A learner's own schedule or batch is no other setting: where runs have the value of a knob that their learner has in
     their recipe, it is the same one. Recipes are settings by their name.
@@ -138,13 +146,30 @@ def _apart(
 
     parts = sorted(alike.values(), key=place)
 
-    def words(part: Sequence[Run], keys: Iterable[str]) -> list[str]:
-        return [word for key in keys if (word := _word(key, [values[run.key] for run in part], names, said))]
+    def words(part: Sequence[Run], keys: Iterable[str]) -> dict[str, str]:
+        told = {key: _word(key, [values[run.key] for run in part], names, said) for key in keys}
+        return {key: word for key, word in told.items() if word}
 
     plain_keys = [key for key in order if key not in DERIVED]
     short, whole = ([words(part, keys) for part in parts] for keys in (plain_keys, order))
-    enough = len({*map(tuple, short)}) == len({*map(tuple, whole)})
+    enough = len({*map(_line, short)}) == len({*map(_line, whole)})
     return list(zip(short if enough else whole, parts))
+
+
+def _line(words: Mapping[str, str]) -> str:
+    return " ".join(words.values())
+
+
+def _unsaid(heads: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The knobs that most of several heads have alike, and all of them have: a note says them once."""
+    found: dict[str, str] = {}
+    distinct = list({_line(words): words for words in heads}.values())
+    for key in dict.fromkeys(key for words in distinct for key in words):
+        (word, count), *_ = Counter(words.get(key, "") for words in distinct).most_common()
+        everywhere = all(key in words or (key == STEPS and EPOCHS in words) for words in distinct)
+        if word and everywhere and len(distinct) >= SEVERAL and 2 * count > len(distinct):
+            found[key] = word
+    return found
 
 
 def _word(key: str, values: Sequence[Knobs], names: Mapping[str, str], said: Mapping[str, Callable[[Any], str]]) -> str:

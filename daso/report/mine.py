@@ -22,7 +22,7 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     """
     others, runs = passed_over(runs), where.among(known(runs))
     finished = [run for run in runs if run.done]
-    cells, rows, columns = group(finished)
+    cells, rows, columns, usual = group(finished)
     table = Table(
         title="Own runs",
         rows=rows,
@@ -41,6 +41,9 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     finish(table, places, {row: row_names(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
     if table.rows:
         table.notes.append(_legend(table))
+        for host, words in usual.items():
+            head = paper_setting(host) if options.names == PAPER_NAMES else host
+            table.notes.append(f"Where a head of {head} says nothing else: {words}.")
     table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")

@@ -77,8 +77,24 @@ def test_columns_stand_in_the_order_of_their_values_and_say_nothing_of_what_was_
     for knobs in (("optim.lr=0.1",), ("optim.lr=1.23456789e-3",), ("optim.lr=3e-5",), ("train.epochs=2",)):
         long = () if "train.epochs=2" in knobs else ("train.steps=1000",)
         record(tmp_path, (*FIXMATCH, *long, *knobs), 0, 70.0)
-    labels = [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in table(tmp_path, "mine").columns]
-    assert labels == ["lr=3e-05 steps=1000", "lr=0.001235 steps=1000", "lr=0.03 epochs=2", "lr=0.1 steps=1000"]
+    made = table(tmp_path, "mine", names="paper")
+    labels = [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in made.columns]
+    assert labels == ["lr=3e-05", "lr=0.001235", "lr=0.03 epochs=2", "lr=0.1"]
+    assert (
+        "Where a head of cifar10 N1=500 γl=100 γu=100 says nothing else: steps=1000." in made.notes
+    )  # as most have it
+
+
+def test_a_head_says_itself_what_some_head_of_its_table_cannot_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("theirs/labeled.txt", "theirs/unlabeled.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{len(name)}\n")
+    imported = ("dataset.splits=theirs", "dataset.num_valid=0")
+    for knobs in ((), imported, (*imported, "optim.lr=0.1"), (*imported, "optim.lr=0.2")):
+        record(tmp_path / "runs", (*FIXMATCH, "dataset.num_valid=0", *knobs), 0, 70.0)
+    labels = [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in table(tmp_path / "runs", "mine").columns]
+    assert labels == ["lr=0.03", "splits=theirs lr=0.03", "splits=theirs lr=0.1", "splits=theirs lr=0.2"]
 
 
 def test_values_that_four_digits_do_not_tell_apart_are_written_out(tmp_path):

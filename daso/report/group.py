@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from daso.errors import UserError
-from daso.outputs.naming import OWN_FILES, dataset_name, imbalance_name, method_name, recipe_name
+from daso.outputs.naming import DIGITS, OWN_FILES, dataset_name, imbalance_name, method_name, recipe_name
 from daso.published.cells import LEARNERS
 from daso.report.collect import Run
 from daso.report.table import Column
 from daso.schema import LONG_TAILED
-from daso.settings.apart import decisive
+from daso.settings.apart import decisive, written
 from daso.settings.identity import plain
 from daso.settings.restored import flat
 from daso.settings.unread import reader_of
@@ -247,16 +247,14 @@ def _short(key: str, among: Iterable[str]) -> str:
 
 def _saying(values: Sequence[Any]) -> Callable[[Any], str]:
     """How the values of a knob are written: in four digits where these tell them apart."""
-    rounded = len({_written(value) for value in values}) == len({repr(value) for value in values})
-    return _written if rounded else str
+    apart = len({written(_rounded(value)) for value in values}) == len({repr(value) for value in values})
+    return (lambda value: written(_rounded(value))) if apart else str
 
 
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+def _rounded(value: Any) -> Any:
     if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return [*map(_rounded, value)]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def _sortable(values: Sequence[Any]) -> tuple[int, float, str]:

@@ -21,6 +21,7 @@ from daso.report.paper import paper_table
 from daso.report.sheet import Drawing, Sheet
 from daso.report.stats import counted, spoken
 from daso.report.table import PAPER_NAMES, Options, Table, own_metric, with_baseline
+from daso.settings.apart import differing
 from daso.track.console import duration
 
 MOST_BARS = 20  # classes that a bar each can be told apart of
@@ -47,7 +48,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
             (f"{dataset}: {_named(paper_setting, setting, options)}", _drawings(series, options))
             for (dataset, setting), series in own_series(runs, options).items()
         ],
-        runs=sorted((_line(run) for run in runs), key=lambda line: (line[2], line[0])),
+        runs=_lines(runs),
     )
 
 
@@ -102,14 +103,20 @@ def _drawings(series: Sequence[Series], options: Options) -> list[Drawing]:
     return [Sheet().drawing(draw) for draw in (curves, every_class, groups)]
 
 
-def _line(run: Run) -> list[str]:
+def _lines(runs: Sequence[Run]) -> list[list[str]]:
+    """A line a run, by name; with the knobs that tell those of one name apart."""
+    apart = differing([None if run.foreign else run.config for run in runs])
+    return sorted((_line(run, words) for run, words in zip(runs, apart)), key=lambda line: (line[2], line[0]))
+
+
+def _line(run: Run, apart: Sequence[str]) -> list[str]:
     if run.foreign:
         return [run.key, run.folder.state().value, f"not known here: {run.foreign}", *[""] * 4]
     seconds = run.summary.get("seconds")
     return [
         run.key,
         run.folder.state().value,
-        run_name(run.config),
+        " ".join([run_name(run.config), *apart]),
         f"{run.reached} of {run.steps}",
         "" if seconds is None else duration(seconds),
         str(run.summary.get("device", "")),

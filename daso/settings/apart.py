@@ -35,7 +35,7 @@ def told(config: Config, overrides: Sequence[str]) -> list[str]:
         if key in GROUPS:
             words[key] = f"{key}={option}"
         elif key in knobs and not key.startswith(NAMED):
-            words[key] = f"{key.rpartition('.')[2]}={_written(knobs[key])}"
+            words[key] = f"{key.rpartition('.')[2]}={written(knobs[key])}"
     return list(words.values())
 
 
@@ -54,7 +54,7 @@ def differing(configs: Sequence[Mapping[str, Any] | None]) -> list[list[str]]:
         knobs = {place: found for place in places if (found := _knobs(configs[place] or {}))}
         for key in dict.fromkeys(key for some in knobs.values() for key in some):
             values = {place: some[key] for place, some in knobs.items() if key in some}
-            said = {place: _written(value) for place, value in values.items()}
+            said = {place: written(value) for place, value in values.items()}
             if len({*map(repr, values.values())}) == 1 and len(values) == len(knobs):
                 continue
             if len({*said.values()}) < len({*map(repr, values.values())}):  # rounded, they are alike
@@ -64,9 +64,10 @@ def differing(configs: Sequence[Mapping[str, Any] | None]) -> list[list[str]]:
     return words
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """The value of a knob as people type it, long numbers in four digits."""
     if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(written, value))}]"
     return str(value).lower() if isinstance(value, bool) else typed(str(value))
 
 

@@ -82,6 +82,7 @@ def test_a_sweep_ends_with_means_over_seeds_its_folder_and_what_to_do_next(sweep
     _, out, _, _ = sweep(*grid, f"track.uri=sqlite:///{tmp_path}/m.db", run=finished_run)
     (row,) = [line for line in out.splitlines() if line.startswith("│ fixmatch_daso ")]
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["fixmatch_daso", "3", "91.00 ± 1.00", "80.00 ± 0.00"]
+    assert "test bacc: last evaluation; table=mine metric=bacc select=last has the same" in " ".join(out.split())
     place = os.path.relpath(tmp_path / "out")
     place = str(tmp_path / "out") if place.startswith("..") else place
     assert out.splitlines()[-3:] == [

@@ -139,7 +139,7 @@ def test_rows_whose_names_hold_commas_are_listed_and_asked_for_with_semicolons(t
         )
     first, second = (
         "fixmatch_daso, daso.t_dist=0.5, daso.queue_size=64",
-        "fixmatch_daso, daso.t_dist=1, daso.queue_size=256",
+        "fixmatch_daso, daso.t_dist=1.0, daso.queue_size=256",
     )
     assert main(["table=mine", f"runs={tmp_path}", f"rows={first}"]) == 2
     said = capsys.readouterr().err

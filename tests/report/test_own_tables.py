@@ -79,7 +79,7 @@ def test_columns_stand_in_the_order_of_their_values_and_say_nothing_of_what_was_
         record(tmp_path, (*FIXMATCH, *long, *knobs), 0, 70.0)
     made = table(tmp_path, "mine", names="paper")
     labels = [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in made.columns]
-    assert labels == ["lr=3e-05", "lr=0.001235", "lr=0.03 epochs=2", "lr=0.1"]
+    assert labels == ["lr=3e-5", "lr=0.001235", "lr=0.03 epochs=2.0", "lr=0.1"]
     assert (
         "Where a head of cifar10 N1=500 γl=100 γu=100 says nothing else: steps=1000." in made.notes
     )  # as most have it

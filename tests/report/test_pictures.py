@@ -310,6 +310,13 @@ def test_every_letter_of_a_figure_is_9_px_high_in_a_window_of_390(shown):
         assert min(points) * max(390, int(least)) / width > 8.99
 
 
+def test_the_page_lists_what_tells_runs_of_one_name_apart(tmp_path):
+    for rate in (0.1, 0.2):
+        record(tmp_path, (*FIXMATCH, f"optim.lr={rate}"), 0, 70.0)
+    listed = re.findall(r"<td>(cifar10 [^<]*)</td>", page(collect([tmp_path]), Options(), configure))
+    assert listed == [f"cifar10 fixmatch N1=500 gl=100 gu=100 s0 lr={rate}" for rate in (0.1, 0.2)]
+
+
 def test_the_page_says_how_far_a_run_is(shown):
     assert shown.count("<td>700 of 250000</td>") == 1
     assert shown.count("<td>250000 of 250000</td>") == 4

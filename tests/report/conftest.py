@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.report.fake import DASO, FIXMATCH, HEADER, LA, THEIRS, three
+from tests.report.fake import DASO, FIXMATCH, HEADER, LA, THEIRS, recorded, three
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +19,8 @@ def theirs(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text(HEADER + THEIRS)
     return path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return recorded(tmp_path / "runs")

@@ -62,3 +62,20 @@ def entry(made, row, place=PLACE):
 def three(root, overrides, values, **more):
     for seed, value in enumerate(values):
         record(root, overrides, seed, value, **more)
+
+
+METRICS = ("test/class", "pl/final/recall/class", "pl/final/precision/class")
+
+
+def classes(value, names=METRICS):
+    """Numbers of ten classes: `value` of the first, one more of each next."""
+    return {f"{name}/{k}": value + k for name in names for k in range(10)}
+
+
+def recorded(root):
+    """Two seeds of two methods, with curves."""
+    for overrides, top1 in ((FIXMATCH, 70.0), (DASO, 80.0)):
+        for seed in (0, 1):
+            folder = record(root, overrides, seed, top1 + seed, **classes(seed))
+            journal(folder, [(500, classes(seed)), (1000, classes(seed + 10))])
+    return collect([root])

@@ -67,8 +67,9 @@ def markdown(table: Table, width: int | None = None) -> str:
     parts = [_filled(f"## {table.title}", width)]
     for heading, columns in table.pieces:
         parts += [_filled(f"### {heading}", width)] * bool(heading and heading not in table.title)
-        filled = [[table.head(c, not heading), *(_markdown_cell(table, row, c) for row in table.rows)] for c in columns]
-        label, *facts = _leading(table)
+        rows = table.rows_of(columns)
+        filled = [[table.head(c, not heading), *(_markdown_cell(table, row, c) for row in rows)] for c in columns]
+        label, *facts = _leading(table, rows)
         parts += map(_grid, _fitting(label, [*facts, *filled], width))
     shown = table.shown(table.columns)
     if len(shown) > 1:
@@ -96,7 +97,7 @@ def latex(table: Table) -> str:
         if width > 1:
             out.append(" & ".join(["", *[""] * len(facts), *names * len(columns)]) + r" \\")
         out.append(r"\midrule")
-        for row in table.rows:
+        for row in table.rows_of(columns):
             cells = [part for c in columns for part in _latex_cell(table, row, c, shown)]
             lead = [table.label(row), *table.facts.get(row, ())]
             out.append(" & ".join([*map(_tex, lead), *cells]) + r" \\")
@@ -251,11 +252,11 @@ def _pair(number: Number | None) -> list[object]:
     return ["", ""] if number is None else [number.mean, "" if number.std is None else number.std]
 
 
-def _leading(table: Table) -> list[Sequence[str]]:
-    """The columns in front of the numbers: the method, and what a table says about each row."""
-    lead: list[Sequence[str]] = [["method", *map(table.label, table.rows)]]
+def _leading(table: Table, rows: Sequence[str]) -> list[Sequence[str]]:
+    """The columns in front of the numbers: the method, and what a table says about each of some rows."""
+    lead: list[Sequence[str]] = [["method", *map(table.label, rows)]]
     for i, name in enumerate(table.fact_names):
-        lead.append([name, *(table.facts[row][i] for row in table.rows)])
+        lead.append([name, *(table.facts[row][i] for row in rows)])
     return lead
 
 

@@ -106,6 +106,11 @@ class Entry:
         return self.sample.mean - self.published.mean
 
     @property
+    def told(self) -> bool:
+        """Whether any number stands in it."""
+        return any(number is not None for number in (self.sample, self.published, self.usb, self.external))
+
+    @property
     def short(self) -> str:
         """`median of 4` where the own number's rule is about more evaluations than its runs have; else nothing."""
         return short_of(self.metric, self.sample.evaluations) if self.sample else ""
@@ -171,6 +176,15 @@ class Table:
         if len(groups) == 1 or len(self.columns) > SINGLE:
             return list(groups.items())
         return [("", self.columns)]
+
+    def rows_of(self, columns: Iterable[Column]) -> list[str]:
+        """The rows of a piece: without those that have no number in any of its columns and some in another one's."""
+        entries = [
+            (row, entry) for column in columns for row in self.rows if (entry := self.entries.get((row, column)))
+        ]
+        told = {row for row, entry in entries if entry.told}
+        elsewhere = {row for (row, _), entry in self.entries.items() if entry.told}
+        return [row for row in self.rows if row in told or row not in elsewhere]
 
     def label(self, row: str) -> str:
         """What a row is called."""
@@ -243,7 +257,9 @@ class Table:
     def _explain(self, baseline: str | None) -> None:
         options = self.options
         signs = {sign for entry in self.entries.values() for sign in entry.marks(options.min_seeds)}
-        ours = [entry for entry in self.entries.values() if entry.external is None]
+        places = [(row, column) for _, columns in self.pieces for column in columns for row in self.rows_of(columns)]
+        shown = [entry for place in places if (entry := self.entries.get(place))]
+        ours = [entry for entry in shown if entry.external is None]
         missing = sum(entry.sample is None for entry in ours)
         if missing and options.columns != PUBLISHED:
             self.notes.append(f"{missing} of {len(ours)} cells have no finished run (—).")
@@ -256,7 +272,7 @@ class Table:
                 f"Own numbers: {what}mean ± sample standard deviation (n - 1) over seeds, number of seeds in brackets"
                 f"{best * options.bold}."
             )
-        if len(ours) < len(self.entries):
+        if len(ours) < len(shown):
             self.notes.append(
                 f"{EXTERNAL} external results: neither trained nor ranked here; each footnote has source and protocol."
             )

@@ -4,7 +4,8 @@ import json
 import shutil
 
 from daso.report.__main__ import main
-from daso.report.render import markdown
+from daso.report.page import table_page
+from daso.report.render import latex, markdown
 from tests import pictures
 from tests.report.fake import C10, DASO, FIXMATCH, entry, record, table, three
 
@@ -35,6 +36,17 @@ def test_a_table_without_published_numbers_says_which_of_a_run_s_evaluations_it_
         shown = capsys.readouterr().out
         assert f"- Own numbers: {words}; mean ±" in shown
         assert "published" not in shown
+
+
+def test_a_method_without_a_run_on_a_data_set_is_no_row_of_its_piece(tmp_path):
+    for gamma in (10, 20, 50, 100):
+        three(tmp_path, (*FIXMATCH, f"imb.gamma_l={gamma}"), (70.0, 72.0, 74.0))
+    three(tmp_path, ("dataset=digits", "algorithm=fixmatch_daso"), (90.0, 91.0, 92.0))
+    made = table(tmp_path, "mine")
+    assert [made.rows_of(columns) for _, columns in made.pieces] == [["fixmatch"], ["fixmatch_daso"]]
+    assert not any("no finished run" in note for note in made.notes)
+    for text in (markdown(made), latex(made).replace("\\_", "_"), table_page(made)):
+        assert text.count("fixmatch_daso") == 1
 
 
 def test_a_median_of_fewer_than_20_evaluations_is_called_one(tmp_path):

@@ -78,7 +78,8 @@ def provenance(config: Config, session: Session | None = None, asked: bool = Tru
     warnings = cautions(config, overrides if asked else [])
     tags, start = shared.get("tags", {}), session.token if session else ""
     awaited = any(config.run_key in needs for needs in shared.get("needs", {}).values())
-    return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start, awaited)
+    warned = bool(shared.get("warned"))
+    return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start, warned, awaited)
 
 
 def in_sweep() -> bool:

@@ -53,7 +53,11 @@ def train_run(
     parts, state = assemble(own(config), folder, device, data, split), State()
     of_files = sources.remarks(config.dataset, config.reads_unlabeled)
     of_splits = index_files.remarks(config, split, parts.counts)
-    for sentence in [*of_files, *provenance.warnings, *remarks(own(config)), *of_splits]:
+    for sentence in of_files:
+        console.warn(sentence)
+    for sentence in provenance.warnings:
+        console.warn(sentence, aside=provenance.warned)
+    for sentence in [*remarks(own(config)), *of_splits]:
         console.warn(sentence)
     if folder.begun():
         made_in = take_up(folder, parts, state, console)

@@ -22,10 +22,11 @@ class Provenance(NamedTuple):
     overrides: list[str]  # as typed on the command line, or as the sweep set them
     choices: dict[str, str]  # the chosen option of each configuration group
     in_sweep: bool
-    warnings: list[str]  # sentences for the console
+    warnings: list[str]  # sentences about the settings
     name: str = ""  # what the sweep calls the run; empty where that is left to its settings
     tags: Mapping[str, str] = {}  # what the sweep says about its runs
     start: str = ""  # which start of a sweep it is, however often its scheduler starts the job; empty outside sweeps
+    warned: bool = False  # whether the sweep has said these sentences, so that they are for the log alone
     awaited: bool = False  # others of the sweep are built on it: another process that makes it is waited for
 
 

@@ -111,7 +111,13 @@ class SweepReport(Callback):
             sweeps.start(sweeps.Sweep(str(config.track.uri), str(config.track.experiment)))
 
     def expect(
-        self, jobs: Sequence[Job], before: Mapping[str, End], name: str, key: str = "", more: bool = False
+        self,
+        jobs: Sequence[Job],
+        before: Mapping[str, End],
+        name: str,
+        key: str = "",
+        more: bool = False,
+        warned: bool = False,
     ) -> None:
         """Learn what the sweep consists of, and show it, in MLflow as well; a study says it again whenever it grows.
 
@@ -121,6 +127,7 @@ class SweepReport(Callback):
             name: what people call it.
             key: its identity in MLflow; empty: that of the runs that were asked for, whatever stages they still need.
             more: whether it will grow.
+            warned: whether it was said what the settings of its jobs should be warned of.
         """
         self._jobs, self._alone = jobs, len(jobs) == 1 and not more
         self._known |= before
@@ -141,7 +148,7 @@ class SweepReport(Callback):
                 self._fresh = sweeps.start(self._sweep)
         left = [job for job in jobs if job.key and job.key not in self._known]
         shown = {"name": name, "steps": steps_of(jobs), "before": sorted(before)}
-        told = {"needs": ancestors(left), "alone": self._alone}
+        told = {"needs": ancestors(left), "alone": self._alone, "warned": warned}
         self._session.share({"labels": labels, "tags": tags, **told, **shown})
         self._line = self._line or SweepLine(self._session)
         self._line.expect(jobs, before, more)

@@ -17,7 +17,7 @@ from daso.outputs.rundir import RunState
 from daso.schema import Config
 from daso.settings.identity import plain
 from daso.settings.options import program
-from daso.settings.unread import cautions
+from daso.sweep.caution import cautions_of
 from daso.sweep.cost import cards_here
 from daso.sweep.graph import Job
 from daso.sweep.grid import PREFIXES, labels
@@ -76,7 +76,7 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1, doubles: str
         facts.add_row("weights", Text(fact))
     for fact in _time(items, known, guessed, at_once):
         facts.add_row("time", Text(fact))
-    for fact in _cautions([item for item in items if item.left]):
+    for fact in cautions_of([(item.config, item.overrides * item.asked) for item in items if item.left]):
         facts.add_row("warning", Text(fact))
     print_table(facts)
     if plan != "full" and len(items) > 1:
@@ -220,17 +220,6 @@ def _hours(device: str, seconds: float, runs: int, rates: Sequence[Speed], at_on
 
 def _span(seconds: float) -> str:
     return f"{seconds / HOUR:,.1f} h" if seconds >= HOUR else duration(seconds)
-
-
-def _cautions(items: Sequence[Item]) -> list[str]:
-    """What runs will warn of before they train, each sentence once, with how many say it unless all do."""
-    counts = Counter(
-        sentence for item in items for sentence in cautions(item.config, item.overrides if item.asked else [])
-    )
-    return [
-        sentence if count == len(items) else f"{sentence} ({counted(count, 'run')} of {len(items)})"
-        for sentence, count in counts.items()
-    ]
 
 
 def _disk(new: Sequence[Item]) -> str:

@@ -77,9 +77,12 @@ class Console:
         """A plain sentence."""
         self._print(Text(mask(text)))
 
-    def warn(self, text: str) -> None:
-        """A sentence that should not be missed."""
+    def warn(self, text: str, aside: bool = False) -> None:
+        """A sentence that should not be missed; `aside`: for the log alone, as somebody else has said it."""
         self._warned.add(_timeless(text))
+        if aside:
+            self.remember(f"Warning: {text}")
+            return
         self._print(Text.assemble(("Warning: ", "bold yellow"), mask(text)))
 
     def header(self, facts: Mapping[str, Any]) -> None:

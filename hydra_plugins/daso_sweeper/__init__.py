@@ -31,6 +31,7 @@ from daso.settings.compose import configuration, reseeded
 from daso.settings.identity import plain
 from daso.sweep import here
 from daso.sweep.callback import SweepReport
+from daso.sweep.caution import cautions_of
 from daso.sweep.graph import Job, in_order, needed, summary_of, with_stages
 from daso.sweep.grid import doubles, labels, table_runs, varying
 from daso.sweep.planned import print_plan
@@ -117,7 +118,9 @@ class GridSweeper(Sweeper):
         (report,) = [report for report in self.context.callbacks.callbacks if isinstance(report, SweepReport)]
         report.refuse_unwritable(left)
         wrong = self.lacking(left, report, alone=not finished)
-        report.expect(jobs, finished, self._name(combinations))
+        for sentence in cautions_of([(job.config, job.overrides * job.asked) for job in left if job.config]):
+            complain(f"Warning: {sentence}")
+        report.expect(jobs, finished, self._name(combinations), warned=True)
         if self.config.fail_fast and any(job.config is None for job in jobs):
             return
         self.launch(left, report, wrong)

@@ -222,14 +222,14 @@ def test_a_defect_keeps_its_traceback(command):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("oh"), ValueError("n is 0"), KeyError("hydra")])
 def test_a_defect_of_a_sweep_keeps_its_traceback_and_is_no_mistake_of_the_users(sweep, monkeypatch, error):
-    monkeypatch.setattr(SweepReport, "expect", lambda *args: ended_by(error)(None, None))
+    monkeypatch.setattr(SweepReport, "expect", lambda *args, **told: ended_by(error)(None, None))
     with pytest.raises(type(error)):
         sweep("experiment=quickstart", "seed=0,1")
 
 
 def test_a_cluster_that_takes_no_job_is_a_sentence_of_its_own(sweep, monkeypatch):
     error = pytest.importorskip("submitit.core.utils").FailedSubmissionError("sbatch: error: invalid partition\n")
-    monkeypatch.setattr(SweepReport, "expect", lambda *args: ended_by(error)(None, None))
+    monkeypatch.setattr(SweepReport, "expect", lambda *args, **told: ended_by(error)(None, None))
     code, _, err, _ = sweep("experiment=quickstart", "seed=0,1")
     assert (code, err) == (1, "SLURM took no job: sbatch: error: invalid partition.\n")
 

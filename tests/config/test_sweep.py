@@ -37,6 +37,17 @@ def test_the_quickstart_comparison_is_every_learner_with_every_seed(sweep):
     assert "4 of 4 jobs finished" in out
 
 
+def test_what_is_to_be_said_of_settings_is_said_once_of_all_jobs(sweep):
+    grid = ("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1", "train.steps=100")
+    _, _, err, jobs = sweep(*grid)
+    first, second = err.splitlines()
+    assert first.startswith("Warning: top1_median20 is the median of only 2 evaluations")
+    assert first.endswith("train.steps=100.")
+    assert second.startswith("Warning: DASO never blends in this run")
+    assert second.endswith("(2 runs of 4)")
+    assert all(provenance.warned and provenance.warnings for _, provenance in jobs)  # for the logs
+
+
 @pytest.mark.parametrize("error", [UserError("No such data."), RunFailed("The loss is nan."), ZeroDivisionError("oh")])
 def test_a_failing_job_is_reported_and_the_others_run(sweep, error):
     def run(config, provenance):

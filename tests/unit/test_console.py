@@ -106,6 +106,14 @@ def test_a_log_has_all_lines_and_every_evaluation_without_colours(out):
     assert "for the log alone" not in out.getvalue()
 
 
+def test_what_a_sweep_has_said_is_for_the_log_alone(out):
+    log, console = io.StringIO(), Console(out, width=100)
+    with console.kept_in(log):
+        console.warn("DASO never blends in this run.", aside=True)
+    assert out.getvalue() == ""
+    assert log.getvalue() == "Warning: DASO never blends in this run.\n"
+
+
 def test_where_a_sweep_shows_how_far_a_run_is_its_evaluations_are_no_lines():
     followed = io.StringIO()
     followed.followed = True

@@ -100,6 +100,14 @@ def test_unlabeled_images_need_no_column_of_labels(root, lists):
     assert index.truth.tolist() == [-1, -1]
 
 
+def test_a_truth_under_no_known_name_is_said_to_be_unread(root, lists):
+    given = {"labeled_csv": LABELED, "test_csv": TEST}
+    assert read(root, lists(**given, unlabeled_csv="path,klass\nu0.png,cat\n")).notes == (
+        "unlabeled.csv has no column label or class or target or category: what its images show is unknown.",
+    )
+    assert read(root, lists(**given, unlabeled_csv="path\nu0.png\n")).notes == ()
+
+
 def test_labels_are_strings(root, lists):
     index = index_of(
         read(root, lists(labeled_csv="path,label\na.png,01\nb.png,1\n", test_csv="path,label\nt0.png,1\n"))
@@ -131,6 +139,8 @@ def test_a_file_fixes_which_classes_there_are(root, lists):
         ({"labeled_csv": "path,label\na.png\n"}, "labeled.csv, line 2, is not possible: an image of the labeled set "
          "needs a class"),
         ({"labeled_csv": "path,label\na.png,-1\n"}, "line 2, is not possible: an image of the labeled set needs a class"),
+        ({"test_csv": "path,klass\nt0.png,cat\n"}, "test.csv, line 1, is not possible: its first line has no column "
+         "label or class or target or category, only path, klass"),
         ({"test_csv": "path,label\nt0.png,cow\n"}, "test.csv, line 2, is not possible: cow is none of the classes, "
          "which are cat, dog"),
         ({"test_csv": "path,label\nt0.png,CAT\n"}, "line 2, is not possible: CAT (did you mean cat?) is none of the"),

@@ -31,6 +31,7 @@ COLUMNS = {  # what people call them
 }
 SEPARATORS = ",;\t"
 ALL, CLASSES = "index.csv", "classes.txt"
+NEEDED = {ALL: ("path", "split", "label"), "unlabeled": ("path",)}  # columns; other lists have a path and a label
 SET_OF = {alias: name for name in SETS for alias in (name, *ALIASES.get(name, ()))}
 
 
@@ -58,8 +59,16 @@ def read(root: Path, folder: Path) -> Listing:
     classes = _classes(classes_file) if classes_file.is_file() else ()
     sources = _sources(folder)
     rows: dict[str, list[Row]] = {name: [] for name in SETS}
+    notes: list[str] = []
     for name, source in sources.items():
-        for row in csv_rows(source, name == ALL) if source.suffix == ".csv" else text_rows(source):
+        if source.suffix == ".csv":
+            found, unread = csv_rows(source, NEEDED.get(name, ("path", "label")))
+            if name == "unlabeled" and unread:
+                columns = " or ".join(COLUMNS["label"])
+                notes.append(f"{source.name} has no column {columns}: what its images show is unknown.")
+        else:
+            found = text_rows(source)
+        for row in found:
             rows[name if name in rows else _set(source, row)].append(row)
     for name, source in sources.items():
         if not rows["labeled" if name == ALL else name]:
@@ -76,34 +85,52 @@ def read(root: Path, folder: Path) -> Listing:
         if name in sources or rows[name]
     ]
     watched = (*sources.values(), *([classes_file] if classes else []))
-    return Listing(root, parts, classes, watched=watched)
+    return Listing(root, parts, classes, watched=watched, notes=tuple(notes))
 
 
-def csv_rows(source: Path, with_split: bool) -> Iterator[Row]:
+def csv_rows(source: Path, needed: Sequence[str]) -> tuple[Iterator[Row], bool]:
     """Lines of a CSV file whose header names the columns; the separator is the one that the header holds most of.
 
+    Args:
+        source: the file.
+        needed: the columns, of `COLUMNS`, that it must have.
+
+    Returns:
+        The lines, and whether it has columns of other names and none of labels.
+
     Raises:
-        UserError: no text, no such header, or a line without a path.
+        UserError: no text, no such header, or, as one reads on, a line without a path.
     """
     text = text_of(source)
     header = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(SEPARATORS, key=header.count), strict=True)
     try:
         names = [name.strip().lower() for name in next(reader, [])]
-        at = {column: next((names.index(n) for n in known if n in names), -1) for column, known in COLUMNS.items()}
-        needed = ["path", "split"] if with_split else ["path"]
-        for column in needed:
-            if at[column] < 0:
-                right = f"its first line has no column {' or '.join(COLUMNS[column])}, only {enumerate_some(names)}"
-                raise wrong(source, 1, right)
-        for values in reader:
-            cells = {column: values[k].strip() if 0 <= k < len(values) else "" for column, k in at.items()}
-            if any(value.strip() for value in values):
-                if not cells["path"]:
-                    raise wrong(source, reader.line_num, "it names no image")
-                yield Row(**cells, line=reader.line_num)
     except csv.Error as error:
-        raise wrong(source, reader.line_num, f"it is no line of a CSV file ({error})") from error
+        raise _no_line(source, reader.line_num, error) from error
+    at = {column: next((names.index(n) for n in known if n in names), -1) for column, known in COLUMNS.items()}
+    for column in needed:
+        if at[column] < 0:
+            right = f"its first line has no column {' or '.join(COLUMNS[column])}, only {enumerate_some(names)}"
+            raise wrong(source, 1, right)
+    strange = any(k not in at.values() for k in range(len(names)))
+
+    def rows() -> Iterator[Row]:
+        try:
+            for values in reader:
+                cells = {column: values[k].strip() if 0 <= k < len(values) else "" for column, k in at.items()}
+                if any(value.strip() for value in values):
+                    if not cells["path"]:
+                        raise wrong(source, reader.line_num, "it names no image")
+                    yield Row(**cells, line=reader.line_num)
+        except csv.Error as error:
+            raise _no_line(source, reader.line_num, error) from error
+
+    return rows(), at["label"] < 0 and strange
+
+
+def _no_line(source: Path, line: int, error: csv.Error) -> UserError:
+    return wrong(source, line, f"it is no line of a CSV file ({error})")
 
 
 def text_rows(source: Path) -> Iterator[Row]:

@@ -180,6 +180,13 @@ class RunDir:
         except (OSError, csv.Error):
             return []
 
+    def renamed(self) -> str:
+        """What is wrong with a folder whose files agree that they are a run of another key; empty where they do not."""
+        told = [(read_yaml(self.resolved) or {}).get("run_key"), (read_json(self.summary) or {}).get("run_key")]
+        if told[0] != told[1] or told[0] in (None, self.key):
+            return ""
+        return f"{self.path} is the folder of run {told[0]} under another name: call it {told[0]} again."
+
     def troubles(self) -> list[str]:
         """Sentences about a finished run: what it left and is not what it wrote, with the remedy that loses least.
 
@@ -187,6 +194,8 @@ class RunDir:
         """
         if not self.done.exists():
             return []
+        if renamed := self.renamed():
+            return [renamed]
         anew = f"the command that trained run {self.key} writes it anew and trains nothing for it"
         found = [f"{path} is missing or damaged: {anew}." for path in self.mendable()]
         numbers = self.numbers()

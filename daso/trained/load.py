@@ -173,8 +173,10 @@ def load_run(run: "str | Path", out_root: "str | Path" = "outputs", device: str 
     folder = find(run, out_root)
     _require_finished(folder)
     config, numbers = folder.config(), folder.numbers()
+    if renamed := folder.renamed():
+        raise UserError(renamed)
     if config is None:
-        raise Damaged(f"{folder.resolved} is missing, damaged, or of a run of another key than its folder's name", ANEW)
+        raise Damaged(f"{folder.resolved} is missing or damaged", ANEW)
     if numbers is None:
         raise Damaged(f"{folder.summary} is missing or damaged", ANEW)
     try:

@@ -15,6 +15,7 @@ import yaml
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 import daso
+from daso import runs
 from daso.data.sources.class_names import CLASS_NAMES
 from daso.data.sources.readers import digits
 from daso.errors import UserError
@@ -96,6 +97,15 @@ def test_a_run_of_image_files_answers_from_their_paths(crop, tmp_path):
     assert trained.metrics["test/top1"] == pytest.approx(100 * accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/bacc"] == pytest.approx(100 * balanced_accuracy_score(y, p.argmax(1)), abs=1e-9)
     assert trained.metrics["test/cost"] == pytest.approx(-np.log(p[range(len(y)), y]).mean(), rel=1e-4)
+
+
+def test_the_folder_of_a_run_under_another_name_is_called_one(copied, tmp_path, capsys):
+    sentence = f"{tmp_path}/best is the folder of run {copied.name} under another name: call it {copied.name} again."
+    copied.rename(tmp_path / "best")
+    with pytest.raises(UserError, match=f"^{re.escape(sentence)}$"):
+        daso.load(tmp_path / "best")
+    assert runs.main(["list", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.count("best is the folder of run") == 1
 
 
 def test_the_run_finished_last_has_a_name(copied, plain, tmp_path):
@@ -184,8 +194,8 @@ def rewritten(path, change):
 
 DAMAGES = {
     "no folder of a run": (lambda r: [path.unlink() for path in r.glob("*.*")] and (r / "DONE").unlink(), "is no run: the folder"),
-    "no configuration": (lambda r: (r / "resolved.yaml").unlink(), r"resolved\.yaml is missing, damaged, or of"),
-    "another name": (lambda r: (r / "resolved.yaml").write_text("run_key: other\n"), r"resolved\.yaml is missing, dam"),
+    "no configuration": (lambda r: (r / "resolved.yaml").unlink(), r"resolved\.yaml is missing or damaged"),
+    "another name": (lambda r: (r / "resolved.yaml").write_text("run_key: other\n"), r"resolved\.yaml is missing or d"),
     "no summary": (lambda r: (r / "summary.json").write_text("{}x"), r"summary\.json is missing or damaged"),
     "no checkpoint": (lambda r: (r / "checkpoint.pt").unlink(), r"checkpoint\.pt, which holds the network, is not"),
     "half a checkpoint": (

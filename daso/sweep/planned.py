@@ -301,4 +301,4 @@ def _weights(configs: Sequence[Config]) -> list[str]:
 
 
 def _size(octets: float) -> str:
-    return f"{octets / 1e9:,.1f} GB" if octets >= 1e9 else f"{octets / 1e6:.0f} MB"
+    return f"{octets / 1e9:,.1f} GB" if octets >= 1e9 else f"{max(octets / 1e6, 1):.0f} MB"

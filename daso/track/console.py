@@ -232,7 +232,7 @@ def sizes(counts: Sequence[int] | int, known: int = 0) -> str:
 
 def counted(number: int, noun: str) -> str:
     """A number of things: `1 run`, `2 runs`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:

@@ -202,14 +202,14 @@ def find(run: "str | Path", out_root: "str | Path") -> RunDir:
         UserError: there is none, or more than one.
     """
     folder, root = Path(run).expanduser(), Path(out_root).expanduser()
-    if folder.is_dir():
+    if str(run) and folder.is_dir():  # an empty path is that of the working folder
         return RunDir.named(root, str(folder.resolve()))
     there = list(runs_in(root)) if root.is_dir() else []
     if str(run) == LATEST:
         if (last := finished_last(there)) is None:
             raise UserError(f"run={LATEST} is not possible: no run in out_root={root} is finished.")
         return last
-    fits = [one for one in there if one.key.startswith(str(run))]
+    fits = [one for one in there if str(run) and one.key.startswith(str(run))]
     if len(fits) == 1:
         return fits[0]
     found = f"{', '.join(one.key for one in fits)} begin so" if fits else "there is no such folder"

@@ -84,7 +84,7 @@ def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
     files = ("dataset=folder", f"dataset.root={root}", "dataset.resolution=12", "model=wrn10_1")
     config = config_of(*files, "algorithm=fixmatch")
     _, out, _, _ = sweep(*files, "algorithm=fixmatch", "seed=0,1", "plan=true")
-    assert f"store  60 images to be decoded once, about 0 MB in {root}/.daso, where" in re.sub(" {3,}", "  ", out)
+    assert f"store  60 images to be decoded once, about 1 MB in {root}/.daso, where" in re.sub(" {3,}", "  ", out)
     assert not (root / ".daso").exists()
     build = f"python -m daso.store build dataset=folder dataset.root={root} dataset.resolution=12"
     assert f"their files have not been opened: {build} finds broken ones" in " ".join(out.split())

@@ -16,7 +16,7 @@ from PIL import Image
 from daso.data.freight import Freight
 from daso.data.images import pools
 from daso.data.images.decode import Rule
-from daso.data.images.source import census, files_of, index_of_dataset
+from daso.data.images.source import census, files_of, gallery, index_of_dataset
 from daso.data.ragged import Resident
 from daso.errors import UserError
 from daso.outputs.rundir import RunDir
@@ -354,6 +354,15 @@ def test_a_long_build_is_told_of_now_and_then_and_a_short_one_not_at_all(capsys)
     ]  # fmt: skip
     telling(Console(width=100))("test")(30, 30)
     assert capsys.readouterr().out == ""
+
+
+def test_a_store_of_images_of_which_some_lose_their_labels_is_not_called_labeled(tmp_path):
+    pictures.folder(tmp_path, train={"a": 4, "b": 4}, test={"a": 1, "b": 1})
+    told = []
+    gallery(
+        composed(tmp_path, *LARGE, "dataset.label_fraction=0.5").dataset, 0, 1, lambda name: told.append(name) or min
+    )
+    assert told == ["training", "test"]
 
 
 def test_lists_and_a_folder_of_the_same_images_are_named_by_their_reader(photos, tmp_path):

@@ -173,6 +173,8 @@ def test_a_network_goes_nowhere_where_it_cannot_be_written(plain, tmp_path):
 
 def test_a_run_is_found_by_the_beginning_of_its_key(plain):
     assert daso.load(plain.name[:5], plain.parent).key == plain.name
+    with pytest.raises(UserError, match=r"^run= is not possible: the folder of a run, or its key in"):
+        daso.load("", plain.parent)
     with pytest.raises(UserError, match=r"^run=nosuch is not possible: .* there is no such folder\.$"):
         daso.load("nosuch", plain.parent)
 

@@ -244,9 +244,11 @@ def gallery(dataset: DatasetConfig, seed: int, threads: int, progress: Callable[
     stores: dict[str, list[Store]] = {}
     built: list[tuple[Store, Request]] = []
     notes: list[str] = []
+    drawn = dataset.labels_per_class > 0 or dataset.label_fraction > 0
     for name, request in requests(index, dataset):
-        of = f"{name} images of {index.root.absolute().name}"
-        store = ready(store_folder(dataset), request, of, threads, progress(name))
+        kept = "training" if name == "labeled" and drawn else name  # of which a run has the labels of some
+        of = f"{kept} images of {index.root.absolute().name}"
+        store = ready(store_folder(dataset), request, of, threads, progress(kept))
         check(store, request, seed)
         built.append((store, request))
         if store.broken:

@@ -177,6 +177,8 @@ def _column(one: External, table: Table, places: Mapping[Column, Place]) -> Colu
         if written == column.head.lower():
             return column
     fits = [column for column, place in places.items() if one.place.fits(place.dataset, place.setting)]
+    if len(fits) > 1 and sum(places[column].unset for column in fits) == 1:
+        fits = [column for column in fits if places[column].unset]
     if len(fits) > 1:
         heads = listed([column.head for column in fits])
         raise UserError(f"{one.where}: setting={one.setting} is not possible: it fits {heads}; write one of them.")

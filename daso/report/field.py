@@ -13,7 +13,8 @@ from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, datasets,
 from daso.report.collect import Run, known, passed_over
 from daso.report.external import External
 from daso.report.finish import finish
-from daso.report.group import SETTINGS, group
+from daso.report.group import group
+from daso.report.heads import SETTINGS
 from daso.report.match import Configure, match
 from daso.report.paper import remark_on_runs, setting_label
 from daso.report.sample import sample_of

@@ -20,9 +20,10 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     Raises:
         UserError: there are runs, but none of the settings.
     """
-    others, runs = passed_over(runs), where.among(known(runs))
+    others, every = passed_over(runs), known(runs)
+    runs = where.among(every)
     finished = [run for run in runs if run.done]
-    cells, rows, columns, usual = group(finished)
+    cells, rows, columns, usual, unset = group((run for run in every if run.done), {run.key for run in finished})
     table = Table(
         title="Own runs",
         rows=rows,
@@ -36,14 +37,13 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
             sample, _ = sample_of(cells.get((row, column), []), metric)
             table.place(row, column, Entry(metric=metric, configuration=row, sample=sample))
     places = {
-        column: Place(column.group, setting_of_run(members[0])) for (_, column), members in reversed(cells.items())
+        column: Place(column.group, setting_of_run(members[0]), unset=column in unset)
+        for (_, column), members in reversed(cells.items())
     }
     finish(table, places, {row: row_names(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
     if table.rows:
         table.notes.append(_legend(table))
-        for host, words in usual.items():
-            head = paper_setting(host) if options.names == PAPER_NAMES else host
-            table.notes.append(f"Where a head of {head} says nothing else: {words}.")
+        table.notes += [f"Where a head of {name} says nothing else: {words}." for name, words in usual.items()]
     table.notes += others
     if len(finished) < len(runs):
         table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
@@ -52,8 +52,8 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
 
 def own_heads(runs: Iterable[Run], where: Where = ANYWHERE) -> list[str]:
     """The heads of the columns of own runs of some settings."""
-    asked = where.plain
-    return [column.head for column in group(run for run in known(runs) if run.done and asked.has_run(run)).columns]
+    finished, asked = [run for run in known(runs) if run.done], where.plain
+    return [column.head for column in group(finished, {run.key for run in finished if asked.has_run(run)}).columns]
 
 
 def row_names(row: str) -> tuple[str, str]:

@@ -87,6 +87,7 @@ class Place(NamedTuple):
     dataset: str
     setting: Setting
     rest: str = ""  # what else tells columns apart, such as `steps=2000`
+    unset: bool = False  # whether a column's head tells nothing else that somebody has set
 
     def fits(self, dataset: str, setting: Setting) -> bool:
         """Whether a column of these may be meant."""

@@ -8,6 +8,7 @@ from daso.errors import UserError
 from daso.schema import AUTO, UNKNOWN, Config, DatasetConfig, ImbalanceConfig, require
 from daso.settings.option_files import chosen
 
+OF_RESOLUTION = ("source_size", "crop_pad", "cutout")
 AS_THE_FILES = 1  # imb.n1 and imb.gamma_l in the option files of such data sets: nobody has set them
 
 
@@ -76,6 +77,15 @@ def filled(config: Config, arguments: Sequence[str] = ()) -> Config:
     gamma_l = imb.gamma_l if dataset.labels_per_class else float(f"{content.most / content.fewest:.3g}")
     dataset = replace(_sized(dataset), num_classes=content.classes, class_size=content.class_size)
     return replace(config, dataset=dataset, imb=replace(imb, n1=content.most, gamma_l=gamma_l))
+
+
+def following(dataset: DatasetConfig) -> set[str]:
+    """The knobs of image files, by dotted keys, that have what follows from the files and the other knobs."""
+    if not dataset.reader:
+        return set()
+    usual = _sized(replace(dataset, source_size=0, crop_pad=AUTO, cutout=AUTO))
+    alike = {key for key in OF_RESOLUTION if getattr(dataset, key) == getattr(usual, key)}
+    return {f"dataset.{key}" for key in ("num_classes", "class_size", *alike)}
 
 
 def _refuse_sizes(dataset: DatasetConfig, imb: ImbalanceConfig, arguments: Sequence[str]) -> None:

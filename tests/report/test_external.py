@@ -63,6 +63,14 @@ def test_a_setting_that_no_run_has_gets_a_column_of_own_tables_and_a_note_in_the
     assert any("Not shown: 2 external results, of settings that this table has not" in note for note in paper.notes)
 
 
+def test_of_several_columns_that_fit_a_setting_it_is_that_of_which_nobody_has_set_anything_else(tmp_path, theirs):
+    for more in ((), ("optim.lr=0.01",), ("optim.lr=0.1",)):
+        record(tmp_path, (*FIXMATCH, *more), 0, 70.0)
+    (mine,) = made(tmp_path, "mine", external=read_external(theirs))
+    (column,) = (column for (_, column), entry in mine.entries.items() if entry.external)
+    assert column.label == "N1=500 gl=100 gu=100 lr=0.03"
+
+
 def test_a_setting_that_fits_several_columns_is_refused_with_them(tmp_path, theirs):
     for steps in (1000, 2000):
         record(tmp_path, FIXMATCH, 0, 70.0, steps=steps)

@@ -6,8 +6,10 @@ import shutil
 from daso.report.__main__ import main
 from daso.report.page import table_page
 from daso.report.render import latex, markdown
+from daso.report.where import Where
 from tests import pictures
 from tests.report.fake import C10, DASO, FIXMATCH, entry, record, table, three
+from tests.report.fake import made as made_of
 
 
 def test_own_runs_are_grouped_by_method_and_setting(tmp_path):
@@ -92,9 +94,7 @@ def test_columns_stand_in_the_order_of_their_values_and_say_nothing_of_what_was_
     made = table(tmp_path, "mine", names="paper")
     labels = [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in made.columns]
     assert labels == ["lr=3e-5", "lr=0.001235", "lr=0.03 epochs=2.0", "lr=0.1"]
-    assert (
-        "Where a head of cifar10 N1=500 γl=100 γu=100 says nothing else: steps=1000." in made.notes
-    )  # as most have it
+    assert "Where a head of cifar10 says nothing else: steps=1000." in made.notes  # as most have it
 
 
 def test_a_head_says_itself_what_some_head_of_its_table_cannot_say(tmp_path, monkeypatch):
@@ -128,10 +128,15 @@ def test_a_run_of_labels_alone_makes_no_column_where_it_stands_beside_others_els
     assert [column.label.partition("gu=")[2] for column in table(tmp_path, "mine").columns] == [
         "100 lr=0.01",
         "100 lr=0.03",
-        "1",
+        "1 lr=0.03",
     ]
     record(tmp_path, (*C10, "algorithm=supervised", "optim.lr=0.2"), 0, 70.0)  # beside nobody: once
-    assert [column.label.partition("gu=")[2] for column in table(tmp_path, "mine").columns][-2:] == ["100 lr=0.2", "1"]
+    assert [column.label.partition("gu=")[2] for column in table(tmp_path, "mine").columns][-2:] == [
+        "100 lr=0.2",
+        "1 lr=0.03",
+    ]
+    (alone,) = made_of(tmp_path, "mine", Where(gamma_u="1"))  # the one at 0.01 stands beside others elsewhere, as above
+    assert [column.label.partition("gu=")[2] for column in alone.columns] == ["1 lr=0.03", "1 lr=0.2"]
 
 
 def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_path):
@@ -148,6 +153,48 @@ def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_pat
         "N1=500 gl=100 gu=100 lr=0.05": {"supervised": None, "fixmatch": 61.0},
         "N1=500 gl=100 gu=100 lr by method": {"supervised": 51.0, "fixmatch": 72.0},
     }
+
+
+def test_what_a_head_tells_of_one_column_is_told_of_every_column_of_the_data_set(tmp_path):
+    for overrides in (FIXMATCH, (*FIXMATCH, "imb.gamma_l=10", "train.steps=1000", "train.eval_every=500")):
+        record(tmp_path, overrides, 0, 70.0)
+    record(tmp_path, ("dataset=digits", "algorithm=fixmatch"), 0, 90.0)
+    assert [column.head for column in table(tmp_path, "mine").columns] == [
+        "cifar10 N1=500 gl=10 gu=10 steps=1000",
+        "cifar10 N1=500 gl=100 gu=100 steps=250000",
+        "digits N1=20 gl=10 gu=10",
+    ]
+
+
+def test_a_knob_of_the_method_that_varies_on_one_data_set_renames_no_row_of_another(tmp_path):
+    record(tmp_path, DASO, 0, 70.0)
+    for t_dist in (0.3, 0.5):
+        record(tmp_path, ("dataset=digits", "algorithm=fixmatch_daso", f"daso.t_dist={t_dist}"), 0, 90.0)
+    made = table(tmp_path, "mine")
+    assert made.rows == ["fixmatch_daso", "fixmatch_daso, daso.t_dist=0.3", "fixmatch_daso, daso.t_dist=0.5"]
+    told = {row: [c.group for c in made.columns if made.entries[row, c].told] for row in made.rows}
+    assert told == dict(zip(made.rows, (["cifar10"], ["digits"], ["digits"]), strict=True))
+
+
+def test_heads_of_own_images_have_their_given_name_and_only_what_a_person_sets(tmp_path):
+    files = ("dataset=folder", f"dataset.root={pictures.photos(tmp_path / 'photos')}", "algorithm=fixmatch")
+    for more in (
+        ("dataset.resolution=16",),
+        ("dataset.resolution=24",),
+        ("dataset.resolution=24", "dataset.cutout=5"),
+        ("dataset.resolution=64", "dataset.crop=resized"),
+        ("dataset.resolution=16", "dataset.name=My Cats"),
+    ):
+        record(tmp_path / "runs", (*files, "model=wrn10_1", *more), 0, 50.0)
+    made = table(tmp_path / "runs", "mine")
+    assert [column.head.replace(" N1=14 gl=2.33", "") for column in made.columns] == [
+        "My Cats",
+        "photos resolution=16",
+        "photos resolution=24",
+        "photos resolution=24 cutout=5",
+        "photos crop=resized resolution=64",
+    ]
+    assert "Where a head of photos says nothing else: crop=auto." in made.notes
 
 
 def test_runs_on_a_person_s_own_images_are_told_apart_without_them(tmp_path):

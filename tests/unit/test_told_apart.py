@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 from daso import runs
 from daso.outputs.rundir import RunDir
@@ -14,7 +15,16 @@ def test_runs_of_one_name_differ_in_the_knobs_that_decide_their_numbers():
     first, other = plain(tiny("optim.lr=0.05", "device=cpu")), plain(tiny("optim.lr=1e-3", "train.log_every=15"))
     seed, foreign = plain(tiny("seed=1", "optim.lr=1")), {"dataset": {"name": "digits"}}
     said = differing([first, other, seed, foreign, None])
-    assert said == [["lr=0.05"], ["lr=0.001"], [], [], []]
+    assert said == [["lr=0.05"], ["lr=0.001"], ["lr=1.0"], [], []]  # whatever the seed
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths_and_what_follows_is_not_told(tmp_path):
+    dataset = replace(tiny().dataset, name="folder", reader="folder", crop="pad", source_size=8, crop_pad=1, cutout=4)
+    configs = [
+        plain(replace(tiny(), dataset=replace(dataset, root=f"{place}/pics", files_checksum=place * 8, **sizes)))
+        for place, sizes in (("a", {}), ("b", {"resolution": 16, "source_size": 16, "crop_pad": 2, "cutout": 8}))
+    ]
+    assert differing(configs) == [["resolution=8", "root=a/pics"], ["resolution=16", "root=b/pics"]]
 
 
 def test_long_numbers_are_rounded_unless_that_makes_them_alike():

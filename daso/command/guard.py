@@ -17,9 +17,10 @@ from daso.credentials import mask, withhold
 from daso.errors import Interrupted, UserError
 from daso.machine.streams import outlive_readers
 from daso.settings.compose import configuration
-from daso.settings.mistakes import explain, refuse_no_choice, refuse_no_flag
+from daso.settings.mistakes import explain
 from daso.settings.option_files import complaint
 from daso.settings.options import program
+from daso.settings.refusals import refuse_no_choice, refuse_no_flag
 from daso.sweep.callback import SweepReport
 
 ACTIONS = ("run", "multirun", "cfg", "info", "shell_completion")  # of which Hydra takes one at a time

@@ -23,9 +23,10 @@ from daso.settings.checks import check
 from daso.settings.epochs import timed
 from daso.settings.identity import identified, knobs
 from daso.settings.images import filled
-from daso.settings.mistakes import explain, no_such_key, refuse_no_switch
+from daso.settings.mistakes import explain, no_such_key
 from daso.settings.option_files import entries, lacking
 from daso.settings.options import CONF, PACKAGE, own_folders
+from daso.settings.refusals import refuse_no_switch
 
 OF_A_RECIPE = "it follows from the recipe, which recipe= chooses"
 DERIVED = ("run_key", "dataset.splits_checksum", "dataset.files_checksum", "model.weights_checksum", "train.epoch")

@@ -37,6 +37,8 @@ def hint(name: str, options: Sequence[str]) -> str:
     exact = [option for option in whole if set(_parts(option)) == words]
     if found := same or exact or parts or whole:
         return f"did you mean {_listed(found)}?"
+    if alone := [option for option in options if {*_parts(option)} == words - {"fixmatch"}]:
+        return f"did you mean {_listed(alone)}?"
     if together := _together(words, options):
         return f"did you mean {together}?"
     if near := [option for option in NEAR.get(typed, ()) if option in options]:

@@ -147,6 +147,10 @@ def _fault(path: Path, group: str) -> str:
         return f", line 1: the line # @package {usual} is missing, with which each option file of {group} begins"
     if usual == "_global_" and header not in {usual, *(key.rpartition(".")[0] for key in knobs())}:
         return f", line 1: # @package {header} is no place of a configuration; those of {group} say {usual}"
+    for key, value in node.value if header == "_global_" else ():
+        if key.value in _composed() and isinstance(value, yaml.ScalarNode) and not NO_SPACE.match(value.value):
+            line, right = key.start_mark.line + 1, f"- override /{key.value}: {value.value}"
+            return f", line {line}: an option of {key.value} is chosen in the defaults, as in {right}"
     odd = next((value for key, value in node.value if key.value == "defaults" and header == "_global_"), None)
     return (_odd_default(odd, group) if isinstance(odd, yaml.SequenceNode) else "") or _odd_entry(node)
 

@@ -1,5 +1,6 @@
 """What surrounds the jobs of a sweep: one tracking store before they start, one table after they end."""
 
+import errno
 import hashlib
 import shlex
 import signal
@@ -37,6 +38,7 @@ from daso.track.progress import going_on_from
 from daso.track.terminal import complain, print_line
 
 STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)  # of a file that is not there, or cannot be
 UNTOLD = "MLflow was not told how the sweep ended: the same command again does it."
 OWN = ("grid", "study")  # sweepers of this project: they plan, read `sweep` and `tune`, and say what the jobs are
 
@@ -325,10 +327,14 @@ def _mask_copies(hydra: DictConfig) -> None:
     if hydra.output_subdir is not None:
         copies += Path(hydra.runtime.output_dir, hydra.output_subdir).glob("*.yaml")
     for path in copies:
-        with suppress(FileNotFoundError):
+        try:
             text = path.read_text()
-            if (masked := mask(text)) != text:
-                replace_file(path, masked.encode())
+        except OSError as error:
+            if error.errno in NOWHERE:  # what is wrong with the place is said elsewhere
+                continue
+            raise
+        if (masked := mask(text)) != text:
+            replace_file(path, masked.encode())
 
 
 def _end(job: Job, ends: Mapping[str, End]) -> End:

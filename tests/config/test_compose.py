@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from daso.schema import UNKNOWN
 from daso.settings.compose import check, resolve
 from daso.settings.identity import plain, to_yaml
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 from tests.compose import CONF, config_of
 from tests.pictures import data_set
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daso.settings.identity import knobs
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs" / "methods").glob("*.md"))}

@@ -36,6 +36,10 @@ BROKEN = {
     ),
     "a group": (f"{GLOBAL}defaults:\n  - experiment: cpu\n", "line 3: an option of experiment to go on from stands"),
     "a slash": (f"{GLOBAL}defaults:\n  - /cpu\n", "line 3: an option of experiment to go on from stands there alone"),
+    "a key": (
+        f"{GLOBAL}algorithm: fixmatch\n",
+        "line 2: an option of algorithm is chosen in the defaults, as in - overr",
+    ),
     "no list": (f"{GLOBAL}defaults: fixmatch\n", "line 2: defaults are a list"),
 }
 
@@ -78,6 +82,19 @@ def test_a_mistaken_name_is_compared_with_them(command, mine):
     code, _, err, _ = command("--config-dir", mine(experiment__small=OWN), "experiment=smal")
     assert code == 2
     assert "did you mean small?" in err
+
+
+def test_a_file_that_lies_elsewhere_or_ends_otherwise_is_named(command, mine, tmp_path):
+    folder = mine(experiment__small=OWN)
+    _, _, err, _ = command("--config-dir", f"{folder}/experiment", "experiment=small")
+    assert err.endswith(f"small.yaml lies where the folder experiment is looked for; --config-dir {folder}.\n")
+    _, _, err, _ = command("--config-dir", mine(other=OWN), "experiment=other")
+    assert err.endswith(
+        f"other.yaml lies where the folder experiment is looked for; it belongs into {folder}/experiment.\n"
+    )
+    (tmp_path / "mine" / "experiment" / "tiny.yml").write_text(OWN)
+    _, _, err, _ = command("--config-dir", folder, "experiment=tiny")
+    assert err.endswith("tiny.yml is not read, for option files end in .yaml.\n")
 
 
 def test_a_folder_that_is_not_there_is_named(command, tmp_path):

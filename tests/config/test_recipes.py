@@ -10,7 +10,7 @@ from daso.outputs.naming import method_name, run_name
 from daso.schema import ALGORITHMS, Decay, EmaBuffers, Includes, Padding, Passes, RecipeConfig, Resize, Schedule
 from daso.settings.checks import check
 from daso.settings.identity import plain
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 from tests.compose import config_of as composed
 
 config_of = cache(composed)

@@ -9,7 +9,7 @@ import yaml
 from daso.run.stages import own, prerequisites
 from daso.run.start import run
 from daso.schema import Config
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 from tests.compose import CONF, NOWHERE, config_of, readable
 
 PRESETS = groups()["algorithm"]

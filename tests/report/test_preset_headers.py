@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daso.published.cells import TABLES, cells
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 
 CONF = Path(__file__).parents[2] / "conf" / "algorithm"
 PUBLISHED = {cell.overrides[2] for table in TABLES for cell in cells(table)}

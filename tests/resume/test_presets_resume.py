@@ -12,7 +12,7 @@ from daso.machine.signals import StopRequest
 from daso.outputs.rundir import RunDir
 from daso.run.start import run
 from daso.schema import Config
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 from daso.track.jsonl import TIME, read
 from tests.compose import NOWHERE, config_of, readable
 from tests.graph.presets import EVERY

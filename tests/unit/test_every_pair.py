@@ -10,7 +10,7 @@ from daso.errors import UserError
 from daso.run.build.parts import build_method
 from daso.schema import ALGORITHMS, Config
 from daso.settings.checks import check
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 from daso.types import Sizes
 from tests import toy
 from tests.compose import config_of

@@ -8,7 +8,7 @@ from daso.errors import UserError
 from daso.outputs.rundir import RunDir
 from daso.run.start import run
 from daso.schema import ALGORITHMS
-from daso.settings.mistakes import groups
+from daso.settings.options import groups
 from daso.track.jsonl import read
 from tests.compose import NOWHERE
 from tests.training import composed

@@ -1,7 +1,6 @@
 """One start of a study: find out what is left, ask for trials, launch their runs, tell the results."""
 
 import hashlib
-import json
 import re
 import statistics
 import sys
@@ -23,16 +22,18 @@ from daso.errors import UserError
 from daso.outputs.naming import STUDY, typed
 from daso.schema import Config, require
 from daso.settings.compose import configuration
-from daso.settings.identity import KEY_DIGITS, science
+from daso.settings.identity import KEY_DIGITS
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, needed, summary_of, with_stages
 from daso.sweep.session import FINISHED, STOPPED, End, unwritable
 from daso.track.address import malformed, reveal, same_store
+from daso.track.console import counted
 from daso.track.follower import LIMIT, attempt, reason
 from daso.track.mlflow import resolve_uri
 from daso.track.terminal import complain
 from hydra_plugins.daso_study import StudySweeper
 from hydra_plugins.daso_study._owner import alone, file_of
+from hydra_plugins.daso_study._setting import corners, setting, telling
 from hydra_plugins.daso_study._space import Searched, idle, parse
 from hydra_plugins.daso_sweeper import finished_before
 
@@ -128,9 +129,7 @@ class Search:
             UserError: a key that cannot have its values, or with which every run is the same.
         """
         values = {key: searched.values() for key, searched in self.space.items()}
-        others: list[dict[str, Any]] = [{}]
-        for i in range(max(map(len, values.values()))):
-            others.append({key: mine[min(i, len(mine) - 1)] for key, mine in values.items()})
+        others = [{}, *corners(self.space)]
         idle = []  # which may be so for another key's error alone
         for key, searched in self.space.items():
             tries = ([self._run_with(other | {key: value}) for value in values[key]] for other in others)
@@ -163,9 +162,9 @@ class Search:
             )
         except Exception as error:
             raise self._unusable(error) from error
-        if SETTING not in study.user_attrs:
-            study.set_user_attr(SETTING, self._setting())
         self._compare(study)
+        if study.user_attrs.get(SETTING) != (setting := self._setting()):
+            study.set_user_attr(SETTING, setting)
         return study
 
     def _look(self) -> optuna.Study | None:
@@ -183,14 +182,14 @@ class Search:
         return study
 
     def _compare(self, study: optuna.Study) -> None:
-        """Refuse to go on with a study of another setting."""
+        """Refuse to go on with a study of another setting; one of an earlier version is known by its runs as well."""
         ours, theirs = self._setting(), study.user_attrs.get(SETTING)
-        if theirs is None:
+        before = setting(self.base, (), self.space, self.tune.seeds)
+        if theirs is None or (theirs == before and self._made(study)):
             return
-        for key in sorted(ours.keys() | theirs.keys()):
-            before, now = theirs.get(key, "absent"), ours.get(key, "absent")
-            right = f"in that study {key} is {before} and not {now}; choose another name for another search"
-            require(before == now, "tune.study", self.tune.study, right)
+        if key := telling(theirs, ours, self.compose(tuple(self.fixed)), self.fixed):
+            right = f"in that study {key} is {theirs.get(key, 'absent')} and not {ours.get(key, 'absent')}"
+            require(False, "tune.study", self.tune.study, f"{right}; choose another name for another search")
 
     @contextmanager
     def _stored(self) -> Iterator[None]:
@@ -203,10 +202,16 @@ class Search:
         return UserError(f"tune.storage={self.place} cannot be used: {reason(error)}.")
 
     def _setting(self) -> dict[str, str]:
-        """What must not change while a study goes on, flat."""
-        fixed = {key: value for key, value in flat(science(self.base)).items() if key not in (*self.space, "seed")}
-        searched = {key: str(searched.distribution) for key, searched in self.space.items()}
-        return fixed | searched | {"tune.seeds": str(self.tune.seeds)}
+        tried = [config for config in map(self._with, corners(self.space)) if isinstance(config, Config)]
+        return setting(self.base, tried, self.space, self.tune.seeds)
+
+    def _made(self, study: optuna.Study) -> bool:
+        """Whether the runs of a study's trials are those that their values lead to here."""
+        for trial in complete(study):
+            keys = [job.key for job in self._jobs_of(trial)]
+            if trial.user_attrs.get("runs", keys) != keys:
+                return False
+        return True
 
     def _done(self, study: optuna.Study | None) -> int:
         """How many trials are complete; says so."""
@@ -216,9 +221,10 @@ class Search:
 
     def _plan(self, done: int) -> str:
         left, seeds = max(self.tune.n_trials - done, 0), len(self.tune.seeds)
-        runs = f"{left} trials are to come: {left * seeds} runs of {self.base.train.steps:,} steps"
+        runs = f"{counted(left, 'trial')} {'is' if left == 1 else 'are'} to come: {counted(left * seeds, 'run')}"
+        runs += f" of {self.base.train.steps:,} steps"
         stages = self._stages(left)
-        runs += f", built on {stages} other run{'s' * (stages > 1)}" if stages else ""
+        runs += f", built on {counted(stages, 'other run')}" if stages else ""
         return f"{runs}, searching {', '.join(self.space)}. Nothing was trained (plan=true)."
 
     def _stages(self, trials: int) -> int:
@@ -235,9 +241,11 @@ class Search:
 
     def _ask(self, study: optuna.Study) -> Asked:
         trial = ask(study, self.space, self.sweeper.sampler)
-        values = [f"{key}={value}" for key, value in trial.params.items()]
-        seeds = self.tune.seeds
-        return Asked(trial, values, [self._job(trial.number, [*values, f"seed={seed}"]) for seed in seeds])
+        return Asked(trial, overrides_of(trial), self._jobs_of(trial))
+
+    def _jobs_of(self, trial: Trial | FrozenTrial) -> list[Job]:
+        values = overrides_of(trial)
+        return [self._job(trial.number, [*values, f"seed={seed}"]) for seed in self.tune.seeds]
 
     def _job(self, number: int, values: list[str]) -> Job:
         overrides, label = [*self.fixed, *values], f"trial {number} {values[-1]}"
@@ -285,6 +293,11 @@ class Search:
             if failure:
                 again = "the same command again, once it does, trains nothing and shows it"
                 print(f"MLflow does not show the study ({failure}); {again}.", file=sys.stderr)
+
+
+def overrides_of(trial: Trial | FrozenTrial) -> list[str]:
+    """The values of a trial as overrides."""
+    return [f"{key}={value}" for key, value in trial.params.items()]
 
 
 def differ(runs: Sequence[str | UserError]) -> bool:
@@ -351,14 +364,6 @@ def describe(best: FrozenTrial) -> str:
     """The best trial in a line."""
     values = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.params.items())
     return f"best is trial {best.number} with {best.value:.2f}, {' '.join(values)}"
-
-
-def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested configuration as {"a.b": "value"}."""
-    found: dict[str, str] = {}
-    for key, value in node.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: json.dumps(value)}
-    return found
 
 
 @contextmanager

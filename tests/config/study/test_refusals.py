@@ -3,8 +3,10 @@
 import sqlite3
 from contextlib import closing
 
+import optuna
 import pytest
 
+from hydra_plugins.daso_study._search import SETTING
 from tests.config.study.told import settings, states
 
 
@@ -41,6 +43,32 @@ def test_a_study_of_another_setting_is_refused(search):
     code, _, err, jobs = search("tune.n_trials=2", "imb.gamma_l=5")
     assert (code, jobs) == (2, [])
     assert "in that study imb.gamma_l is 10.0 and not 5.0" in err
+
+
+def test_what_trials_read_belongs_to_the_study_also_where_a_run_without_their_values_does_not_read_it(search):
+    search("tune.n_trials=1")
+    code, _, err, jobs = search("tune.n_trials=2", "daso.queue_size=32")
+    assert (code, jobs) == (2, [])
+    assert "in that study daso.queue_size is 256 and not 32" in err
+
+
+def test_another_setting_is_named_by_what_was_typed_or_chosen_and_not_by_what_follows_from_it(search):
+    follows = "daso.update_every='${train.log_every}'"
+    search("tune.n_trials=1", follows)
+    _, _, err, _ = search("tune.n_trials=2", follows, "train.log_every=10", "train.batch_size=8")
+    assert "in that study train.batch_size is 16 and not 8" in err
+
+
+def test_a_study_of_an_earlier_version_goes_on_with_its_setting_and_no_other(search, tmp_path):
+    search("tune.n_trials=1")
+    study = optuna.load_study(study_name="quickstart", storage=f"sqlite:///{tmp_path}/out/studies.db")
+    now = study.user_attrs[SETTING]
+    study.set_user_attr(SETTING, now | {"daso.update_every": "50"})  # as a run without its values has it
+    code, _, err, _ = search("tune.n_trials=2", "daso.queue_size=32")
+    assert (code, err.count("daso.queue_size is 256 and not 32")) == (2, 1)
+    assert search("tune.n_trials=2")[0] == 0
+    study = optuna.load_study(study_name="quickstart", storage=f"sqlite:///{tmp_path}/out/studies.db")
+    assert study.user_attrs[SETTING] == now
 
 
 def test_another_range_is_another_study(search, trials):

@@ -156,6 +156,7 @@ def test_a_plan_trains_nothing(search):
     code, out, _, jobs = search("plan=true", "tune.n_trials=3", "tune.seeds=[0]")
     assert (code, jobs) == (0, [])
     assert "2 trials are to come: 2 runs of 100 steps" in out
+    assert "1 trial is to come: 1 run of 100 steps" in search("plan=true", "tune.n_trials=2", "tune.seeds=[0]")[1]
 
 
 def test_a_plan_of_a_study_that_is_not_there_makes_none(search, tmp_path):

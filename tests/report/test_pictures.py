@@ -9,7 +9,8 @@ from daso.report.__main__ import configure, main
 from daso.report.canvas import COLORS, Canvas, Form, Paper, Series
 from daso.report.collect import collect
 from daso.report.draw import bars, clouds, curve, curves, groups, matrices, parts, per_class, scatter
-from daso.report.figures import SPECS, draw, own_series, published
+from daso.report.figures import draw, own_series, published
+from daso.report.specs import SPECS
 from daso.report.table import Options
 from tests.report.fake import DASO, FIXMATCH, classes, journal, record
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from daso.errors import UserError
 from daso.outputs.files import why
+from daso.report.classes import depth
 from daso.report.collect import Run
 from daso.report.stats import FEW_STEPS, MORE_STEPS, shortcomings, spans, wanting
 
@@ -25,6 +26,7 @@ ACROSS = 3  # panels beside each other
 NARROW = 1.5  # inches of a printed panel at least
 LETTER = 0.09  # inches of a title's letter
 TALL = 1.35  # inches of a printed panel at most
+HIGH = 22  # letters beside a printed panel at most
 SPREAD = "± standard deviation over seeds"
 PRINT: dict[Any, Any] = {  # of a paper's figures: its fonts, embedded as TrueType, and thin lines
     "font.size": 7,
@@ -118,6 +120,10 @@ class Canvas:
         """The size of a font that has `points` on a screen."""
         return points if self.paper is None else min(points, 6.5)
 
+    def upright(self, label: str) -> str:
+        """A label beside a panel; in print in two lines where it is longer than a panel is high."""
+        return label if self.paper is None or len(label) <= HIGH else fill(label, len(label) // 2 + 1)
+
     def figure(self, width: float, height: float) -> "Figure":
         """An empty figure outside of matplotlib's global state; in print as wide as is asked for, to scale."""
         from matplotlib.figure import Figure
@@ -158,6 +164,12 @@ class Canvas:
         """Draw faint lines behind what a panel shows."""
         ax.grid(axis="y", alpha=0.3, linewidth=0.8 * self.thin)
         ax.set_axisbelow(True)
+
+    def deepen(self, figure: "Figure", axes: "Sequence[Axes]") -> None:
+        """Make a printed picture taller by what names below its panels take, so that the panels keep their height."""
+        if self.paper is not None:
+            lines = {place.rowspan.start for ax in axes if (place := ax.get_subplotspec())}
+            figure.set_figheight(figure.get_figheight() + len(lines) * max(depth(ax.xaxis) for ax in axes))
 
     def title(self, figure: "Figure", text: str) -> None:
         """Say on a screen what a picture shows; in a paper the caption does."""

@@ -5,11 +5,12 @@ Legend: C classes in label order (0 = most labeled images), S seeds.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from daso.report.canvas import ACROSS, COLORS, SPREAD, Canvas, Series, columns_of, is_lowest, patch, stroke
+from daso.report.classes import CLASSES, NAMED_CLASSES, called_together, name_classes, panel_width, parts
 from daso.report.collect import Run
 
 if TYPE_CHECKING:
@@ -18,16 +19,23 @@ if TYPE_CHECKING:
 
 SCREEN = Canvas()
 PAPER_STEPS = 250_000
-LONGEST_NAME = 20  # letters of a class's name that have room at an axis
-MOST_NAMES = 4  # that a group of bars has room for
+
+
+class Quantity(NamedTuple):
+    """What a panel shows of each class, or as a mean over classes."""
+
+    metric: str  # of the journal and summary.json, of each class
+    mean: str  # what its mean over classes is called
+    each: str  # what it is called of a class
+
+
 QUANTITIES = {
-    "pl_recall": ("pl/final/recall/class", "pseudo-label recall"),
-    "pl_precision": ("pl/final/precision/class", "pseudo-label precision"),
-    "test_top1": ("test/class", "test accuracy (%)"),
+    "pl_recall": Quantity("pl/final/recall/class", "pseudo-label recall", "pseudo-label recall"),
+    "pl_precision": Quantity("pl/final/precision/class", "pseudo-label precision", "pseudo-label precision"),
+    "test_top1": Quantity("test/class", "balanced test accuracy (%)", "test recall (%)"),
 }
+BALANCED = "balanced test accuracy: mean of the recalls of the classes; the accuracy where each has as many test images"
 MATRICES = "share of each true class; in percent: mean of the diagonal"
-CLASSES = "class (C0 has most labeled images)"
-NAMED_CLASSES = "class (most labeled images first)"
 CURVES = ("pl_recall", "test_top1")
 PARTS = {
     "overall": "all classes",
@@ -38,22 +46,6 @@ PARTS = {
 STYLES: dict[str, Literal["-", "-.", "--"]] = {"overall": "-", "majority": "-.", "minority": "--"}
 Array = np.ndarray[Any, Any]
 Item = TypeVar("Item")
-
-
-def parts(classes: int) -> dict[str, list[int]]:
-    """All classes, the first and the last fifth of them (paper section 4.5, App. E.3)."""
-    fifth = max(classes // 5, 1)
-    return {
-        "overall": list(range(classes)),
-        "majority": list(range(fifth)),
-        "minority": list(range(classes - fifth, classes)),
-    }
-
-
-def groups(classes: int) -> list[list[int]]:
-    """Head, middle and tail as in Figure 2: of ten classes three, four and three."""
-    edge = round(0.3 * classes)
-    return [list(range(edge)), list(range(edge, classes - edge)), list(range(classes - edge, classes))]
 
 
 def bars(
@@ -73,13 +65,13 @@ def bars(
     long = len(chosen) > 2 * ACROSS
     figure, axes = canvas.strip(told, len(shown), len(chosen)) if long else canvas.axes(told, len(shown))
     whiskers: dict[str, Any] = {"capsize": 2 * canvas.thin, "error_kw": {"lw": 1.5 * canvas.thin}}
+    single = all(len(ks) == 1 for ks in chosen)
     names = [f"C{ks[0]}-C{ks[-1]}" if len(ks) > 1 else f"C{ks[0]}" for ks in chosen]
     for ax, quantity in zip(axes, shown):
-        metric, label = QUANTITIES[quantity]
         drawn = [
             (color, own, one.published.get((quantity, "")))
             for one, color in zip(series, COLORS)
-            for own in [per_class(one.runs, metric)]
+            for own in [per_class(one.runs, QUANTITIES[quantity].metric)]
         ]
         width = 0.8 / max(sum((own is not None) + bool(known) for _, own, known in drawn), 1)
         place = np.arange(len(chosen)) - 0.4 + width / 2
@@ -93,16 +85,20 @@ def bars(
                 values = [known.get(name, math.nan) for name in names]
                 ax.bar(place, values, 0.9 * width, fill=False, ec=color, hatch="///")
                 place = place + width
-        ax.set(ylabel=label, xticks=range(len(chosen)), ylim=(0, _top(quantity)))
-        ax.set_xticklabels(names)
-        if called:
-            ax.set_xticklabels([_called(ks, called) for ks in chosen])
-            if long:
-                ax.tick_params("x", rotation=30)
-                for tick in ax.get_xticklabels():
-                    tick.set_horizontalalignment("right")
+        label = QUANTITIES[quantity].each if single else QUANTITIES[quantity].mean
+        ax.set(
+            ylabel=canvas.upright(label),
+            xticks=range(len(chosen)),
+            ylim=(0, _top(quantity)),
+            xlim=(-0.5, len(chosen) - 0.5),
+        )
+        if called and single:
+            name_classes(ax.xaxis, len(chosen), called, panel_width(figure, ax))
+        else:
+            ax.set_xticklabels([called_together(ks, called) for ks in chosen] if called else names)
         if is_lowest(ax):
             ax.set_xlabel(NAMED_CLASSES if called else CLASSES)
+    canvas.deepen(figure, axes)
     mark = stroke(SPREAD, linestyle="", marker="|", markersize=12)
     canvas.key(figure, series, published=patch("published", fill=False, edgecolor="black", hatch="///"), spread=mark)
     return figure
@@ -111,13 +107,13 @@ def bars(
 def curves(
     series: Sequence[Series], classes: int, title: str, shown: Sequence[str], canvas: Canvas = SCREEN
 ) -> "Figure":
-    """Pseudo-label recall and test accuracy over training (Figures 3 and 10); `shown` are keys of `parts`."""
+    """Pseudo-label recall and balanced test accuracy over training (Figures 3 and 10); `shown` are keys of `parts`."""
     quantities = _shown(series, lambda one, metric: len(curve(one.runs, metric, range(classes))[0]) > 0, CURVES)
     figure, axes = canvas.axes(titled(title, series, quantities, CURVES), len(quantities))
     steps = {run.steps for one in series for run in one.runs}
     share = (bool(steps - {PAPER_STEPS}) and any(one.published for one in series)) or len(steps) > 1
     for ax, quantity in zip(axes, quantities):
-        metric, label = QUANTITIES[quantity]
+        metric, label, _ = QUANTITIES[quantity]
         for one, color in zip(series, COLORS):
             for part in shown:
                 classes_of = parts(classes)[part]
@@ -131,7 +127,7 @@ def curves(
                     ax.plot(
                         at, list(known.values()), STYLES[part], color=color, linewidth=0.8 * canvas.thin, alpha=0.55
                     )
-        ax.set(ylabel=label, xlabel="% of training" if share else "steps", ylim=(0, _top(quantity)))
+        ax.set(ylabel=canvas.upright(label), xlabel="% of training" if share else "steps", ylim=(0, _top(quantity)))
         ax.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}")
     band, thin = patch(SPREAD, facecolor="black", alpha=0.15), stroke("published", linewidth=0.8, alpha=0.55)
     lines = [stroke(part if canvas.paper else PARTS[part], linestyle=STYLES[part]) for part in shown]
@@ -139,12 +135,17 @@ def curves(
     return figure
 
 
-def scatter(series: Sequence[Series], classes: int, title: str, canvas: Canvas = SCREEN) -> "Figure":
-    """Recall, precision and accuracy of each class, means over seeds, with least-squares lines (Figures 5 to 8)."""
+def scatter(
+    series: Sequence[Series], classes: int, title: str, canvas: Canvas = SCREEN, called: Sequence[str] = ()
+) -> "Figure":
+    """Recall, precision and test recall of each class, means over seeds, with least-squares lines (Figures 5 to 8).
+
+    Classes stand by what people call them, where `called` has a name for each.
+    """
     shown = _shown(series, lambda one, metric: per_class(one.runs, metric) is not None)
     figure, axes = canvas.axes(titled(title, series, shown), len(shown))
     for ax, quantity in zip(axes, shown):
-        metric, label = QUANTITIES[quantity]
+        metric, _, label = QUANTITIES[quantity]
         for one, color in zip(series, COLORS):
             if (own := per_class(one.runs, metric)) is not None:
                 with np.errstate(all="ignore"):
@@ -152,18 +153,25 @@ def scatter(series: Sequence[Series], classes: int, title: str, canvas: Canvas =
             if known := one.published.get((quantity, "")):
                 at = np.array([int(name[1:]) for name in known])
                 _points(ax, at, np.array(list(known.values())), color, canvas.thin, own=False)
-        ax.set(ylabel=label, ylim=_whole(quantity))
+        margin = max(0.03 * classes, 0.5)
+        ax.set(ylabel=canvas.upright(label), ylim=_whole(quantity), xlim=(-margin, classes - 1 + margin))
+        if called:
+            name_classes(ax.xaxis, classes, called, panel_width(figure, ax))
         if is_lowest(ax):
-            ax.set_xlabel(CLASSES.replace("C0", "0"))  # the axis has numbers
+            ax.set_xlabel(NAMED_CLASSES if called else CLASSES.replace("C0", "0"))  # the axis has numbers
+    canvas.deepen(figure, axes)
     hollow = stroke("published", linestyle=":", linewidth=1.2, marker="o", markerfacecolor="none")
     canvas.key(figure, series, stroke("least-squares line", linewidth=1.6), published=hollow)
     return figure
 
 
-def matrices(rows: Mapping[str, Mapping[str, Array]], title: str, canvas: Canvas = SCREEN) -> "Figure":
+def matrices(
+    rows: Mapping[str, Mapping[str, Array]], title: str, canvas: Canvas = SCREEN, called: Sequence[str] = ()
+) -> "Figure":
     """Confusion matrices [C,C] (rows = truth, normalised to 1) by origin and method (Figure 9).
 
-    The matrices of a method stand below each other.
+    The matrices of a method stand below each other. Classes stand by what people call them, where `called` has a name
+    for each.
     """
     labels = list(dict.fromkeys(label for row in rows.values() for label in row))
     lines = [
@@ -179,6 +187,10 @@ def matrices(rows: Mapping[str, Mapping[str, Array]], title: str, canvas: Canvas
             if (matrix := rows[origin].get(label)) is not None:
                 name = f"{label}, {origin}" if len(rows) > 1 or canvas.paper is None else label
                 _matrix(ax, matrix, f"{name}: {100 * np.diag(matrix).mean():.1f} %", canvas)
+                if called:
+                    ax.tick_params(labelsize=canvas.size(8))
+                    for axis in (ax.xaxis, ax.yaxis):  # the names at the one leave less room to the other
+                        name_classes(axis, len(matrix), called, 0.8 * panel_width(figure, ax), share=0.4)
     canvas.title(figure, f"{title}\n({MATRICES})")
     return figure
 
@@ -197,7 +209,7 @@ def clouds(
         ax.scatter(points[y < 0, 0], points[y < 0, 1], s=dot, color="#999999", linewidths=0)
         for k in known:
             color = _color(known.index(k), len(known))
-            name = _called([k], called) if called else f"C{k}"
+            name = called_together([k], called) if called else f"C{k}"
             ax.scatter(points[y == k, 0], points[y == k, 1], s=dot, color=color, linewidths=0, label=name)
         ax.set_title(label, fontsize=canvas.size(10))
         ax.set(xticks=[], yticks=[])
@@ -279,7 +291,7 @@ def titled(
 ) -> str:
     """A title that says where not all methods have room, and which quantities no run has."""
     methods = f"\n(the first {len(COLORS)} of {len(series)} methods)" * (len(series) > len(COLORS))
-    absent = [QUANTITIES[quantity][1] for quantity in among if shown and quantity not in shown]
+    absent = [QUANTITIES[quantity].each for quantity in among if shown and quantity not in shown]
     return (
         title
         + methods
@@ -294,15 +306,9 @@ def _shown(
     found = [
         quantity
         for quantity in among
-        if any(any(q == quantity for q, _ in one.published) or has(one, QUANTITIES[quantity][0]) for one in series)
+        if any(any(q == quantity for q, _ in one.published) or has(one, QUANTITIES[quantity].metric) for one in series)
     ]
     return found or list(among)
-
-
-def _called(classes: Sequence[int], called: Sequence[str]) -> str:
-    """What a group of classes is called: by its names, as far as they have room."""
-    names = [called[k][:LONGEST_NAME] for k in classes]
-    return "\n".join(names if len(names) <= MOST_NAMES else [names[0], f"and {len(names) - 2} more to", names[-1]])
 
 
 def _top(quantity: str) -> float:

@@ -26,6 +26,7 @@ from daso.published.numbers import Published, points
 from daso.report import draw as pictures
 from daso.report import openset
 from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
+from daso.report.classes import groups as head_to_tail
 from daso.report.collect import Run, known, passed_over
 from daso.report.finish import choose as choose_rows
 from daso.report.finish import no_row
@@ -209,21 +210,23 @@ def _draw(
     canvas = Canvas(form.paper)
     if form.printed:
         series = [one._replace(label=paper_name(one.label)) for one in series]
-    title, notes = "\n".join(told), [one.told for one in series]
+    title, notes, called = "\n".join(told), [one.told for one in series], class_names(series)
     with canvas.style():
         if spec.kind == "bars":
-            figure = pictures.bars(series, pictures.groups(classes), title, canvas, class_names(series))
+            figure = pictures.bars(series, head_to_tail(classes), title, canvas, called)
+            notes.append(pictures.BALANCED)
         elif spec.kind == "curves":
             figure = pictures.curves(series, classes, title, spec.shown, canvas)
             notes += [f"{part}: {pictures.PARTS[part]}" for part in spec.shown]
+            notes.append(pictures.BALANCED)
         elif spec.kind == "scatter":
-            figure = pictures.scatter(series, classes, title, canvas)
+            figure = pictures.scatter(series, classes, title, canvas, called)
         elif spec.kind == "matrices":
             rows = _confusions(series, classes)
             if not rows:
                 return []
             title = f"{title}, {_seeds(series)}" if "own" in rows else title
-            figure = pictures.matrices(rows, title, canvas)
+            figure = pictures.matrices(rows, title, canvas, called)
             notes = [pictures.MATRICES]
         elif spec.kind == "entropies":
             found = openset.entropies(series, title, canvas)
@@ -238,7 +241,7 @@ def _draw(
             if not embedded:
                 return []
             title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
-            figure = pictures.clouds(embedded, title, canvas, class_names(series))
+            figure = pictures.clouds(embedded, title, canvas, called)
             notes = []
     if spec.kind in ("bars", "curves") and has_spread(series):
         notes.append(SPREAD)

@@ -12,6 +12,7 @@ from daso.published.cells import TABLES
 from daso.report import draw as pictures
 from daso.report import render
 from daso.report.canvas import Series
+from daso.report.classes import groups as head_to_tail
 from daso.report.collect import Run, known, passed_over
 from daso.report.figures import class_names, own_series
 from daso.report.match import Configure
@@ -87,14 +88,14 @@ def _named(printed: Callable[[str], str], name: str, options: Options) -> str:
 def _drawings(series: Sequence[Series], options: Options) -> list[Drawing]:
     series = [one._replace(label=_named(paper_name, one.label, options)) for one in series]
     classes, called = int(series[0].runs[0].config["dataset"]["num_classes"]), class_names(series)
-    each, thirds = [[k] for k in range(classes)], pictures.groups(classes)
+    each, thirds = [[k] for k in range(classes)], head_to_tail(classes)
 
     def curves(sheet: Sheet) -> object:
         return pictures.curves(series, classes, "Over training", ("overall", "minority"), sheet)
 
     def every_class(sheet: Sheet) -> object:
         if classes > MOST_BARS:
-            return pictures.scatter(series, classes, "Each class at the end", sheet)
+            return pictures.scatter(series, classes, "Each class at the end", sheet, called)
         return pictures.bars(series, each, "Each class at the end", sheet, called)
 
     def groups(sheet: Sheet) -> object:

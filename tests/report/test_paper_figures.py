@@ -181,10 +181,12 @@ def test_a_wrong_form_is_refused_in_a_sentence(runs, tmp_path, monkeypatch, caps
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["2", "5", "9"])
-def test_no_word_of_a_printed_figure_leaves_it(tmp_path, name):
+@pytest.mark.parametrize("called", [[], [f"{'long ' * (k % 3)}name {k}" for k in range(10)]], ids=["C0", "named"])
+@pytest.mark.parametrize("name", ["2", "3", "5", "9"])
+def test_no_word_of_a_printed_figure_leaves_it(tmp_path, name, called):
     from daso.report import draw as pictures
     from daso.report.canvas import Canvas, Paper, Series
+    from daso.report.classes import groups
     from daso.report.figures import published
 
     series = [
@@ -193,16 +195,19 @@ def test_no_word_of_a_printed_figure_leaves_it(tmp_path, name):
     canvas = Canvas(Paper("pdf", 3.25))
     with canvas.style():
         if name == "2":
-            figure = pictures.bars(series, pictures.groups(10), "", canvas)
+            figure = pictures.bars(series, groups(10), "", canvas, called)
+        elif name == "3":
+            figure = pictures.curves(series, 10, "", ("overall",), canvas)
         elif name == "5":
-            figure = pictures.scatter(series, 10, "", canvas)
+            figure = pictures.scatter(series, 10, "", canvas, called)
         else:
-            figure = pictures.matrices({"published": {one.label: np.eye(10) for one in series}}, "", canvas)
+            figure = pictures.matrices({"published": {one.label: np.eye(10) for one in series}}, "", canvas, called)
         figure.draw_without_rendering()
         whole = figure.bbox
         for text in [text for ax in figure.axes for text in (ax.xaxis.label, ax.yaxis.label, ax.title)]:
             box = text.get_window_extent()
-            assert box.width == 0 or (box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1)
+            assert not text.get_text() or (box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1)
+            assert not text.get_text() or (box.y0 >= whole.y0 - 1 and box.y1 <= whole.y1 + 1)
         for legend in figure.legends:
             assert legend.get_window_extent().x1 <= whole.x1
     assert figure.get_figwidth() == 3.25

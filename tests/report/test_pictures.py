@@ -7,8 +7,9 @@ import pytest
 
 from daso.report.__main__ import configure, main
 from daso.report.canvas import COLORS, Canvas, Form, Paper, Series
+from daso.report.classes import groups, parts
 from daso.report.collect import collect
-from daso.report.draw import bars, clouds, curve, curves, groups, matrices, parts, per_class, scatter
+from daso.report.draw import bars, clouds, curve, curves, matrices, per_class, scatter
 from daso.report.figures import draw, own_series, published
 from daso.report.specs import SPECS
 from daso.report.table import Options
@@ -178,12 +179,13 @@ def test_a_panel_of_values_that_no_run_has_is_left_out_and_named(tmp_path):
     journal(folder, [(500, classes(1, ["test/class"]))])
     series = [Series("a", collect([tmp_path / "more"]))]
     said = "title\n(not measured without unlabeled images of known class: pseudo-label recall"
-    for figure, more in (
-        (bars(series, groups(10), "title"), " and pseudo-label precision"),
-        (scatter(series, 10, "title"), " and pseudo-label precision"),
-        (curves(series, 10, "title", ("overall",)), ""),
+    for figure, label, more in (
+        (bars(series, groups(10), "title"), "balanced test accuracy (%)", " and pseudo-label precision"),
+        (bars(series, [[k] for k in range(10)], "title"), "test recall (%)", " and pseudo-label precision"),
+        (scatter(series, 10, "title"), "test recall (%)", " and pseudo-label precision"),
+        (curves(series, 10, "title", ("overall",)), "balanced test accuracy (%)", ""),
     ):
-        assert [ax.get_ylabel() for ax in figure.axes] == ["test accuracy (%)"]
+        assert [ax.get_ylabel() for ax in figure.axes] == [label]
         assert figure.get_suptitle().split() == f"{said}{more})".split()  # folded where the picture is narrow
 
 
@@ -197,6 +199,51 @@ def test_matrices_of_a_method_stand_below_each_other():
             columns.setdefault(ax.get_title()[0], set()).add(round(ax.get_position().x0, 3))
     assert {label: len(places) for label, places in columns.items()} == {"a": 1, "b": 1, "c": 1, "d": 1}
     assert columns["a"] != columns["b"]
+
+
+def stands(axis):
+    """The positions of the classes at an axis and what stands at each."""
+    return dict(zip(axis.get_ticklocs(), (label.get_text() for label in axis.get_ticklabels())))
+
+
+@pytest.mark.parametrize("paper", [None, Paper("pdf", 3.25)])
+def test_classes_of_points_and_matrices_stand_by_their_names(runs, paper):
+    called = [f"bird {k}" for k in range(10)]
+    canvas = Canvas(paper)
+    with canvas.style():
+        points = scatter([Series("a", runs)], 10, "", canvas, called)
+        matrix = matrices({"own": {"a": np.eye(10)}}, "", canvas, called)
+        assert all(stands(ax.xaxis) == dict(enumerate(called)) for ax in points.axes)
+        assert stands(matrix.axes[0].yaxis) == stands(matrix.axes[0].xaxis) == dict(enumerate(called))
+        for figure in (points, matrix):
+            figure.draw_without_rendering()
+            for ax in figure.axes:
+                boxes = [label.get_tightbbox() for label in ax.xaxis.get_ticklabels()]
+                assert min(box.x0 for box in boxes) > 0
+                assert max(box.x1 for box in boxes) < figure.bbox.x1
+
+
+def test_of_more_classes_than_there_is_room_for_some_stand_by_their_names(runs):
+    called = [f"bird {k}" for k in range(200)]
+    (ax,) = matrices({"own": {"a": np.eye(200)}}, "", Canvas(), called).axes
+    named = stands(ax.xaxis)
+    assert 5 < len(named) < 30
+    assert all(name == called[int(k)] for k, name in named.items())
+
+
+def test_all_panels_of_a_picture_have_the_same_classes_also_those_that_are_never_predicted(tmp_path):
+    seldom = {f"pl/final/precision/class/{k}": 0.5 for k in range(4)}
+    record(tmp_path, FIXMATCH, 0, 70.0, **classes(0.1, ["test/class", "pl/final/recall/class"]) | seldom)
+    series = [Series("a", collect([tmp_path]))]
+    for figure, last in (
+        (bars(series, [[k] for k in range(10)], ""), 9),
+        (bars(series, groups(10), ""), 2),
+        (scatter(series, 10, ""), 9),
+    ):
+        first, *others = (ax.get_xlim() for ax in figure.axes)
+        assert others == [first, first]
+        assert first[0] <= -0.5
+        assert first[1] >= last + 0.5
 
 
 def test_a_legend_of_many_long_names_stays_in_the_picture(runs):

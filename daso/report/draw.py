@@ -36,6 +36,7 @@ QUANTITIES = {
 }
 BALANCED = "balanced test accuracy: mean of the recalls of the classes; the accuracy where each has as many test images"
 MATRICES = "share of each true class; in percent: mean of the diagonal"
+FREE, NAMES = 0.8, 0.4  # of a matrix's panel: what is left beside names at most, and how long they are
 CURVES = ("pl_recall", "test_top1")
 PARTS = {
     "overall": "all classes",
@@ -189,8 +190,12 @@ def matrices(
                 _matrix(ax, matrix, f"{name}: {100 * np.diag(matrix).mean():.1f} %", canvas)
                 if called:
                     ax.tick_params(labelsize=canvas.size(8))
-                    for axis in (ax.xaxis, ax.yaxis):  # the names at the one leave less room to the other
-                        name_classes(axis, len(matrix), called, 0.8 * panel_width(figure, ax), share=0.4)
+                    name_classes(ax.xaxis, len(matrix), called, FREE * panel_width(figure, ax), NAMES)
+                    name_classes(ax.yaxis, len(matrix), called, FREE * panel_width(figure, ax), NAMES)
+                    if ax is not axes[0]:  # the names at the first one stand for all of its line
+                        ax.set(ylabel="")
+                        ax.tick_params(labelleft=False)
+    canvas.deepen(figure, [ax for ax in grid.flat if ax.axison])
     canvas.title(figure, f"{title}\n({MATRICES})")
     return figure
 

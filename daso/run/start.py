@@ -29,7 +29,7 @@ from daso.run.training import train_run
 from daso.schema import Compile, Config, Provenance
 from daso.settings.checks import check
 from daso.track.console import Console
-from daso.track.progress import going_on_from
+from daso.track.progress import then
 
 
 def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
@@ -66,7 +66,8 @@ def _run(config: Config, provenance: Provenance, patience: float, device: torch.
         return objective(folder.numbers() or {})
     if afresh(config, provenance, folder) or not folder.begun():
         run_prerequisites(config, provenance, console)
-    with folder.lock(patience), _logged(folder, provenance, console), _place(config, device, console) as device:
+    place = _place(config, device, console)
+    with folder.lock(patience), _logged(folder, provenance, console, config.force), place as device:
         if finished(config, provenance, folder, console):  # by the process that held the lock until now
             return objective(folder.numbers() or {})
         if afresh(config, provenance, folder):
@@ -81,7 +82,7 @@ def _run(config: Config, provenance: Provenance, patience: float, device: torch.
 
 
 @contextmanager
-def _logged(folder: RunDir, provenance: Provenance, console: Console) -> Iterator[None]:
+def _logged(folder: RunDir, provenance: Provenance, console: Console, forced: bool) -> Iterator[None]:
     """Keep what a person is told in the run's folder, and there how the block ended; a refusal leaves no folder."""
     with log_of(folder.log) as log, console.kept_in(log):
         where = f"{socket.gethostname()}, process {os.getpid()}"
@@ -97,9 +98,7 @@ def _logged(folder: RunDir, provenance: Provenance, console: Console) -> Iterato
             folder.give_up()
             raise
         except Interrupted:
-            step = going_on_from(folder)
-            then = f"goes on from step {step:,}" if step else "starts it again"
-            console.note(f"Stopped: the same line again {then}.")
+            console.note(f"Stopped: {then(folder, forced)}.")
             raise
 
 

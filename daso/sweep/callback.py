@@ -34,7 +34,7 @@ from daso.sweep.tables import print_ends, print_means
 from daso.track import sweeps
 from daso.track.follower import Status
 from daso.track.hints import after_sweep
-from daso.track.progress import going_on_from
+from daso.track.progress import then
 from daso.track.terminal import complain, print_line
 
 STATUSES: dict[str, Status] = {FINISHED: "FINISHED", STOPPED: "KILLED"}  # in MLflow; of all other states FAILED
@@ -352,8 +352,7 @@ def _unfinished(config: Config) -> str:
     """What is left of a run that the sweep did not bring to an end, or did not begin."""
     if standing(config) is RunState.new:
         return "not started"
-    step = going_on_from(RunDir(config.out_root, config.run_key))
-    return f"the same command continues it from step {step:,}" if step else "the same command begins it again"
+    return then(RunDir(config.out_root, config.run_key), config.force)
 
 
 def _told(config: DictConfig, sweeper: str) -> list[str]:

@@ -15,6 +15,7 @@ from daso.schema import Config
 from daso.sweep.lines import Named
 from daso.sweep.session import FAIL_FAST, FAILED, FINISHED, REFUSED, STOPPED, End, JobResult, Session
 from daso.sweep.supervise import POLL, Killed, is_worker, isolated, watch
+from daso.track.progress import then
 
 Go = Callable[[], float]
 
@@ -130,7 +131,7 @@ def _attempt(config: Config, go: Go, session: Session | None = None) -> JobResul
         number = error.signum if isinstance(error, Interrupted) else signal.SIGINT
         asked = None if session is None else session.stopping()
         cause = "another job's failure" if asked == FAIL_FAST else signal.Signals(asked or number).name
-        return JobResult(nan, STOPPED, key, f"stopped by {cause}; the same command continues it")
+        return JobResult(nan, STOPPED, key, f"stopped by {cause}; {then(RunDir(config.out_root, key), config.force)}")
     except Exception as error:
         print(mask(traceback.format_exc()), end="", file=sys.stderr)
         return JobResult(nan, FAILED, key, mask(f"{type(error).__name__}: {error}"))

@@ -16,7 +16,7 @@ from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import counted
 from daso.track.terminal import print_table
 
-WIDE = 60  # columns of a reason that stands in the table
+WIDE = 80  # columns of a reason that stands in the table
 RESULT = (
     f"result: top1_median20 in percent ({RULES['median20']}, or of all where there are fewer), "
     "on the validation set where there is one, else on the test set"

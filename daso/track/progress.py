@@ -29,6 +29,18 @@ def going_on_from(run: RunDir) -> int:
     return step if step is not None else pace(run.metrics)[0] if run.begun() else 0
 
 
+def then(run: RunDir, forced: bool) -> str:
+    """What the line that began a run makes of it once it was broken off, as a clause.
+
+    Args:
+        run: the run.
+        forced: whether `force` was asked for, which would begin it afresh.
+    """
+    if not (step := going_on_from(run)):
+        return "the same line starts it again"
+    return f"the same line {'without force=true' if forced else 'again'} goes on from step {step:,}"
+
+
 def step_of(checkpoint: Path) -> int | None:
     """The step of a checkpoint, from the first bytes of its content, which are looked at and not executed; None where
     they do not tell.

@@ -8,7 +8,7 @@ from daso.sweep.graph import Job
 from daso.sweep.line import SweepLine
 from daso.sweep.session import Session
 from daso.track.jsonl import Journal
-from daso.track.progress import first_row, going_on_from, reached, step_of
+from daso.track.progress import first_row, going_on_from, reached, step_of, then
 from daso.train import checkpoint
 from tests.compose import config_of
 
@@ -40,6 +40,13 @@ def test_a_run_goes_on_from_its_checkpoint_whatever_rows_there_are(run):
     for step in (100, 195):
         write(run.checkpoint, step)
         assert [reached(run, state) for state in (RunState.partial, RunState.failed)] == [step, step]
+
+
+def test_who_stopped_a_forced_run_is_told_that_the_line_without_force_goes_on(run):
+    assert then(run, forced=True) == "the same line starts it again"
+    write(run.checkpoint, 1000)
+    assert then(run, forced=False) == "the same line again goes on from step 1,000"
+    assert then(run, forced=True) == "the same line without force=true goes on from step 1,000"
 
 
 def test_a_run_under_way_is_where_the_newest_of_row_and_checkpoint_is(run):

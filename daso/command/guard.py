@@ -6,9 +6,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
+from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
+from textwrap import fill
 
 from hydra._internal.utils import get_args_parser
 
@@ -16,6 +18,7 @@ from daso.command.launch import launch
 from daso.credentials import mask, withhold
 from daso.errors import Interrupted, UserError
 from daso.machine.streams import outlive_readers
+from daso.machine.version import code_version
 from daso.settings.compose import configuration
 from daso.settings.mistakes import explain
 from daso.settings.option_files import complaint
@@ -23,6 +26,8 @@ from daso.settings.options import program
 from daso.settings.refusals import refuse_no_choice, refuse_no_flag
 from daso.sweep.callback import SweepReport
 
+WIDTH = 120  # columns of a list of options
+LIST = re.compile(r"[a-z/_]+: \w+, ")
 ACTIONS = ("run", "multirun", "cfg", "info", "shell_completion")  # of which Hydra takes one at a time
 
 
@@ -40,8 +45,12 @@ def guard(main: Callable[[], object]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     try:
         refuse_no_choice(arguments)
+        if "--version" in arguments:
+            print(_versions())
+            return 0
         asked = _flags(arguments)
-        with _masked() if asked.cfg or asked.info or asked.help else nullcontext():
+        shown = asked.cfg or asked.info or asked.help
+        with _masked(_readable if asked.help else str) if shown else nullcontext():
             main()
         if asked.cfg == "job":
             _judge(asked.overrides)
@@ -78,14 +87,29 @@ def _judge(overrides: list[str]) -> None:
 
 
 @contextmanager
-def _masked() -> Iterator[None]:
-    """Mask the credentials of option files in a configuration that is printed."""
+def _masked(written: Callable[[str], str]) -> Iterator[None]:
+    """Mask the credentials of option files in a configuration that is printed, as `written` has it."""
     shown = StringIO()
     try:
         with redirect_stdout(shown):
             yield
     finally:
-        sys.stdout.write(mask(shown.getvalue()))
+        sys.stdout.write(written(mask(shown.getvalue())))
+
+
+def _readable(text: str) -> str:
+    """Hydra's help without the groups that nobody chooses of, and with long lists on several lines."""
+    lines = (line for line in text.split("\n") if not line.startswith("schema"))
+    return "\n".join(fill(line, WIDTH, subsequent_indent="  ") if LIST.match(line) else line for line in lines)
+
+
+def _versions() -> str:
+    """The versions of this program and of what its numbers depend on, without loading it."""
+    found = {}
+    for name in ("torch", "hydra-core", "mlflow"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return f"daso {code_version()}, {', '.join(f'{name} {number}' for name, number in found.items())}"
 
 
 def _flags(arguments: list[str]) -> Namespace:
@@ -100,7 +124,7 @@ def _flags(arguments: list[str]) -> Namespace:
         with redirect_stdout(said), redirect_stderr(said):
             asked = parser.parse_args(arguments)
     except SystemExit as end:
-        if not end.code:  # --version
+        if not end.code:
             return Namespace(cfg=None, info=None, help=None)
         reason = said.getvalue().strip().rpartition("error: ")[2]
         right = f"flags stand before key=value, and {program()} --hydra-help lists them"

@@ -1,5 +1,6 @@
 """What a command line composes to."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -225,11 +226,21 @@ def test_resolved_yaml_reads_back_to_the_same_values():
 
 def test_help_names_every_option_of_ours():
     done = subprocess.run([sys.executable, "train.py", "--help"], capture_output=True, text=True, cwd=Path(CONF).parent)
+    shown = re.sub(r"\n  (?=\w+(,|\n))", " ", done.stdout)  # long lists take several lines
+    assert "schema" not in shown
+    assert max(map(len, done.stdout.splitlines())) <= 120
     folders = {path.parent for path in Path(CONF).rglob("*.yaml")} - {Path(CONF)}
     for folder in folders:
         options = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         group = folder.relative_to(CONF).as_posix()
-        assert f"{group}: {options}\n" in done.stdout or f"{group}={options}." in done.stdout
+        assert f"{group}: {options}\n" in shown or f"{group}={options}." in shown
+
+
+def test_the_version_is_that_of_the_code_and_of_what_it_stands_on():
+    done = subprocess.run(
+        [sys.executable, "train.py", "--version"], capture_output=True, text=True, cwd=Path(CONF).parent
+    )
+    assert re.fullmatch(r"daso .+, torch [\d.]+\S*, hydra-core [\d.]+, mlflow [\d.]+\n", done.stdout)
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job", "--resolve"], ["--help"]])

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#000000")
 ACROSS = 3  # panels beside each other
 NARROW = 1.5  # inches of a printed panel at least
-LETTER = 0.09  # inches of a title's letter
+LETTER = 0.0075  # inches of a title's letter, for each point of its size
+LARGE, SMALL = 12, 10  # points of a title alone, and of one with remarks
 TALL = 1.35  # inches of a printed panel at most
 HIGH = 22  # letters beside a printed panel at most
 SPREAD = "± standard deviation over seeds"
@@ -175,9 +176,10 @@ class Canvas:
         """Say on a screen what a picture shows; in a paper the caption does."""
         self.told = text
         if self.paper is None:
-            letters = int(figure.get_figwidth() / LETTER)
+            size = SMALL if "\n" in text else LARGE  # what there is to say against a picture may be long
+            letters = int(figure.get_figwidth() / (LETTER * size))
             lines = "\n".join(fill(line, letters) for line in text.splitlines()).splitlines()
-            figure.suptitle("\n".join(lines))
+            figure.suptitle("\n".join(lines), fontsize=size)
             figure.set_figheight(figure.get_figheight() + 0.2 * max(len(lines) - 1, 0))  # the panels keep theirs
 
     def handles(self, series: Sequence[Series], *others: Any, published: Any, spread: Any = None) -> list[Any]:
@@ -199,18 +201,21 @@ class Canvas:
         return handles
 
     def key(self, figure: "Figure", series: Sequence[Series], *others: Any, published: Any, spread: Any = None) -> None:
-        """Draw the legend."""
+        """Draw the legend of methods."""
+        self.legend(figure, self.handles(series, *others, published=published, spread=spread))
+
+    def legend(self, figure: "Figure", handles: Sequence[Any], **looks: Any) -> None:
+        """Draw a legend below the panels, in as many columns as have room."""
         screen = self.paper is None
-        handles = self.handles(series, *others, published=published, spread=spread)
         letter, gap, height = (0.075, 0.6, 0.2) if screen else (0.052, 0.42, 0.13)
         columns = columns_of([len(handle.get_label()) for handle in handles], figure.get_figwidth(), letter, gap)
         rows = math.ceil(len(handles) / columns)
         grown = height * max(rows - 2 * screen, 0)  # the panels keep their height
         figure.set_figheight(figure.get_figheight() + grown)
-        looks: dict[str, Any] = (
+        tight: dict[str, Any] = (
             {} if screen else {"handlelength": 1.9, "columnspacing": 0.9, "handletextpad": 0.4, "borderpad": 0.1}
         )
-        looks |= {"frameon": False, "fontsize": self.size(9)}
+        looks = tight | {"frameon": False, "fontsize": self.size(9)} | looks
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, **looks)
 
     def save(self, figure: "Figure", path: Path, notes: Sequence[str] = ()) -> list[Path]:

@@ -81,7 +81,7 @@ def entropies(series: Sequence[Series], title: str, canvas: Canvas = SCREEN) -> 
     handles += [patch("published", fill=False, edgecolor="black")] * any(known for _, _, known in drawn)
     mine = [one for one, own, _ in drawn if own]
     handles += [stroke(text, linestyle="") for text in (signs(mine) if mine and canvas.paper is None else ())]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=canvas.size(9))
+    canvas.legend(figure, handles)
     return figure
 
 

@@ -11,6 +11,7 @@ from daso.report.classes import groups, parts
 from daso.report.collect import collect
 from daso.report.draw import bars, clouds, curve, curves, matrices, per_class, scatter
 from daso.report.figures import draw, own_series, published
+from daso.report.openset import entropies
 from daso.report.specs import SPECS
 from daso.report.table import Options
 from tests.report.fake import DASO, FIXMATCH, classes, journal, record
@@ -257,6 +258,26 @@ def test_a_legend_of_many_long_names_stays_in_the_picture(runs):
     short.draw_without_rendering()
     tall, usual = (one.axes[0].get_window_extent().height for one in (figure, short))
     assert tall > 0.85 * usual
+
+
+@pytest.mark.parametrize("paper", [None, Paper("pdf", 3.25)])
+def test_the_legend_of_a_single_histogram_stays_in_the_picture(runs, tmp_path, paper):
+    np.savez(runs[0].folder.openset, edges=np.arange(4.0), inside=np.ones(3), outside=np.ones(3))
+    canvas = Canvas(paper)
+    with canvas.style():
+        figure = entropies([Series("a", runs[:1], min_seeds=3)], "", canvas)
+        figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_a_title_with_its_remarks_takes_three_lines_at_most(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(Canvas, "save", lambda canvas, figure, *_: titles.append(figure.get_suptitle()) or [tmp_path])
+    for name in ("3", "6", "7", "8", "10"):
+        draw(name, [], Options(), configure, Form(tmp_path))
+    assert max(title.count("\n") for title in titles) == 2
 
 
 def test_a_label_of_a_panel_does_not_touch_the_panel_beside_it(runs):

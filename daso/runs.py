@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from daso.errors import Flags, UserError
 from daso.machine.streams import outlive_readers
@@ -24,13 +25,15 @@ from daso.settings.apart import differing
 from daso.track.console import counted
 from daso.track.jsonl import tail
 from daso.track.progress import reached
-from daso.track.terminal import complain, print_table, terminal
+from daso.track.terminal import complain, print_line, print_table, terminal
 
+KEYS = f"a run key or its beginning, or {LATEST} for the run finished last"
 RESULTS = ("test/top1_median20", "test/bacc")
 PERCENT = 100
 NAMES = ("key", "state", "method", "imbalance", "differs")
 HEADS = {"dataset": "data set"}
 SHORT = {"test/top1_median20": "median20"}  # heads of columns of a narrow screen
+SAID = ("run_key", "status", "steps", "reports")  # of summary.json, in other words
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -193,18 +196,29 @@ def _show(args: argparse.Namespace) -> int:
     runs = find(args.root, args.keys)
     _complain(runs)
     for run in runs:
-        about, config = describe(run), run.config()
-        table = Table(_title(run, config), "", box=None, header_style="bold")
-        for name in ("key", "state", "reason", "step", "steps"):
-            if about[name] is not None:
-                table.add_row(name, str(about[name]))
-        table.add_row("folder", str(run.path))
-        results = run.numbers() or {k: v for row in tail(run.metrics) for k, v in row.items()}
-        for name, value in results.items():
-            if name not in about and not re.search(r"/class(_la)?/|^journal_|^event$|^time/unix$", name):
-                table.add_row(name, _number(value))
+        print_line(_title(run, run.config()))
+        table = Table.grid(padding=(0, 2))
+        for name, value in _told(run).items():
+            table.add_row(name, Text(value))
         print_table(table)
     return 0
+
+
+def _told(run: RunDir) -> dict[str, str]:
+    """All about a run by name: the numbers that are reported first, then what it is, then its other numbers."""
+    about = describe(run)
+    numbers = run.numbers() or {k: v for row in tail(run.metrics) for k, v in row.items()}
+    reported = numbers.get("reports", "top1_median20")
+    heads = dict.fromkeys([f"valid/{reported}", f"test/{reported}", *RESULTS])
+    told = {name: _number(numbers[name]) for name in heads if name in numbers}
+    told |= {name: str(about[name]) for name in ("key", "state", "reason") if about[name] is not None}
+    told["step"] = f"{about['step']:,}" + (f" of {about['steps']:,}" if about["steps"] else "")
+    told["overrides"] = str(_get(run.about(), "tags", "overrides") or "")  # of the command line, or of a sweep's job
+    told |= {"folder": str(run.path), "configuration": str(run.resolved) if run.resolved.exists() else ""}
+    for name, value in numbers.items():
+        if name not in (*told, *SAID) and not re.search(r"/class(_la)?/|^journal_|^event$|^time/unix$", name):
+            told[name] = "; ".join(map(str, value)) if isinstance(value, list) else _number(value)
+    return {name: value for name, value in told.items() if value}
 
 
 def _title(run: RunDir, config: Mapping[str, Any] | None) -> str:
@@ -224,8 +238,10 @@ def _prune(args: argparse.Namespace) -> int:
         print(f"{verb} {run.key}: {about['state']}, {_age(about['age_seconds'])} old")
         if args.yes and not running:
             run.remove()
-    if not args.yes:
-        print(f"{len(chosen) - kept} runs; nothing was removed, add --yes to do it")
+    if not chosen:
+        print("No run fits; nothing was removed.")
+    elif not args.yes:
+        print(f"{counted(len(chosen) - kept, 'run')}; nothing was removed, add --yes to do it")
     return 0
 
 
@@ -323,17 +339,15 @@ def _parser() -> Flags:
             command.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="between two looks")
             command.add_argument("--once", action="store_true", help="look once, at all jobs")
         if action is _show:
-            command.add_argument("keys", nargs="+", metavar="KEY", help="a run key or its beginning")
+            command.add_argument("keys", nargs="+", metavar="KEY", help=KEYS)
         if action is _prune:
-            command.add_argument("keys", nargs="*", metavar="KEY", help="a run key or its beginning")
+            command.add_argument("keys", nargs="*", metavar="KEY", help=KEYS)
             states = [state.value for state in RunState if state not in (RunState.new, RunState.running)]
             command.add_argument("--state", action="append", default=[], choices=states, help="only these; repeatable")
             command.add_argument("--older-than", type=_duration, metavar="AGE", help="only these, e.g. 12h or 7d")
             command.add_argument("--yes", action="store_true", help="do it")
         if action is _mirror:
-            command.add_argument(
-                "keys", nargs="*", metavar="KEY", help="a run key or its beginning; all, or none, for all"
-            )
+            command.add_argument("keys", nargs="*", metavar="KEY", help=f"{KEYS}; all, or none, for all")
             to = "only in this one; repeatable (default: those of the run, MLflow where it has none)"
             command.add_argument("--to", action="append", choices=TRACKERS, help=to)
             command.add_argument("--uri", help="MLflow's store (default: the run's)")

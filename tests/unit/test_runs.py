@@ -156,10 +156,22 @@ def test_show_takes_the_beginning_of_a_key(root, capsys):
     code, out, _ = call(capsys, "show", "aa2", "--root", root)
     assert code == 0
     assert "digits fixmatch_daso N1=20 gl=10 gu=1 s3" in out
-    assert ["step", "35"] in map(str.split, out.splitlines())  # of its checkpoint, not of its newest row
+    assert ["step", "35", "of", "100"] in map(str.split, out.splitlines())  # of its checkpoint, not of its newest row
     assert not {"event", "time/unix"} & set(out.split())
     assert "The loss is not finite at step 40." in out
     assert str(root / "aa22") in out
+
+
+def test_show_begins_with_the_numbers_that_are_reported_and_names_overrides_and_configuration(root, capsys):
+    run = RunDir(root, "bb33")
+    write_json(run.summary, run.numbers() | {"run_key": "bb33", "status": "FINISHED", "test/bacc": 72.25})
+    write_json(run.card, {"tags": {"overrides": "experiment=quickstart seed=3"}, "steps": 100})
+    rows = [line.split(maxsplit=1) for line in call(capsys, "show", "bb33", "--root", root)[1].splitlines()[1:]]
+    assert rows[:4] == [["test/top1_median20", "70.50"], ["test/bacc", "72.25"], ["key", "bb33"], ["state", "done"]]
+    assert ["step", "100 of 100"] in rows
+    assert ["overrides", "experiment=quickstart seed=3"] in rows
+    assert ["configuration", str(run.resolved)] in rows
+    assert not {"run_key", "status", "steps"} & {name for name, *_ in rows}
 
 
 def test_numbers_that_are_counts_have_no_decimals(root, capsys):
@@ -182,6 +194,7 @@ def test_prune_removes_nothing_without_yes(root, capsys):
     code, out, _ = call(capsys, "prune", "--state", "failed", "--root", root)
     assert code == 0
     assert "would remove aa22: failed" in out
+    assert out.endswith("1 run; nothing was removed, add --yes to do it\n")
     assert keys(root) == ["aa11", "aa22", "bb33"]
 
 
@@ -204,7 +217,8 @@ def test_prune_removes_by_age(root, capsys):
 
 
 def test_prune_takes_conditions_together(root, capsys):
-    call(capsys, "prune", "--state", "partial", "--older-than", "7d", "--yes", "--root", root)
+    _, out, _ = call(capsys, "prune", "--state", "partial", "--older-than", "7d", "--yes", "--root", root)
+    assert out == "No run fits; nothing was removed.\n"
     assert keys(root) == ["aa11", "aa22", "bb33"]
 
 
@@ -238,7 +252,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
         (["ps"], "ps is not possible: choose one of list, watch, show, prune, mirror."),
         (["list", "--jsn"], "--jsn is not possible: did you mean --json?"),
         (["list", "--zzz"], "--zzz is not possible: python -m daso.runs --help says more."),
-        (["show"], "KEY is missing behind python -m daso.runs show: it is a run key or its beginning; python -m"),
+        (["show"], "KEY is missing behind python -m daso.runs show: it is a run key or its beginning, or latest"),
         (["prune", "--older-than", "7"], "--older-than: '7' is not a duration such as 12h or 7d; python -m daso.runs"),
     ],
 )

@@ -96,7 +96,7 @@ def describe(
     step, state = results.get("steps"), run.state()
     if step is None:  # not finished
         step = reached(run, state)
-        results = {name: value for row in tail(run.metrics) for name, value in row.items()}
+        results = _so_far(run, step)
     files = [path for path in (run.resolved, run.metrics, run.checkpoint, run.summary) if path.exists()] or [run.path]
     touched = max(path.stat().st_mtime for path in files)
     about = {
@@ -114,6 +114,11 @@ def describe(
     }
     age = {"age_seconds": round(time.time() - touched, 1)}
     return about | {name: results.get(name) for name in metrics if name not in about} | age
+
+
+def _so_far(run: RunDir, step: int) -> dict[str, Any]:
+    """The newest numbers of an unfinished run, without those behind its step, which it will make again."""
+    return {name: value for row in tail(run.metrics) if row["step"] <= step for name, value in row.items()}
 
 
 def _named(name: Callable[[Any], str], part: Any) -> str | None:
@@ -207,7 +212,7 @@ def _show(args: argparse.Namespace) -> int:
 def _told(run: RunDir) -> dict[str, str]:
     """All about a run by name: the numbers that are reported first, then what it is, then its other numbers."""
     about = describe(run)
-    numbers = run.numbers() or {k: v for row in tail(run.metrics) for k, v in row.items()}
+    numbers = run.numbers() or _so_far(run, about["step"])
     reported = numbers.get("reports", "top1_median20")
     heads = dict.fromkeys([f"valid/{reported}", f"test/{reported}", *RESULTS])
     told = {name: _number(numbers[name]) for name in heads if name in numbers}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -344,6 +345,18 @@ def runs_in(root: Path) -> list[RunDir]:
     for path in closed:
         print(f"{path} is left out: permission denied.", file=sys.stderr)
     return [RunDir(root, path.name) for path in folders if path not in closed]
+
+
+def without_runs(root: Path) -> str:
+    """Why a folder that somebody names holds no runs, as a part of a sentence; empty where it holds some."""
+    if not root.is_dir():
+        near = get_close_matches(root.name, [path.name for path in root.parent.glob("*/")], 1)
+        return f"there is no folder {root}" + (f"; did you mean {root.with_name(near[0])}?" if near else "")
+    if RunDir.named(root.parent, str(root.resolve())).resolved.is_file():
+        return f"it is a run itself; name the folder that it lies in, {root.parent}"
+    return (
+        "" if any(run.resolved.is_file() or run.done.is_file() for run in runs_in(root)) else f"no run lies in {root}"
+    )
 
 
 def finished_last(runs: Iterable[RunDir]) -> RunDir | None:

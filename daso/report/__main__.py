@@ -17,6 +17,8 @@
 
 Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
   python -m daso.report table=1 train.steps=50000 train.precision=bf16
+With table=mine or own=true a knob chooses runs:
+  python -m daso.report table=mine optim.lr=0.1
 """
 
 import sys
@@ -33,14 +35,15 @@ from daso.outputs.endings import either
 from daso.outputs.files import why
 from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides, cells
+from daso.published.field import datasets
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
-from daso.report.collect import Run, collect, of_keys, without_trials
+from daso.report.collect import Run, collect, nothing_in, of_keys, of_knobs, without_trials
 from daso.report.external import read_external
 from daso.report.field import field_tables
 from daso.report.finish import with_rows
 from daso.report.mine import own_heads, own_table
 from daso.report.paper import paper_table
-from daso.report.table import PAPER_NAMES, UNCOUNTED, Options, Table, check_options
+from daso.report.table import PAPER_NAMES, PUBLISHED, UNCOUNTED, Options, Table, check_options
 from daso.report.where import ANYWHERE, Heads, Where
 from daso.schema import Config
 
@@ -65,13 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _act(request: Request) -> None:
     values = request.values
-    runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
-    if values["keys"]:
-        runs = of_keys(runs, values["keys"].split(","))
-    elif values["own"] or values["table"] == "mine" or request.product == "html":
-        runs, note = without_trials(runs)
-        if note:
-            print(note, file=sys.stderr)
+    runs = _chosen(request)
     where = Where(*(values[key] for key in Where._fields))
     options = options_of(request, cache(partial(own_heads, runs, where)))
     check_options(options)
@@ -89,6 +86,10 @@ def _act(request: Request) -> None:
     tables = make_tables(values["table"], runs, options, where)
     if not any(table.rows for table in tables):
         raise _empty(values, where, tables)
+    if not runs and values["columns"] != PUBLISHED and (why_none := nothing_in(values["runs"].split(","))):
+        print(
+            f"No own number is shown: {why_none.removesuffix('?')}; runs= names the folders of yours.", file=sys.stderr
+        )
     formatted = FORMATTERS[values["format"]]
     if values["out"]:
         _upload(request, [write(Path(values["out"]), formatted(tables, None))])
@@ -102,18 +103,35 @@ def _act(request: Request) -> None:
             _upload(request, [path])
 
 
+def _chosen(request: Request) -> list[Run]:
+    """The runs that are asked for."""
+    values, own = request.values, request.any_runs
+    runs = collect(values["runs"].split(","), must_exist=values["runs"] != DEFAULTS["runs"])
+    if values["keys"]:
+        runs = of_keys(runs, values["keys"].split(","))
+    elif own or request.product == "html":
+        runs, note = without_trials(runs)
+        if note:
+            print(note, file=sys.stderr)
+    return of_knobs(runs, request.overrides) if own else runs
+
+
 def _empty(values: dict[str, Any], where: Where, tables: Sequence[Table]) -> UserError:
     """What to say of a table without a number: which command would make some, and which runs it does not count."""
-    name = values["table"]
+    name, dataset = values["table"], where.dataset
+    nothing = f"table={name} has nothing to show"
+    if name == "field" and dataset not in datasets():
+        why_none = f"nothing is published on {dataset}, and no finished run is trained as a recipe says"
+        return UserError(f"{nothing}: {why_none}; table=mine dataset={dataset} shows any runs.")
+    if name == "mine" and (why_none := nothing_in(values["runs"].split(","))):
+        return UserError(f"{nothing}: {why_none.removesuffix('?')}; train some, or name runs=.")
     started = "finish some"
     if name in NUMBERED:
-        datasets = dict.fromkeys(cell.dataset for cell in cells(name) if where.dataset in ("", cell.dataset))
-        started = (
-            f"train some with python train.py -m {either([f'experiment=table{name}_{data}' for data in datasets])}"
-        )
+        named = dict.fromkeys(cell.dataset for cell in cells(name) if dataset in ("", cell.dataset))
+        started = f"train some with python train.py -m {either([f'experiment=table{name}_{data}' for data in named])}"
     why_not = [note for table in tables for note in table.notes if note.startswith(UNCOUNTED)]
-    nothing = f"table={name} has nothing to show: no finished run under runs={values['runs']} is of it"
-    return UserError(" ".join([f"{nothing}; {started}, or name runs=.", *dict.fromkeys(why_not)]))
+    none = f"no finished run under runs={values['runs']} is of it; {started}, or name runs=."
+    return UserError(" ".join([f"{nothing}: {none}", *dict.fromkeys(why_not)]))
 
 
 def options_of(request: Request, heads: Heads) -> Options:
@@ -132,7 +150,8 @@ def options_of(request: Request, heads: Heads) -> Options:
     heads = heads if own else tuple
     external = read_external(Path(values["external"]), heads) if values["external"] else ()
     rows = tuple(name for name in values["rows"].split(";" if ";" in values["rows"] else ",") if name.strip())
-    return Options(**plain | {"external": external, "rows": rows, "overrides": request.overrides})
+    overrides = () if request.any_runs else request.overrides
+    return Options(**plain | {"external": external, "rows": rows, "overrides": overrides})
 
 
 def form_of(request: Request) -> "Form":

@@ -9,7 +9,6 @@ from daso.errors import UserError
 from daso.outputs.endings import either, ending
 from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides
-from daso.report.stats import listed
 from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
 from daso.settings.options import CONF, refuse_flags
@@ -61,12 +60,17 @@ class Request(NamedTuple):
     """What a command line asks for."""
 
     values: dict[str, Any]  # of the report's own keys
-    overrides: Overrides  # of `train.py`
+    overrides: Overrides  # of `train.py`: what runs of the paper's settings differ in, or runs of any have
 
     @property
     def product(self) -> str:
         """What is made: table, figure or html."""
         return next(key for key in PRODUCTS if self.values[key])
+
+    @property
+    def any_runs(self) -> bool:
+        """Whether runs of any settings are shown, of which overrides choose some."""
+        return bool(self.values["own"] or self.values["table"] == "mine")
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -122,12 +126,9 @@ def _judge(request: Request) -> None:
     Raises:
         UserError: some do not.
     """
-    values, overrides = request
+    values = request.values
     if values["table"] == "field" and not values["dataset"]:
         raise UserError("table=field is not possible without a data set: say, for example, dataset=cifar10 n1=500.")
-    if overrides and (values["own"] or values["table"] == "mine"):
-        choose = listed([f"{key}=" for key in (*SETTING, "keys")])
-        raise UserError(f"{overrides[0]} has no effect here: runs of any settings are shown; {choose} choose some.")
     tables = (*NUMBERED, *(kind.partition("=")[2] for kind in OTHERS))
     for key, known in (("table", tables), ("columns", COLUMNS), ("names", NAMES)):
         if values[key] not in known and (key != "table" or values["table"]):

@@ -2,19 +2,26 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from daso.errors import Damaged, UserError
-from daso.outputs.naming import STUDY
-from daso.outputs.rundir import RunDir, runs_in
+from daso.outputs.naming import STUDY, method_name
+from daso.outputs.rundir import RunDir, RunState, runs_in, without_runs
 from daso.report.stats import counted, listed
 from daso.schema import Config
-from daso.settings.identity import run_key
-from daso.settings.restored import restore, unknown
+from daso.settings.apart import written
+from daso.settings.identity import knobs, plain, run_key
+from daso.settings.restored import flat, restore, unknown
+from daso.settings.unread import reader_of
 from daso.track.jsonl import Row, read
 from daso.track.progress import reached
+
+SHOWN = 10  # values that a sentence has room for
+LONGEST = 100  # letters of why a run failed
 
 
 class Run:
@@ -150,22 +157,110 @@ def of_keys(runs: Sequence[Run], wanted: Sequence[str]) -> list[Run]:
     return list(found.values())
 
 
+def of_knobs(runs: Sequence[Run], overrides: Sequence[str]) -> list[Run]:
+    """The runs that have all of some knobs, each written as on the command line of `train.py`, such as `optim.lr=0.1`.
+
+    Raises:
+        UserError: there is no such knob, or no run has the value.
+    """
+    found = list(runs)
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if "." not in key:
+            right = "a knob chooses runs, such as train.steps=1000, rows= methods"
+            raise UserError(f"{override} is not possible here: runs of any settings are shown; {right}.")
+        if key not in knobs():
+            from daso.settings.mistakes import no_such_key
+
+            raise UserError(no_such_key(key, overrides))
+        there = [(run, flat(plain(run.settings))) for run in found]
+        there = [(run, some) for run, some in there if key in some and not reader_of(run.settings, key)]
+        if runs and not any(_means(value, some[key]) for _, some in there):
+            raise none_has(key, value, [written(some[key]) for _, some in there])
+        found = [run for run, some in there if _means(value, some[key])]
+    return found
+
+
+def none_has(key: str, value: str, values: Iterable[str]) -> UserError:
+    """What to say of a value that no run has.
+
+    Args:
+        key, value: as typed.
+        values: those that the runs have.
+    """
+    have = sorted({*values} - {""}, key=_order)
+    if not have:
+        return UserError(f"{key}={value} is not possible: none of these runs has that knob.")
+    shown = listed([*have[:SHOWN], *["others"] * (len(have) > SHOWN)])
+    near = [] if _order(value)[0] == 0 else get_close_matches(value, have, 1)
+    several = "," in value and {*value.split(",")} <= {*have}
+    hint = ", one at a time." if several else f"; did you mean {near[0]}?" if near else "."
+    return UserError(f"{key}={value} is not possible: no run has it; the runs have {shown}{hint}")
+
+
+def _order(text: str) -> tuple[int, float, str]:
+    """A key that sorts numbers by their size, before words."""
+    with suppress(ValueError):
+        return 0, float(text), ""
+    return 1, 0.0, text.lower()
+
+
+def _means(text: str, value: Any) -> bool:
+    """Whether a text is a person's word for the value of a knob."""
+    with suppress(ValueError, TypeError):
+        return not isinstance(value, bool | str) and float(text) == float(value)
+    return text.lower() in (str(value).lower(), written(value).lower())
+
+
 def collect(roots: Sequence[str | Path], must_exist: bool = True) -> list[Run]:
     """Every run below the folders, each run once: a finished copy comes before an unfinished one.
 
     Raises:
-        UserError: a folder is not there (unless `must_exist` is False).
+        UserError: a folder is not there (unless `must_exist` is False), or is a run itself.
     """
     found: dict[str, Run] = {}
     for root in (Path(root).expanduser() for root in roots):
         if not root.is_dir():
             if must_exist:
-                raise UserError(f"runs={root} is not possible: name folders that hold runs, as out_root did.")
+                raise UserError(_sentence(f"runs={root} is not possible: {without_runs(root)}"))
             continue
-        for run in _below(root):
+        below = list(_below(root))
+        if not below and RunDir.named(root.parent, str(root.resolve())).config() is not None:
+            raise UserError(_sentence(f"runs={root} is not possible: {without_runs(root)}"))
+        for run in below:
             if run.key not in found or (run.done and not found[run.key].done):
                 found[run.key] = run
     return sorted(found.values(), key=lambda run: run.key)
+
+
+def nothing_in(roots: Sequence[str | Path]) -> str:
+    """Why none of some folders holds runs, as a part of a sentence; empty where one does."""
+    reasons = [without_runs(Path(root).expanduser()) for root in roots]
+    return ", and ".join(reasons) if all(reasons) else ""
+
+
+def unfinished(runs: Sequence[Run]) -> list[str]:
+    """A sentence that counts those runs that are not finished, if there are any, and says of failed ones why."""
+    left = [run for run in runs if not run.done]
+    if not left:
+        return []
+    failed = [
+        f"{method_name(run.config)} of seed {run.seed} ({run.key}: {_brief(run.folder.reason() or 'no reason')})"
+        for run in left
+        if run.folder.state() is RunState.failed
+    ]
+    named = listed([*failed[:3], *["others"] * (len(failed) > 3)])
+    why = f"; failed: {named}" if failed else ""
+    return [f"Unfinished and not counted: {counted(len(left), 'run')}{why}."]
+
+
+def _brief(reason: str) -> str:
+    line = reason.strip().partition("\n")[0].rstrip(".")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _below(root: Path) -> Iterator[Run]:

@@ -70,10 +70,12 @@ class Matched(NamedTuple):
                 f"Not counted: {counted(self.foreign, 'finished run')} on files that are not as published "
                 f"(dataset.verify=false): they stand beside no published number; {elsewhere}."
             )
-        for difference, count in self.left_out.most_common(5):
+        if self.left_out:
+            (first, count), *others = self.left_out.most_common(5)
+            more = "".join(f"; {number} more ({difference})" for difference, number in others)
             found.append(
                 f"Not counted: {counted(count, 'finished run')} of these settings that no cell describes "
-                f"({difference}). "
+                f"({first}){more}. "
                 "A difference that is wanted is said on the command line of the report, as it was on that of the runs."
             )
         if self.others and not self.runs and not found:

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from daso.outputs.naming import setting_name
 from daso.published.cells import Setting
-from daso.report.collect import Run, known, passed_over
+from daso.report.collect import Run, known, passed_over, unfinished
 from daso.report.finish import finish
 from daso.report.group import group
 from daso.report.names import paper_setting
 from daso.report.sample import sample_of
-from daso.report.stats import counted
 from daso.report.table import PAPER_NAMES, Entry, Options, Table, own_metric
 from daso.report.where import ANYWHERE, Place, Where, setting_of_run
 
@@ -44,9 +43,7 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     if table.rows:
         table.notes.append(_legend(table))
         table.notes += [f"Where a head of {name} says nothing else: {words}." for name, words in usual.items()]
-    table.notes += others
-    if len(finished) < len(runs):
-        table.notes.append(f"Unfinished and not counted: {counted(len(runs) - len(finished), 'run')}.")
+    table.notes += [*others, *unfinished(runs)]
     return table
 
 

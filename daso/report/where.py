@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from daso.errors import UserError
-from daso.outputs.naming import counts_name, dataset_name, ratio, recipe_name
+from daso.outputs.naming import counts_name, dataset_name, imbalance_name, ratio, recipe_name
 from daso.published.cells import DATASETS, TITLES, Setting
-from daso.report.collect import Run
+from daso.report.collect import SHOWN, Run, none_has
+from daso.report.stats import listed
 from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
 
 OPTION = re.compile(r"(?P<dataset>\w+?)_n(?P<n1>\d+)(_m(?P<m1>\d+))?_g(?P<gamma_l>\d+)(_(?P<kind>\w+))?")
@@ -61,8 +62,20 @@ class Where(NamedTuple):
         readers = [run for run in runs if run.settings.reads_unlabeled and self.plain.labeled.has_run(run)]
         deciding = [run for run in found if run.settings.reads_unlabeled or not readers]
         if runs and not deciding:
-            raise UserError(f"{self} is not possible: no run is of this setting.")
+            raise self._of_none(readers or runs)
         return found
+
+    def _of_none(self, runs: Sequence[Run]) -> UserError:
+        """What to say where no run is of the settings: the first value that none has, else which settings there are."""
+        plain = self.plain
+        for key, value in plain._asdict().items():
+            values = [_value(run, key) for run in runs]
+            if value and not any(Where(**{key: value}).has_run(run) for run in runs):
+                return none_has(key, getattr(self, key), values)
+        near = [run for run in runs if Where(dataset=plain.dataset).has_run(run)] or list(runs)
+        have = dict.fromkeys(f"{_value(run, 'dataset')} {imbalance_name(run.config['imb'])}" for run in near)
+        shown = listed([*[*have][:SHOWN], *["others"] * (len(have) > SHOWN)])
+        return UserError(f"{self} is not possible: no run is of this setting; there are runs of {shown}.")
 
     @property
     def labeled(self) -> "Where":
@@ -102,6 +115,13 @@ def setting_of_run(run: Run) -> Setting:
     if imb.get("unlabeled_counts"):
         shape = counts_name(imb["unlabeled_counts"])
     return Setting(str(imb["n1"]), str(imb["m1"]), ratio(imb["gamma_l"]), ratio(imb["gamma_u"]), shape)
+
+
+def _value(run: Run, key: str) -> str:
+    """What a run has of a field of `Where`."""
+    if key == "dataset":
+        return dataset_name(run.config["dataset"])
+    return recipe_name(run.config) if key == "recipe" else str(getattr(setting_of_run(run), key))
 
 
 def read_place(text: str, heads: Heads = tuple) -> Place:

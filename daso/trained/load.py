@@ -19,7 +19,7 @@ from daso.data.sources.class_names import CLASS_NAMES
 from daso.errors import AFRESH, Damaged, UserError
 from daso.machine.execution import resolve_device
 from daso.outputs.naming import run_name
-from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in
+from daso.outputs.rundir import LATEST, RunDir, RunState, finished_last, runs_in, without_runs
 from daso.schema import Config, DatasetConfig
 from daso.settings.restored import restore, unknown
 from daso.track.jsonl import Row, read
@@ -204,6 +204,9 @@ def find(run: "str | Path", out_root: "str | Path") -> RunDir:
     folder, root = Path(run).expanduser(), Path(out_root).expanduser()
     if str(run) and folder.is_dir():  # an empty path is that of the working folder
         return RunDir.named(root, str(folder.resolve()))
+    if str(run) and not root.is_dir():
+        reason = without_runs(root)
+        raise UserError(f"out_root={root} is not possible: {reason}{'' if reason.endswith('?') else '.'}")
     there = list(runs_in(root)) if root.is_dir() else []
     if str(run) == LATEST:
         if (last := finished_last(there)) is None:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from daso.errors import UserError
+from daso.outputs.rundir import RunDir
 from daso.report.__main__ import main
 from daso.report.collect import collect
 from daso.report.names import paper_name
@@ -125,11 +126,72 @@ def test_a_table_without_a_number_says_what_would_make_some_and_what_is_not_coun
         "python train.py -m experiment=table1_cifar10 or experiment=table1_cifar100, or name runs=. "
         "Not counted: 3 finished runs of these settings that no cell describes (model.width=4)."
     )
-    assert main(["table=mine"]) == 2
-    assert capsys.readouterr().err == (
-        "table=mine has nothing to show: no finished run under runs=outputs is of it; finish some, or name runs=.\n"
-    )
     assert main(["table=1", "runs=wide"]) == 0  # the published numbers
+
+
+def test_folders_that_hold_no_runs_are_called_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = record(tmp_path / "runs", FIXMATCH, 0, 70.0)
+    (tmp_path / "photos").mkdir()
+    says = {
+        (): "table=mine has nothing to show: there is no folder outputs; train some, or name runs=.\n",
+        ("runs=photos",): "table=mine has nothing to show: no run lies in photos; train some, or name runs=.\n",
+        ("runs=run",): "runs=run is not possible: there is no folder run; did you mean runs?\n",
+        (
+            f"runs=runs/{run.name}",
+        ): f"runs=runs/{run.name} is not possible: it is a run itself; name the folder that it lies in, runs.\n",
+    }
+    for arguments, sentence in says.items():
+        assert main(["table=mine", *arguments]) == 2
+        assert capsys.readouterr().err == sentence
+    assert main(["table=1"]) == 0  # the published numbers
+    assert capsys.readouterr().err.endswith(
+        "No own number is shown: there is no folder outputs; runs= names the folders of yours.\n"
+    )
+
+
+def test_what_no_run_has_is_refused_with_what_the_runs_have(root, capsys):
+    says = {
+        (
+            "dataset=cifar1",
+        ): "dataset=cifar1 is not possible: no run has it; the runs have cifar10; did you mean cifar10?",
+        ("n1=abc",): "n1=abc is not possible: no run has it; the runs have 500.",
+        ("optim.lr=0.5",): "optim.lr=0.5 is not possible: no run has it; the runs have 0.03.",
+        ("optim.lrr=0.5",): "optim.lrr=0.5 is not possible: there is no key optim.lrr; did you mean optim.lr?",
+        ("model=wrn28_2",): "model=wrn28_2 is not possible here: runs of any settings are shown; a knob chooses runs, "
+        "such as train.steps=1000, rows= methods.",
+    }
+    for arguments, sentence in says.items():
+        assert main(["table=mine", f"runs={root}", *arguments]) == 2
+        assert capsys.readouterr().err == f"{sentence}\n"
+
+
+def test_a_knob_chooses_own_runs(tmp_path, capsys):
+    for lr, top1 in ((0.03, 70.0), (0.1, 80.0)):
+        record(tmp_path, (*FIXMATCH, f"optim.lr={lr}"), 0, top1)
+    assert main(["table=mine", f"runs={tmp_path}", "optim.lr=1e-1"]) == 0
+    shown = capsys.readouterr().out
+    assert "80.0" in shown
+    assert "70.0" not in shown
+
+
+def test_a_failed_run_is_named_with_its_reason(tmp_path, capsys):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    failed = record(tmp_path, FIXMATCH, 3)
+    RunDir(tmp_path, failed.name).mark_failed("The loss is not finite at step 50.")
+    assert main(["table=mine", f"runs={tmp_path}"]) == 0
+    note = f"1 run; failed: fixmatch of seed 3 ({failed.name}: The loss is not finite at step 50)."
+    assert f"Unfinished and not counted: {note}" in capsys.readouterr().out
+
+
+def test_a_data_set_that_nobody_has_published_on_is_called_so_once(tmp_path, capsys):
+    for lr in (0.1, 0.2):
+        record(tmp_path, ("experiment=quickstart", f"optim.lr={lr}"), 0, 70.0)
+    assert main(["table=field", "dataset=digits", f"runs={tmp_path}"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "table=field has nothing to show: nothing is published on digits, and no finished run is trained as a recipe "
+        "says; table=mine dataset=digits shows any runs.\n"
+    )
 
 
 def test_rows_whose_names_hold_commas_are_listed_and_asked_for_with_semicolons(tmp_path, capsys):

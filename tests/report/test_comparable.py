@@ -60,7 +60,7 @@ def test_an_unlabeled_set_that_no_run_reads_is_no_setting_of_those_of_the_labels
     asked = ["table=mine", f"runs={tmp_path / 'both'}", "gamma_u=99"]
     for more in ([], ["rows=fixmatch"]):
         assert main([*asked, *more]) == 2
-        assert capsys.readouterr().err == "gamma_u=99 is not possible: no run is of this setting.\n"
+        assert capsys.readouterr().err == "gamma_u=99 is not possible: no run has it; the runs have 100.\n"
     assert main(["table=mine", f"runs={tmp_path / 'both'}", "gamma_u=100", "n1=500"]) == 0
     assert main(["table=mine", f"runs={tmp_path / 'labels'}", "gamma_u=99"]) == 0
 

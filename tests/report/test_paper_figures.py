@@ -165,7 +165,7 @@ def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):
         (["format=pdf", "width=nan"], "width=nan is not possible"),
         (["format=pdf", "names=long"], "names=long is not possible: one of plain, paper."),
         (["n1=20"], "n1=20 is not possible: Figure 3 has dataset=cifar10 N1=500"),
-        (["own=true", "n1=20"], "n1=20 is not possible: no run is of this setting."),
+        (["own=true", "n1=20"], "n1=20 is not possible: no run has it; the runs have 500."),
         (
             ["rows=fixmtach"],
             "rows=fixmtach is not possible: nearest is FixMatch; there are FixMatch and FixMatch + DASO.",

@@ -28,7 +28,6 @@ from daso.report.arguments import parse
         (["table=1", "train.stepz=9"], "did you mean train.steps"),
         (["table=1", "daso=nope"], "Options are blend_only, none, paper"),
         (["figure=2", "train.steps=many"], "train.steps=many is not possible"),
-        (["table=mine", "train.steps=9"], "train.steps=9 has no effect here"),
         (["figure=1"], "figure=1 is not possible"),
         (["figure=2", "select=last"], "select= has no effect on figure=: it is for table, html=."),
         (["table=1", "own=true"], "own= has no effect on table=: it is for figure=."),

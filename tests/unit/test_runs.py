@@ -112,6 +112,13 @@ def test_the_list_says_state_setting_progress_and_result(root, capsys):
     assert len(lines) == 4
 
 
+def test_a_list_leaves_out_numbers_that_a_run_will_make_again(root, capsys):
+    RunDir(root, "aa11").checkpoint.unlink()
+    _, out, _ = call(capsys, "--root", root)
+    (line,) = (line.split() for line in out.splitlines() if line.split()[0] == "aa11")
+    assert line[-4:-1] == ["0/100", "-", "-"]
+
+
 def test_a_list_without_runs_says_so(tmp_path, capsys):
     assert call(capsys, "--root", tmp_path) == (0, f"No run lies in {tmp_path}.\n", "")
 

@@ -109,6 +109,7 @@ def test_the_folder_of_a_run_under_another_name_is_called_one(copied, tmp_path, 
 
 
 def test_the_run_finished_last_has_a_name(copied, plain, tmp_path):
+    (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match=r"^run=latest is not possible: no run in out_root=.* is finished\.$"):
         daso.load("latest", out_root=tmp_path / "none")
     with pytest.raises(UserError, match=r"^run=lastest is not possible: did you mean latest\?$"):
@@ -177,6 +178,11 @@ def test_a_run_is_found_by_the_beginning_of_its_key(plain):
         daso.load("", plain.parent)
     with pytest.raises(UserError, match=r"^run=nosuch is not possible: .* there is no such folder\.$"):
         daso.load("nosuch", plain.parent)
+    typo = plain.parent.with_name(f"{plain.parent.name}s")
+    with pytest.raises(
+        UserError, match=rf"^out_root={typo} is .*: there is no folder {typo}; did you mean {plain.parent}"
+    ):
+        daso.load(plain.name, typo)
 
 
 def test_what_a_run_began_with_need_not_be_there(plain, copied, monkeypatch, tmp_path):

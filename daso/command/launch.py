@@ -72,7 +72,7 @@ def provenance(config: Config, session: Session | None = None, asked: bool = Tru
         for group, option in hydra.runtime.choices.items()
         if asked and isinstance(option, str) and not group.startswith(("hydra/", "schema"))
     }
-    overrides = [str(item) for item in hydra.overrides.task]
+    overrides = _typed()
     shared = session.shared() if session else {}
     name = shared.get("labels", {}).get(config.run_key, "")
     warnings = cautions(config, overrides if asked else [])
@@ -80,6 +80,11 @@ def provenance(config: Config, session: Session | None = None, asked: bool = Tru
     awaited = any(config.run_key in needs for needs in shared.get("needs", {}).values())
     warned = bool(shared.get("warned"))
     return Provenance(overrides, choices, in_sweep(), warnings, name, tags, start, warned, awaited)
+
+
+def _typed() -> list[str]:
+    """The overrides of the running job."""
+    return [str(item) for item in HydraConfig.get().overrides.task]
 
 
 def in_sweep() -> bool:
@@ -112,12 +117,13 @@ def _single(cfg: DictConfig, run: Run) -> float:
         if not config.plan:
             announce(STARTS)
             trains = not config.eval_only and standing(config) is not RunState.done
+            for sentence in [] if trains else cautions(config, _typed(), to_train=False):
+                complain(f"Warning: {sentence}")
             _refuse_foreign_data(config)
             result = run(config, provenance(config))
             _tell_next(config, trains)
             return result
-        overrides = [str(item) for item in HydraConfig.get().overrides.task]
-        job = Job(overrides, config, label=run_name(plain(config)), needs=needed(config))
+        job = Job(_typed(), config, label=run_name(plain(config)), needs=needed(config))
         if code := print_plan(with_stages([job]), config.plan):
             sys.exit(code)
         return nan

@@ -30,6 +30,7 @@ from daso.schema import Compile, Config, Provenance
 from daso.settings.checks import check
 from daso.track.console import Console
 from daso.track.progress import then
+from daso.track.trackers import untold
 
 
 def run(config: Config, provenance: Provenance, patience: float = 5.0) -> float:
@@ -135,6 +136,8 @@ def finished(config: Config, provenance: Provenance, folder: RunDir, console: Co
     for sentence in changed(config, folder):
         console.warn(sentence)
     compare_code(str(summary.get("code")), console)
+    for sentence in untold([folder], config.track.trackers):
+        console.warn(sentence)
     console.summary(summary, folder.class_names(), config.train.evaluations)
     return True
 

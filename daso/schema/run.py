@@ -98,4 +98,6 @@ class Config:
         require(
             self.plan in PLANS, "plan", self.plan, "true, full (each run), probe (times some steps first), or false"
         )
+        right = "eval_only=true evaluates what there is and trains nothing again, so leave out one of the two"
+        require(not (self.force and self.eval_only), "force", "true", right)
         self.out_root = require_place("out_root", self.out_root)

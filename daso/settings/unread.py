@@ -34,15 +34,16 @@ def refuse_unread(sweeper: str, overrides: Sequence[str]) -> None:
             raise UserError(f"{override} is not possible {here}: only a sweep (-m) with {known} reads it.")
 
 
-def cautions(config: Config, overrides: Sequence[str]) -> list[str]:
-    """What a person should know of a run before it trains: settings that probably do not mean what they say, and
-    overrides that change nothing.
+def cautions(config: Config, overrides: Sequence[str], to_train: bool = True) -> list[str]:
+    """What a person should know of a run before it trains: settings that probably do not mean what they say; and of the
+    line that was typed whether it trains or not: overrides that change nothing.
 
     Args:
         config: the run's configuration.
         overrides: as typed; none of a run that they do not lead to.
+        to_train: whether it will train.
     """
-    return list(dict.fromkeys([*check(config), *inert(config, overrides)]))
+    return list(dict.fromkeys([*(check(config) if to_train else ()), *inert(config, overrides)]))
 
 
 def inert(config: Config, overrides: Sequence[str]) -> list[str]:

@@ -76,7 +76,7 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1, doubles: str
         facts.add_row("weights", Text(fact))
     for fact in _time(items, known, guessed, at_once):
         facts.add_row("time", Text(fact))
-    for fact in cautions_of([(item.config, item.overrides * item.asked) for item in items if item.left]):
+    for fact in cautions_of([(item.config, item.overrides * item.asked, item.left > 0) for item in items]):
         facts.add_row("warning", Text(fact))
     print_table(facts)
     if plan != "full" and len(items) > 1:

@@ -16,11 +16,11 @@ ROOT = "outputs"  # where runs are by default
 
 
 def after_run(run: RunDir, track: TrackConfig) -> list[str]:
-    """Lines for the end of a single run: its folder, and what to do next."""
+    """Lines for the end of a single run: its folder, and what to do next; only a finished one can be used."""
     root, folder = _option("--root ", _short(run.root)), _short(run.path)
     show = f"python -m daso.runs show {run.key}{root}"
     use = f"python -m daso.predict {shlex.quote(folder)} IMAGES...  # in Python: daso.load({json.dumps(folder)})"
-    return told(run.path, [show, use, *viewers(track, run.root)])
+    return told(run.path, [show, use if run.done.exists() else "", *viewers(track, run.root)])
 
 
 def after_sweep(out_root: str, track: TrackConfig, table: str = "") -> list[str]:

@@ -43,8 +43,7 @@ class Board:
         self.run = run
         self.config = config
         words = re.sub(r"[^\w.=-]+", "_", f"{run_name(config)} {run.about().get('typed', '')}".strip())
-        before = sorted((run.root / FOLDER).glob(f"*_{run.key}"))  # which other words may have begun
-        self.folder = before[0] if before else run.root / FOLDER / f"{words}_{run.key}"
+        self.folder = self.folder_of(run) or run.root / FOLDER / f"{words}_{run.key}"
         self.place = str(self.folder)
         self.remedy = remedy
         self.gains = 0
@@ -52,6 +51,11 @@ class Board:
         self._file: Any = None
         self._records: Any = None
         self._sent = Prefix()
+
+    @staticmethod
+    def folder_of(run: RunDir) -> Path | None:
+        """Where the file of a run is, whatever its words were when it was begun; None where it has none."""
+        return next(iter(sorted((run.root / FOLDER).glob(f"*_{run.key}"))), None)
 
     def send(self) -> None:
         """Begin the file if it is not begun yet, then write every row that is new."""

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,29 @@ def trackers_of(run: RunDir) -> tuple[str, ...]:
     """The trackers that a run was told of: what its configuration says, also in an older version's words."""
     track = (read_yaml(run.resolved) or {}).get("track", {})
     return tuple(name for name in TRACKERS if name == track.get("name") or track.get(name) is True)
+
+
+def untold(runs: Sequence[RunDir], trackers: Iterable[str]) -> list[str]:
+    """A sentence for each tracker that is asked for and lacks some finished runs, of which only a command tells it.
+
+    Args:
+        runs: finished ones, of one folder.
+        trackers: of `TRACKERS`.
+    """
+    found = []
+    for tracker in trackers:
+        if lacking := [run for run in runs if not _is_told(tracker, run)]:
+            which = f"{len(lacking)} of the runs that are" if len(lacking) > 1 else f"run {lacking[0].key}, which is"
+            command = f"python -m daso.runs mirror {' '.join(run.key for run in lacking)}"
+            command += f" --root {shlex.quote(str(lacking[0].root))} --to {tracker}"
+            found.append(f"{NAMES[tracker]} does not have {which} finished already; `{command}` tells it.")
+    return found
+
+
+def _is_told(tracker: str, run: RunDir) -> bool:
+    if tracker == "tensorboard":
+        return Board.folder_of(run) is not None
+    return {"mlflow": run.mirror, "wandb": run.wandb}[tracker].exists()
 
 
 def remedy(tracker: str, run: RunDir, uri: str = "") -> str:

@@ -26,6 +26,7 @@ from daso.command.launch import refuse_unknown_hydra_keys
 from daso.errors import Interrupted, RunFailed, UserError
 from daso.machine.version import code_version
 from daso.outputs.naming import objective, run_name
+from daso.outputs.rundir import RunDir
 from daso.schema import Config, require
 from daso.settings.compose import configuration, reseeded
 from daso.settings.identity import plain
@@ -38,6 +39,7 @@ from daso.sweep.planned import print_plan
 from daso.sweep.session import FAIL_FAST, FINISHED, End, Session
 from daso.track.console import counted
 from daso.track.terminal import announce, complain, print_line
+from daso.track.trackers import untold
 from hydra_plugins.daso_sweeper._options import Options
 from hydra_plugins.daso_sweeper._values import single_values
 
@@ -118,7 +120,8 @@ class GridSweeper(Sweeper):
         (report,) = [report for report in self.context.callbacks.callbacks if isinstance(report, SweepReport)]
         report.refuse_unwritable(left)
         wrong = self.lacking(left, report, alone=not finished)
-        for sentence in cautions_of([(job.config, job.overrides * job.asked) for job in left if job.config]):
+        runs = [(job.config, job.overrides * job.asked, job.key not in finished) for job in jobs if job.config]
+        for sentence in cautions_of(runs):
             complain(f"Warning: {sentence}")
         report.expect(jobs, finished, self._name(combinations), warned=True)
         if self.config.fail_fast and any(job.config is None for job in jobs):
@@ -324,16 +327,20 @@ def _asked(name: str, asked: Mapping[str, list[str]], config: DictConfig) -> lis
 
 def finished_before(jobs: Sequence[Job]) -> dict[str, End]:
     """How those jobs ended, by run key, that need not be run; says if other code ran them."""
-    found, others = {}, set()
+    found, others, runs = {}, set(), []
     for job in jobs:
         summary = None if job.config is None else summary_of(job.config)
         if summary is None:  # or damaged: the job writes it anew
             continue
         found[job.key] = End(job.overrides, FINISHED, job.key, objective(summary), "finished before")
         others |= {str(summary.get("code"))} - {str(code_version())}
+        runs.append(job.config)
     if others:
         made = f"made by code {', '.join(sorted(others))}, this is {code_version()}"
         print(f"Some runs that are finished already were {made}: force=true does them again.", file=sys.stderr)
+    beside = [name for name in runs[0].track.trackers if name != "mlflow"] if runs else []  # which a sweep ends with
+    for sentence in untold([RunDir(run.out_root, run.run_key) for run in runs], beside):
+        complain(f"Warning: {sentence}")
     return found
 
 

@@ -112,6 +112,7 @@ MISTAKES = [
     (["train.steps=abc"], ["train.steps=abc", "a whole number"]),
     (["train.steps=null"], ["train.steps=null", "a whole number"]),
     (["optim.lr=fast"], ["optim.lr=fast", "a number"]),
+    (["force=true", "eval_only=true"], ["force=true is not possible", "eval_only=true evaluates what there is"]),
     (["force=maybe"], ["force=maybe", "true or false"]),
     (["train.precision=fp8"], ["train.precision=fp8", "auto, fp32, tf32, bf16"]),
     (["optim.milestones=[a,b]"], ["optim.milestones=[a,b]", "[0.5,0.9]"]),

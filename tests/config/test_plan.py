@@ -49,6 +49,20 @@ def test_a_plan_names_what_runs_will_warn_of_each_once_and_a_recipe_that_is_not_
     ]
 
 
+def test_an_override_that_changes_nothing_is_said_of_finished_runs_too(command, sweep, tmp_path):
+    line = ["experiment=quickstart", "algorithm=fixmatch", "daso.t_dist=0.5"]
+    run = RunDir(tmp_path / "out", config_of(*line).run_key)
+    run.path.mkdir(parents=True)
+    run.done.touch()
+    write_json(run.summary, {"test/top1_median20": 60.5, "steps": 1000})
+    said = "daso.t_dist=0.5 has no effect in this run: only another option than daso=none reads it."
+    assert f"Warning: {said}\n" in sweep(*line)[2]
+    assert f"warning  {said}" in sweep(*line, "plan=true")[1]
+    code, _, err, jobs = command(*line, f"out_root={run.root}", "track=none")
+    assert (code, len(jobs)) == (0, 1)
+    assert f"Warning: {said}\n" in err
+
+
 def test_a_plan_says_which_data_will_be_downloaded(sweep, tmp_path):
     grid = ("experiment=table1_cifar10", "sweep.rows=supervised,fixmatch", "plan=true")
     _, out, _, _ = sweep(*grid, f"dataset.root={tmp_path}")

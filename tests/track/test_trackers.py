@@ -15,8 +15,8 @@ from daso.settings.identity import plain
 from daso.track import trackers
 from daso.track.follower import Follower
 from daso.track.hints import viewers
-from daso.track.tensorboard import Board
-from daso.track.trackers import Followers, mirrored, rebuild, trackers_of
+from daso.track.tensorboard import FOLDER, Board
+from daso.track.trackers import Followers, mirrored, rebuild, trackers_of, untold
 from tests.compose import config_of
 from tests.track.told import train
 
@@ -34,6 +34,16 @@ def test_a_package_that_is_not_there_costs_a_run_its_mirror_and_one_line(run, mo
     (line,) = said
     assert f"track={name} needs a package that is not there: pip install -e '.[{name}]'" in line
     assert f"`python -m daso.runs mirror {run.key} --root {run.root} --to {name}` brings it up to date" in line
+
+
+def test_a_tracker_that_lacks_a_finished_run_is_named_with_the_command_that_tells_it(run):
+    (line,) = untold([run], ["wandb"])
+    assert line.startswith(f"W&B does not have run {run.key}, which is finished already; `python -m daso.runs mirror ")
+    assert line.endswith("--to wandb` tells it.")
+    run.wandb.write_text("{}")
+    (run.root / FOLDER / f"words_{run.key}").mkdir(parents=True)
+    assert untold([run], ["wandb", "tensorboard"]) == []
+    assert "MLflow does not have 2 of the runs" in untold([run, run], ["mlflow"])[0]
 
 
 def test_several_trackers_are_told_at_once_and_waited_for_together(run, config):

@@ -88,6 +88,9 @@ def test_what_to_do_next_can_be_pasted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run_dir = RunDir("outputs", "aa11")
+    assert after_run(run_dir, TrackConfig("none"))[1:] == ["next    python -m daso.runs show aa11"]  # not finished
+    run_dir.path.mkdir(parents=True)
+    run_dir.done.touch()
     assert after_run(run_dir, TrackConfig("mlflow")) == [
         "folder  outputs/aa11",
         "next    python -m daso.runs show aa11",

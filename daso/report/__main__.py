@@ -236,7 +236,7 @@ def _markdown(tables: Sequence[Table], width: int | None) -> str:
 def _latex(tables: Sequence[Table], _: int | None) -> str:
     from daso.report.render import latex
 
-    return "\n".join(latex(table) for table in tables)
+    return latex(*tables)
 
 
 def _csv(tables: Sequence[Table], _: int | None) -> str:

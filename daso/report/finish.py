@@ -85,7 +85,7 @@ def choose(
 
 
 def _choose_rows(table: Table, names: Names) -> None:
-    """Keep the rows that are asked for, in that order, and the external ones."""
+    """Keep the rows that are asked for, in that order, and the external ones, without columns that then are empty."""
     table.all_rows = list(
         dict.fromkeys([*(n for row in table.rows for n in names.get(row, ())[:1] or [table.label(row)])])
     )
@@ -96,7 +96,12 @@ def _choose_rows(table: Table, names: Names) -> None:
     chosen, unknown = choose(table.rows, table.options.rows, called)
     table.unknown_rows |= set(unknown)
     external = [row for row in table.rows if row.endswith(ROW)]
-    _keep(table, list(dict.fromkeys([*chosen, *external])), table.columns)
+    rows = list(dict.fromkeys([*chosen, *external]))
+    told = {column for (row, column), entry in table.entries.items() if row in rows and entry.told}
+    kept = [column for column in table.columns if column in told or not (table.options.rows and told)]
+    if gone := len(table.columns) - len(kept):
+        table.notes.append(f"Left out: {counted(gone, 'column')} without a number in the rows that are asked for.")
+    _keep(table, rows, kept)
 
 
 def _choose_numbers(table: Table) -> None:

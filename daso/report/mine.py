@@ -42,7 +42,11 @@ def own_table(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) ->
     finish(table, places, {row: row_names(row) for row in rows}, dict.fromkeys(rows, ()), {}, head=_head)
     if table.rows:
         table.notes.append(_legend(table))
-        table.notes += [f"Where a head of {name} says nothing else: {words}." for name, words in usual.items()]
+        table.notes += [
+            f"Where a head of {name} says nothing else: {words}."
+            for name, words in usual.items()
+            if name in table.groups
+        ]
     table.notes += [*others, *unfinished(runs)]
     return table
 

@@ -54,6 +54,8 @@ TEX = {
 SPECIAL = re.compile("|".join(re.escape(sign) for sign in sorted(TEX, key=len, reverse=True)) + r"|[^\x00-\x7f]")
 CAPITALS = ["gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega"]
 GREEK = [*CAPITALS, *["alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi"]]
+PAGE = 45  # rows
+LONG = "take some (rows=, n1=, gamma_l=, recipe=), or \\input it outside of any float, where pages break between tables"
 HEADS = {OWN: "own", PUBLISHED: "paper", USB: "USB", DIFFERENCE: r"$\Delta$"}
 
 
@@ -70,7 +72,7 @@ def markdown(table: Table, width: int | None = None) -> str:
         rows = table.rows_of(columns)
         filled = [[table.head(c, not heading), *(_markdown_cell(table, row, c) for row in rows)] for c in columns]
         label, *facts = _leading(table, rows)
-        parts += map(_grid, _fitting(label, [*facts, *filled], width))
+        parts += map(_grid, map(_told, _fitting(label, [*facts, *filled], width)))
     shown = table.shown(table.columns)
     if len(shown) > 1:
         parts.append(_filled(f"Cells: {' / '.join(shown).replace(DIFFERENCE, 'own minus published')}.", width))
@@ -81,8 +83,15 @@ def markdown(table: Table, width: int | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def latex(table: Table) -> str:
-    """The table for a paper, at most as wide as its text; needs booktabs and graphicx."""
+def latex(*tables: Table) -> str:
+    """Tables for a paper, at most as wide as its text; needs booktabs and graphicx."""
+    rows = sum(len(table.rows_of(columns)) for table in tables for _, columns in table.pieces)
+    head = ["% wider than a column of a paper? \\begin{table*} \\input{...} \\end{table*}"]
+    head += [f"% {rows} rows, longer than a page: {LONG}"] * (rows > PAGE)
+    return "".join(f"{line}\n" for line in head) + "\n".join(map(_latex, tables))
+
+
+def _latex(table: Table) -> str:
     out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}"]
     out += [f"% {note}" for note in table.notes if note.startswith(ASIDES)]
     for heading, columns in table.pieces:
@@ -271,6 +280,12 @@ def _fitting(
             portion = [label]
         portion.append(column)
     yield portion
+
+
+def _told(columns: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """A portion without the rows in which nothing stands, which another portion has; all of them where all are so."""
+    rows = [row for row in zip(*columns, strict=True) if any(cell not in ("", MISSING) for cell in row[1:])]
+    return [*zip(*(rows if len(rows) > 1 else zip(*columns, strict=True)), strict=True)]
 
 
 def _width(columns: Sequence[Sequence[str]]) -> int:

@@ -132,23 +132,33 @@ class End(NamedTuple):
 
 
 def troubles(values: Mapping[int, float], ends: Mapping[int, End]) -> list[str]:
-    """Sentences about seeds that have collapsed, or fallen far behind the others of their cell.
+    """Sentences about seeds that have collapsed, or fallen far behind the others of their cell: one for those alike.
 
     Args:
         values: seed -> percent, as they enter the cell.
         ends: how the seeds ended, where known.
     """
-    found = {}
+    found: dict[int, tuple[str, str]] = {}  # the verb of several seeds, and the rest
     for seed, end in ends.items():
         if end.balanced <= AT_CHANCE * 100 / end.classes:
-            found[seed] = f"seed {seed} ended at chance ({end.balanced:.1f} % balanced accuracy)"
+            found[seed] = "ended", f"at chance ({end.balanced:.1f} % balanced accuracy)"
         elif end.silent >= max(SILENT * end.classes * (not end.warned), 1):
-            found[seed] = f"seed {seed} recognises no image of {end.silent} of {end.classes} classes"
+            found[seed] = "recognise", f"no image of {end.silent} of {end.classes} classes"
     middle = median(values.values()) if len(values) > 2 else -math.inf
     for seed, value in values.items():
         if seed not in found and middle - value > FAR_BELOW:
-            found[seed] = f"seed {seed} is {middle - value:.1f} points below the median of its cell"
-    return [found[seed] for seed in sorted(found)]
+            found[seed] = "are", f"{middle - value:.1f} points below the median of their cell"
+    alike: dict[tuple[str, str], list[int]] = {}
+    for seed in sorted(found):
+        alike.setdefault(found[seed], []).append(seed)
+    return [_sentence(verb, rest, seeds) for (verb, rest), seeds in alike.items()]
+
+
+def _sentence(verb: str, rest: str, seeds: Sequence[int]) -> str:
+    """What seeds do, in the singular where it is one."""
+    if len(seeds) == 1:
+        verb, rest = {"recognise": "recognises", "are": "is"}.get(verb, verb), rest.replace("their", "its")
+    return f"{spans(seeds)} {verb} {rest}"
 
 
 def mixture(made: Mapping[int, Mapping[str, str]]) -> str:

@@ -129,6 +129,16 @@ def test_a_table_without_a_number_says_what_would_make_some_and_what_is_not_coun
     assert main(["table=1", "runs=wide"]) == 0  # the published numbers
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_column_without_a_number_in_the_rows_that_are_asked_for_is_left_out(tmp_path, kind):
+    three(tmp_path, FIXMATCH, (70.0, 72.0, 74.0))
+    three(tmp_path, (*DASO, "optim.lr=0.1"), (75.0, 77.0, 76.0))
+    (table,) = made(tmp_path, "mine", rows=("fixmatch",))
+    assert [column.label.rpartition(" ")[2] for column in table.columns] == ["lr=0.03"]
+    assert "lr=0.1" not in FORMATS[kind](table)
+    assert "Left out: 1 column without a number in the rows that are asked for." in table.notes
+
+
 def test_folders_that_hold_no_runs_are_called_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run = record(tmp_path / "runs", FIXMATCH, 0, 70.0)

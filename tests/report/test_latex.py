@@ -13,7 +13,7 @@ from daso.report.external import read_external
 from daso.report.render import latex
 from daso.report.table import Options
 from daso.report.where import Where
-from tests.report.fake import ALL, FIXMATCH, HEADER, THEIRS, made, record
+from tests.report.fake import ALL, FIELD, FIXMATCH, HEADER, THEIRS, made, record
 
 
 def flaws(text):
@@ -83,3 +83,10 @@ def test_the_check_of_latex_finds_what_latex_would():
     assert flaws(table % r"a & b \\") == []
     for wrong in (r"a & b & c \\", r"a_1 & b \\", r"a & {b \\", r"a & $b \\", r"a & 5% \\", r"a & ≤ \\"):
         assert flaws(table % wrong), wrong
+
+
+def test_a_file_of_latex_says_what_to_do_where_a_column_or_a_page_is_too_small_for_it(root):
+    long, short = (latex(*made(root, name, where)) for name, where in (("field", FIELD), ("mine", None)))
+    wide = "% wider than a column of a paper? "
+    assert [text.startswith(wide) for text in (long, short)] == [True, True]
+    assert [" rows, longer than a page: " in text for text in (long, short)] == [True, False]

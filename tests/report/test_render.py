@@ -8,7 +8,7 @@ import string
 from daso.report.__main__ import make_table
 from daso.report.render import _tex, as_csv, latex, markdown
 from daso.report.table import Options
-from tests.report.fake import DASO, FIXMATCH, LA, entry, table, three
+from tests.report.fake import DASO, FIXMATCH, LA, entry, record, table, three
 
 
 def test_a_cell_that_the_paper_prints_twice_bears_its_footnote():
@@ -96,3 +96,12 @@ def test_no_sign_that_means_something_to_latex_is_left_bare():
     printed = _tex(string.punctuation + "γl±†‡§—")
     bare = re.sub(r"\\[a-zA-Z]+(\{\})?|\\[{}$&%_#]|\$(\\[a-z]+(_[lu])?|<|>)\$", "", printed)
     assert not set(bare) & set("\\{}$&%_#^~<>|"), bare
+
+
+def test_a_table_that_goes_on_below_repeats_no_row_in_which_nothing_stands(tmp_path):
+    record(tmp_path, FIXMATCH, 0, 70.0)
+    record(tmp_path, (*DASO, "optim.lr=0.1"), 0, 80.0)
+    made = table(tmp_path, "mine")
+    assert [markdown(made, width).count("| fixmatch") for width in (60, None)] == [2, 2]
+    assert markdown(made, 60).count("| method") == 2
+    assert "—" not in markdown(made, 60).partition("Notes")[0]

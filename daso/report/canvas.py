@@ -62,9 +62,12 @@ class Form(NamedTuple):
     printed: bool = False  # methods as papers print them
     paper: Paper | None = None  # None: PNG and SVG for a screen
 
-    def path(self, name: str, part: str = "") -> Path:
-        """Where a picture goes, without suffix: the figure's `name`, or the stem, with its `part` of several."""
-        return self.folder / (f"{self.stem}_{part}" if self.stem and part else self.stem or name)
+    def path(self, name: str, part: str = "", several: bool = False) -> Path:
+        """Where a picture goes, without suffix: the figure's `name` and its `part`, such as `figure10_a`; or the stem,
+        with the part where it is one of several.
+        """
+        words = [self.stem, part * several] if self.stem else [name, part]
+        return self.folder / "_".join(word for word in words if word)
 
 
 class Series(NamedTuple):

@@ -5,12 +5,12 @@ import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from daso.errors import UserError
-from daso.outputs.naming import PAPER_RECIPE, dataset_name
+from daso.outputs.naming import PAPER_RECIPE
 from daso.published.cells import (
     DATASETS,
     TITLES,
@@ -25,6 +25,7 @@ from daso.published.cells import (
 from daso.published.numbers import Published, points
 from daso.report import draw as pictures
 from daso.report import openset
+from daso.report.alone import one_alone
 from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
 from daso.report.classes import groups as head_to_tail
 from daso.report.collect import Run, known, passed_over
@@ -35,11 +36,15 @@ from daso.report.match import Configure, match
 from daso.report.mine import row_names
 from daso.report.names import paper_name, paper_setting
 from daso.report.sample import choose
-from daso.report.specs import CLASSES, SPECS, Spec
+from daso.report.specs import CLASSES, NEEDS, SPECS, Spec, alike
 from daso.report.stats import counted, listed, spans
-from daso.report.table import UNCOUNTED, Options
-from daso.report.where import ANYWHERE, Where, setting_of_run
+from daso.report.table import ASIDES, Options
+from daso.report.where import ANYWHERE, Where
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Place = tuple[str, str]  # data set and imbalance
 LONGEST = 80  # characters of a setting in a file's name
 
 
@@ -48,6 +53,16 @@ class _Wanted(NamedTuple):
     setting: Setting
     learner: str
     overrides: Overrides
+
+
+class _Picture(NamedTuple):
+    """What is to be drawn."""
+
+    spec: Spec
+    series: Sequence[Series]
+    classes: int
+    told: Sequence[str]  # its title, and what there is to say against it
+    path: Path  # without suffix
 
 
 def draw(
@@ -59,7 +74,7 @@ def draw(
     own: bool = False,
     where: Where = ANYWHERE,
 ) -> list[Path]:
-    """Draw a figure and say where.
+    """Draw a figure, and say of each file where it is when it is there.
 
     Args:
         name: the paper's number.
@@ -72,28 +87,76 @@ def draw(
     """
     if name not in SPECS:
         raise UserError(f"figure={name} is not possible: one of {', '.join(SPECS)}.")
-    made: list[Path] = []
     notes: dict[str, None] = {}
     if own:
-        groups = own_series(runs, options, where)
-        for (dataset, setting), series in groups.items():
-            title = f"Figure {name} of own runs: {dataset} {paper_setting(setting)}"
-            part = file_part(f"{dataset}_{setting}")
-            path = form.path(f"figure{name}_{part}", part if len(groups) > 1 else "")
-            made += _draw(SPECS[name][0], series, _classes(series), [title], form, path)
-        if form.stem and len(groups) > 1 and made:
-            print(_several(form, groups), file=sys.stderr)
+        pictures_of = _own_pictures(name, runs, options, form, where, notes)
     else:
-        specs = _of_settings(name, where)
-        for spec in specs:
-            path = form.path(f"figure{name}{spec.panel}", spec.panel if len(specs) > 1 else "")
-            made += _paper_figure(name, spec, runs, options, configure, form, path, notes)
+        pictures_of = _paper_pictures(name, runs, options, configure, form, where, notes)
+    made: list[Path] = []
+    failures: list[UserError] = []  # such as a run without its checkpoint, which others have
+    canvas = Canvas(form.paper)
+    for picture in pictures_of:
+        try:
+            drawn = _drawn(picture, canvas, form)
+        except UserError as failure:
+            failures.append(failure)
+            continue
+        if drawn is not None:
+            files = canvas.save(drawn[0], picture.path, drawn[1])
+            print("\n".join(f"wrote {file}" for file in files), flush=True)
+            made += files
+    if failures and not made:
+        raise failures[0]
     if not made:
-        nothing = f"figure={name} has nothing to draw: no finished run fits it; finish some, or name runs=."
-        raise UserError(" ".join([nothing, *(note for note in notes if note.startswith(UNCOUNTED))]))
-    for line in (*(f"wrote {path}" for path in made), *notes, *passed_over(runs)):
+        needed = f", as it shows {NEEDS[kind]}" if (kind := SPECS[name][0].kind) in NEEDS else ""
+        nothing = f"figure={name} has nothing to draw: no finished run fits it{needed}; finish some, or name runs=."
+        raise UserError(" ".join([nothing, *(note for note in notes if note.startswith(ASIDES))]))
+    for line in (*notes, *(f"Left out: {failure}" for failure in failures), *passed_over(runs)):
         print(line)
     return made
+
+
+def _own_pictures(
+    name: str, runs: Sequence[Run], options: Options, form: Form, where: Where, notes: dict[str, None]
+) -> list[_Picture]:
+    """A picture of each setting that has something to show; `notes` gets what there is to say of them."""
+    spec = SPECS[name][0]
+
+    def shown(found: dict[Place, list[Series]]) -> dict[Place, list[Series]]:
+        return {place: series for place, series in found.items() if _has(spec.kind, series)}
+
+    every = own_series(runs, options, where)
+    settings = shown(every)
+    several = len(settings) > 1
+    if settings and len(settings) < len(every):
+        left = counted(len(every) - len(settings), "setting")
+        notes[f"Left out: {left} without {NEEDS[spec.kind]}."] = None
+    found = []
+    for (dataset, setting), series in settings.items():
+        title = f"Figure {name} of own runs: {dataset} {_setting(setting, form)}"
+        path = form.path(f"figure{name}", file_part(f"{dataset}_{setting}"), several)
+        found.append(_Picture(spec, series, _classes(series), [title], path))
+    if form.stem and several:
+        choices = one_alone(settings, where, lambda asked: len(shown(own_series(runs, options, asked))) == 1)
+        told = f"There is a figure for each of {len(settings)} settings; for one alone, named {form.stem}, add one of"
+        notes["\n  ".join([f"{told}:", *choices])] = None
+    if len(same := alike(name)) > 1:
+        notes[f"Figures {listed(same)} of own runs are one picture: only the paper's settings and methods differ."] = (
+            None
+        )
+    return found
+
+
+def _has(kind: str, series: Sequence[Series]) -> bool:
+    """Whether some run has what such a picture shows."""
+    runs = [run for one in series for run in one.runs]
+    if kind == "entropies":
+        return openset.measured(runs) is not None
+    return kind != "clouds" or any(run.settings.reads_unlabeled for run in runs)
+
+
+def _setting(setting: str, form: Form) -> str:
+    return paper_setting(setting) if form.printed else setting
 
 
 def file_part(setting: str) -> str:
@@ -129,19 +192,6 @@ def _rows(names: Mapping[str, Sequence[str]], options: Options) -> list[str]:
     return rows
 
 
-def _several(form: Form, groups: Mapping[tuple[str, str], Sequence[Series]]) -> str:
-    """Why one name became several files, and how to ask for one of them."""
-    runs = [series[0].runs[0] for series in groups.values()]
-    settings = [{"dataset": dataset_name(run.config["dataset"]), **setting_of_run(run)._asdict()} for run in runs]
-    varying = [key for key in settings[0] if len({one[key] for one in settings}) > 1]
-    one = " ".join(f"{key}={settings[0][key]}" for key in varying)
-    if settings.count(settings[0]) > 1:  # knobs tell them apart, which no key of a setting does
-        one = f"keys={','.join(run.key for series in next(iter(groups.values())) for run in series.runs)}"
-    return (
-        f"There is a figure for each of {counted(len(groups), 'setting')}: for one alone, named {form.stem}, add {one}."
-    )
-
-
 def _of_settings(name: str, where: Where) -> list[Spec]:
     """The panels of a figure of the paper that show the settings that are asked for."""
     places = [
@@ -158,7 +208,25 @@ def _number(name: str, spec: Spec, learner: str, rebalancer: str) -> Published:
     return Published(f"fig{name}", "", *spec.setting, learner, rebalancer, "", 0.0, None, "")
 
 
-def _paper_figure(
+def _paper_pictures(
+    name: str,
+    runs: Sequence[Run],
+    options: Options,
+    configure: Configure,
+    form: Form,
+    where: Where,
+    notes: dict[str, None],
+) -> list[_Picture]:
+    specs = _of_settings(name, where)
+    return [
+        _paper_picture(
+            name, spec, runs, options, configure, form, form.path(f"figure{name}", spec.panel, len(specs) > 1), notes
+        )
+        for spec in specs
+    ]
+
+
+def _paper_picture(
     name: str,
     spec: Spec,
     runs: Sequence[Run],
@@ -167,8 +235,8 @@ def _paper_figure(
     form: Form,
     path: Path,
     notes: dict[str, None],
-) -> list[Path]:
-    """Draw one picture of the paper's; `notes` gets what there is to say of the own runs."""
+) -> _Picture:
+    """A picture of the paper's; `notes` gets what there is to say of the own runs."""
     numbers = {row_label(*method): _number(name, spec, *method) for method in spec.methods}
     setting = setting_of(next(iter(numbers.values())))
     dataset = DATASETS[spec.setting[0]]
@@ -186,10 +254,10 @@ def _paper_figure(
         known = {} if spec.kind == "clouds" else published(name, spec.panel, number.learner, number.rebalancer)
         chosen = choose(found.runs.get(place.overrides, []), found.goals.get(place.overrides))
         series.append(Series(label, chosen.runs, known, chosen.goal, options.min_seeds))
-    data = spec.setting[0].partition(":")[2] or paper_setting(column_label(setting))
+    data = spec.setting[0].partition(":")[2] or _setting(column_label(setting), form)
     title = f"Figure {name}{spec.panel}: {TITLES[dataset]} {data}"
     told = [title, *[f"({spec.remark})"] * bool(spec.remark)]
-    return _draw(spec, series, CLASSES[spec.setting[0]], told, form, path)
+    return _Picture(spec, series, CLASSES[spec.setting[0]], told, path)
 
 
 def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -203,11 +271,13 @@ def published(name: str, panel: str, learner: str, rebalancer: str) -> dict[tupl
     return found
 
 
-def _draw(
-    spec: Spec, series: Sequence[Series], classes: int, told: Sequence[str], form: Form, path: Path
-) -> list[Path]:
-    """Draw one picture; `told` are its title and what there is to say against it."""
-    canvas = Canvas(form.paper)
+def _drawn(picture: _Picture, canvas: Canvas, form: Form) -> "tuple[Figure, list[str]] | None":
+    """A picture and the text beside it; None where no run has what it shows.
+
+    Raises:
+        UserError: a run lacks its checkpoint or its data.
+    """
+    spec, series, classes, told, _ = picture
     if form.printed:
         series = [one._replace(label=paper_name(one.label)) for one in series]
     title, notes, called = "\n".join(told), [one.told for one in series], class_names(series)
@@ -224,28 +294,32 @@ def _draw(
         elif spec.kind == "matrices":
             rows = _confusions(series, classes)
             if not rows:
-                return []
+                return None
             title = f"{title}, {_seeds(series)}" if "own" in rows else title
             figure = pictures.matrices(rows, title, canvas, called)
             notes = [pictures.MATRICES]
         elif spec.kind == "entropies":
             found = openset.entropies(series, title, canvas)
             if found is None:
-                return []
+                return None
             figure = found
         else:
             from daso.report.features import embed
 
             chosen = {one.label: _first(one.runs) for one in series if one.runs}
-            embedded = {label: points for label, run in chosen.items() if (points := embed(run)) is not None}
+            embedded = {}
+            for label, run in chosen.items():
+                print(f"{told[0]}: t-SNE of the features of {label}", file=sys.stderr, flush=True)
+                if (points := embed(run)) is not None:
+                    embedded[label] = points
             if not embedded:
-                return []
+                return None
             title += f", {_seeds(series)}\n(t-SNE of features of unlabeled images, coloured by true class)"
             figure = pictures.clouds(embedded, title, canvas, called)
             notes = []
     if spec.kind in ("bars", "curves") and has_spread(series):
         notes.append(SPREAD)
-    return canvas.save(figure, path, [canvas.told, *notes, *signs(series)])
+    return figure, [canvas.told, *notes, *signs(series)]
 
 
 def class_names(series: Sequence[Series]) -> list[str]:

@@ -54,3 +54,14 @@ SPECS: dict[str, tuple[Spec, ...]] = {
     "11": (Spec("clouds", C10, (BASE, ("fixmatch", "daso[blend=off,align=on]"), DASO)),),
     "12": (Spec("entropies", BIRDS, (BASE, DASO)),),
 }
+NEEDS = {
+    "clouds": "features of a method that learns from unlabeled images",
+    "entropies": "unlabeled images that are known to be of none of the classes",
+}
+"""What only some runs have, of the kinds of pictures that show it."""
+
+
+def alike(name: str) -> list[str]:
+    """The figures that show the same of own runs as this one, itself among them."""
+    kind, shown = SPECS[name][0].kind, SPECS[name][0].shown
+    return [other for other, (first, *_) in SPECS.items() if (first.kind, first.shown) == (kind, shown)]

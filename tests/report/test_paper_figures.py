@@ -1,14 +1,20 @@
 """Figures for print: their width, their fonts, and the text beside them."""
 
 import re
+from shutil import copytree
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from daso.report.__main__ import main
-from daso.report.figures import file_part
+from daso.errors import UserError
+from daso.report.__main__ import configure, form_of, main
+from daso.report.arguments import parse
+from daso.report.canvas import Canvas
+from daso.report.figures import draw, file_part
+from daso.report.specs import alike
+from daso.report.table import Options
 from tests.report.fake import C10, journal, record
 
 METHODS = ("fixmatch", "fixmatch_daso")
@@ -70,11 +76,13 @@ def test_without_a_format_a_folder_gets_pictures_to_look_at(runs, tmp_path, monk
     assert "Figure 3" in " ".join(re.findall("<!-- (.*?) -->", (tmp_path / "made" / "figure3.svg").read_text()))
 
 
-def test_several_pictures_of_one_name_are_told_apart(runs, tmp_path, monkeypatch):
+def test_several_pictures_of_one_name_are_told_apart_alike_in_files_and_folders(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Canvas, "save", lambda canvas, figure, path, notes: [path])
     (tmp_path / "none").mkdir()
-    assert main(["figure=10", "runs=none", "out=fig.pdf"]) == 0
-    assert sorted(path.name for path in tmp_path.glob("fig*")) == ["fig_a.pdf", "fig_a.txt", "fig_b.pdf", "fig_b.txt"]
+    for out, names in (("fig.pdf", ["fig_a", "fig_b"]), ("made", ["made/figure10_a", "made/figure10_b"])):
+        form = form_of(parse(["figure=10", f"out={out}"]))
+        assert list(map(str, draw("10", [], Options(), configure, form))) == names
 
 
 def test_a_figure_of_own_runs_has_the_name_that_is_asked_for(runs, tmp_path, monkeypatch):
@@ -105,13 +113,14 @@ def two_settings(runs, tmp_path_factory):
 
 def test_of_several_settings_and_methods_some_are_chosen(two_settings, tmp_path, monkeypatch, capsys):
     assert drawn(two_settings, tmp_path, monkeypatch, "own=true", "out=all.pdf")[0] == 0
-    assert capsys.readouterr().err.endswith("for each of 2 settings: for one alone, named all, add gamma_u=100.\n")
+    told = "There is a figure for each of 2 settings; for one alone, named all, add one of:"
+    assert f"{told}\n  gamma_u=100\n  gamma_u=1/100\n" in capsys.readouterr().out
     assert len(list(tmp_path.glob("all_*.pdf"))) == 2
     chosen = "own=true", "out=one.pdf", "gamma_u=0.01", "dataset=cifar10", "rows=*_daso"
     assert drawn(two_settings, tmp_path, monkeypatch, *chosen)[0] == 0
     assert [path.name for path in tmp_path.glob("one*.pdf")] == ["one.pdf"]
     told = (tmp_path / "one.txt").read_text()
-    assert "N1=500 γl=100 γu=1/100" in told
+    assert "N1=500 gl=100 gu=1/100" in told
     assert "fixmatch_daso (seed 0)" in told
     assert "fixmatch (" not in told
 
@@ -125,8 +134,42 @@ def test_where_knobs_tell_settings_apart_all_runs_of_one_are_named(tmp_path, mon
             journal(folder, [(steps, values)])
             made[steps].append(folder.name)
     assert drawn(tmp_path / "runs", tmp_path, monkeypatch, "own=true", "out=all.pdf")[0] == 0
-    keys = capsys.readouterr().err.rpartition("add keys=")[2].removesuffix(".\n").split(",")
-    assert sorted(keys) in [sorted(some) for some in made.values()]
+    said = re.findall(r"^  keys=(\S+)  # .* steps=(\d+)$", capsys.readouterr().out, re.MULTILINE)
+    assert {int(steps): sorted(keys.split(",")) for keys, steps in said} == {
+        steps: sorted(keys) for steps, keys in made.items()
+    }
+
+
+def test_settings_without_what_a_figure_shows_are_counted_apart(two_settings, tmp_path, monkeypatch, capsys):
+    root = tmp_path / "runs"
+    copytree(two_settings, root)
+    assert drawn(root, tmp_path, monkeypatch, "figure=12", "own=true", "out=one.pdf")[0] == 2
+    assert "as it shows unlabeled images that are known to be of none of the classes;" in capsys.readouterr().err
+    np.savez(min(root.iterdir()) / "openset.npz", edges=np.arange(4.0), inside=np.ones(3), outside=np.ones(3))
+    assert drawn(root, tmp_path, monkeypatch, "figure=12", "own=true", "out=one.pdf")[0] == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "wrote one.pdf",
+        "wrote one.txt",
+        "Left out: 1 setting without unlabeled images that are known to be of none of the classes.",
+    ]
+
+
+def test_a_picture_that_cannot_be_made_leaves_the_others(two_settings, tmp_path, monkeypatch, capsys):
+    def confusion(run):
+        if run.config["imb"]["gamma_u"] == 100:
+            raise UserError("Run 12 has no checkpoint: this picture needs one.")
+        return np.eye(10)
+
+    monkeypatch.setattr("daso.report.features.confusion", confusion)
+    asked = "figure=9", "own=true", "out=all.pdf"
+    assert drawn(two_settings, tmp_path, monkeypatch, *asked)[1] == [
+        "all_cifar10_N1_500_gl_100_gu_1_100.pdf",
+        "all_cifar10_N1_500_gl_100_gu_1_100.txt",
+    ]
+    assert "Left out: Run 12 has no checkpoint: this picture needs one.\n" in capsys.readouterr().out
+    assert drawn(two_settings, tmp_path, monkeypatch, *asked, "gamma_u=100")[0] == 2
+    assert capsys.readouterr().err == "Run 12 has no checkpoint: this picture needs one.\n"
 
 
 def test_panels_and_methods_of_a_paper_figure_are_chosen_as_those_of_a_table(runs, tmp_path, monkeypatch):
@@ -145,6 +188,22 @@ def test_the_page_shows_the_methods_that_are_asked_for(two_settings, tmp_path, m
     tables, _, listing = (tmp_path / "page.html").read_text().rpartition("<table")
     assert "fixmatch_daso" not in tables
     assert "fixmatch_daso" in listing  # every run that was read
+
+
+def test_titles_have_the_letters_that_are_asked_for(two_settings, tmp_path, monkeypatch):
+    for more, ratio in (("names=plain", "gl=100 gu=100"), ("names=paper", "γl=100 γu=100")):
+        for own in ("own=true", "own=false"):
+            asked = "gamma_u=100", more, own, "out=one.pdf"
+            assert drawn(two_settings, tmp_path, monkeypatch, *asked)[0] == 0
+            assert (tmp_path / "one.txt").read_text().partition("\n")[0].endswith(ratio)
+
+
+def test_a_figure_of_own_runs_says_which_others_are_the_same(two_settings, tmp_path, monkeypatch, capsys):
+    assert alike("6") == ["5", "6", "7", "8"]
+    assert alike("11") == ["4", "11"]
+    assert alike("3") == ["3"]  # Figure 10 has a curve more
+    drawn(two_settings, tmp_path, monkeypatch, "figure=6", "own=true", "gamma_u=100", "out=one.pdf")
+    assert "Figures 5, 6, 7 and 8 of own runs are one picture: only" in capsys.readouterr().out
 
 
 def test_the_same_figure_is_the_same_file(runs, tmp_path, monkeypatch):

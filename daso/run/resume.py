@@ -1,6 +1,6 @@
 """What a run that goes on is held against: what it left, how it was begun, with which code and on which machine."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,15 @@ import torch
 from daso.errors import AFRESH, Damaged, UserError
 from daso.machine.execution import hardware
 from daso.machine.version import code_version
-from daso.outputs.rundir import RunDir
-from daso.schema import Compile, Config, Provenance
+from daso.outputs.rundir import RunDir, RunState
+from daso.schema import Compile, Config, Provenance, TrainConfig
+from daso.settings.identity import run_key
 from daso.track.console import Console
 from daso.track.jsonl import kept
 from daso.train import checkpoint
 from daso.train.loop import Parts, State
+
+OF_MACHINE = ("precision", "compile", "threads", "deterministic", "channels_last")  # knobs of `train` with a key each
 
 
 def afresh(config: Config, provenance: Provenance, folder: RunDir) -> bool:
@@ -25,6 +28,23 @@ def afresh(config: Config, provenance: Provenance, folder: RunDir) -> bool:
 def forced_by(folder: RunDir) -> str:
     """The start of a sweep that `force` last began the run for; empty if none."""
     return str(folder.about().get("forced", ""))
+
+
+def left_behind(config: Config, provenance: Provenance) -> str:
+    """A sentence about the unfinished run that the same line goes on with where nothing about the machine is typed, and
+    which a new run leaves where it is; empty where there is none.
+    """
+    typed = {override.lstrip("+").partition("=")[0] for override in provenance.overrides}
+    usual: dict[str, Any] = {
+        f.name: f.default for f in fields(TrainConfig) if f.name in OF_MACHINE and f"train.{f.name}" in typed
+    }
+    if not usual:
+        return ""
+    other = RunDir(config.out_root, run_key(replace(config, train=replace(config.train, **usual))))
+    if other.key == config.run_key or other.state() not in (RunState.partial, RunState.failed):
+        return ""
+    words = " and ".join(f"train.{name}" for name in usual)
+    return f"Run {other.key}, which differs in {words} alone, is not finished: without {words} it goes on."
 
 
 def as_begun(config: Config, device: torch.device, folder: RunDir) -> Config:

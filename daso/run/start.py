@@ -23,7 +23,7 @@ from daso.outputs.naming import objective
 from daso.outputs.rundir import RunDir, RunState
 from daso.run.evaluation import evaluate_only
 from daso.run.images import changed
-from daso.run.resume import afresh, as_begun, compare_code, without_compiler
+from daso.run.resume import afresh, as_begun, compare_code, left_behind, without_compiler
 from daso.run.stages import own, prerequisites
 from daso.run.training import train_run
 from daso.schema import Compile, Config, Provenance
@@ -66,6 +66,8 @@ def _run(config: Config, provenance: Provenance, patience: float, device: torch.
     if finished(config, provenance, folder, console):
         return objective(folder.numbers() or {})
     if afresh(config, provenance, folder) or not folder.begun():
+        if sentence := left_behind(config, provenance):
+            console.note(sentence)
         run_prerequisites(config, provenance, console)
     place = _place(config, device, console)
     with folder.lock(patience), _logged(folder, provenance, console, config.force), place as device:

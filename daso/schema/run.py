@@ -50,7 +50,7 @@ class Config:
     eval_only: bool = field(default=False, metadata=NOT_SCIENCE)
     plan: Any = field(default=False, metadata=NOT_SCIENCE)  # say what would be trained, and train nothing; see PLANS
     fail_fast: bool = field(default=False, metadata=NOT_SCIENCE)  # the first failure ends a sweep
-    # allow a resume on another device type, precision, thread count or torch version
+    # allow a resume on another device type or torch version, or another precision or compiler that `auto` comes to
     resume_across: bool = field(default=False, metadata=NOT_SCIENCE)
     recipe: RecipeConfig = field(default_factory=RecipeConfig, metadata=NOT_SCIENCE)  # what it sets is
     sweep: SweepConfig = field(default_factory=SweepConfig, metadata=NOT_SCIENCE)

@@ -1,9 +1,13 @@
 """`force=true` starts a run afresh once for each start of a sweep, however often a scheduler starts its job."""
 
+from dataclasses import replace
+
 import pytest
 
 from daso.errors import RunFailed
+from daso.run.resume import left_behind
 from daso.run.start import run
+from daso.settings.identity import identified
 from daso.train.step import TrainStep
 from tests.compose import NOWHERE, tiny
 
@@ -56,3 +60,14 @@ def test_outside_sweeps_force_always_begins_afresh(forced, steps):
     assert steps(forced, NOWHERE, until=12) == 12
     assert steps(forced, NOWHERE) == 20
     assert steps(forced, NOWHERE) == 20
+
+
+def test_a_run_that_differs_in_machine_knobs_alone_says_which_partial_one_it_leaves_behind(forced, steps):
+    begun = replace(forced, force=False)
+    steps(begun, NOWHERE, until=12)
+    other = identified(replace(begun, train=replace(begun.train, threads=2)))
+    typed = NOWHERE._replace(overrides=["train.threads=2"])
+    assert left_behind(other, typed) == (
+        f"Run {begun.run_key}, which differs in train.threads alone, is not finished: without train.threads it goes on."
+    )
+    assert left_behind(other, NOWHERE) == left_behind(begun, typed) == ""

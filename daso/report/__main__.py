@@ -72,6 +72,10 @@ def _act(request: Request) -> None:
     where = Where(*(values[key] for key in Where._fields))
     options = options_of(request, cache(partial(own_heads, runs, where)))
     check_options(options)
+    why_none = "" if runs else nothing_in(values["runs"].split(",")).removesuffix("?")
+    if why_none and (values["own"] or request.product == "html"):
+        product = "html=" if request.product == "html" else f"figure={values['figure']}"
+        raise UserError(f"{product} has nothing to show: {why_none}; train some, or name runs=.")
     if request.product == "figure":
         from daso.report.figures import draw
 
@@ -85,11 +89,9 @@ def _act(request: Request) -> None:
         return
     tables = make_tables(values["table"], runs, options, where)
     if not any(table.rows for table in tables):
-        raise _empty(values, where, tables)
-    if not runs and values["columns"] != PUBLISHED and (why_none := nothing_in(values["runs"].split(","))):
-        print(
-            f"No own number is shown: {why_none.removesuffix('?')}; runs= names the folders of yours.", file=sys.stderr
-        )
+        raise _empty(values, where, tables, why_none)
+    if why_none and values["columns"] != PUBLISHED:
+        print(f"No own number is shown: {why_none}; runs= names the folders of yours.", file=sys.stderr)
     formatted = FORMATTERS[values["format"]]
     if values["out"]:
         _upload(request, [write(Path(values["out"]), formatted(tables, None))])
@@ -116,15 +118,22 @@ def _chosen(request: Request) -> list[Run]:
     return of_knobs(runs, request.overrides) if own else runs
 
 
-def _empty(values: dict[str, Any], where: Where, tables: Sequence[Table]) -> UserError:
-    """What to say of a table without a number: which command would make some, and which runs it does not count."""
+def _empty(values: dict[str, Any], where: Where, tables: Sequence[Table], why_none: str) -> UserError:
+    """What to say of a table without a number: which command would make some, and which runs it does not count.
+
+    Args:
+        values: of the report's own keys.
+        where: the settings that are asked for.
+        tables: without a number.
+        why_none: why there is no run, if there is none.
+    """
     name, dataset = values["table"], where.dataset
     nothing = f"table={name} has nothing to show"
     if name == "field" and dataset not in datasets():
-        why_none = f"nothing is published on {dataset}, and no finished run is trained as a recipe says"
-        return UserError(f"{nothing}: {why_none}; table=mine dataset={dataset} shows any runs.")
-    if name == "mine" and (why_none := nothing_in(values["runs"].split(","))):
-        return UserError(f"{nothing}: {why_none.removesuffix('?')}; train some, or name runs=.")
+        none = f"nothing is published on {dataset}, and no finished run is trained as a recipe says"
+        return UserError(f"{nothing}: {none}; table=mine dataset={dataset} shows any runs.")
+    if name == "mine" and why_none:
+        return UserError(f"{nothing}: {why_none}; train some, or name runs=.")
     started = "finish some"
     if name in NUMBERED:
         named = dict.fromkeys(cell.dataset for cell in cells(name) if dataset in ("", cell.dataset))

@@ -207,8 +207,9 @@ def _order(text: str) -> tuple[int, float, str]:
 
 def _means(text: str, value: Any) -> bool:
     """Whether a text is a person's word for the value of a knob."""
-    with suppress(ValueError, TypeError):
-        return not isinstance(value, bool | str) and float(text) == float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return float(text) == value
     return text.lower() in (str(value).lower(), written(value).lower())
 
 

@@ -86,13 +86,13 @@ def markdown(table: Table, width: int | None = None) -> str:
 def latex(*tables: Table) -> str:
     """Tables for a paper, at most as wide as its text; needs booktabs and graphicx."""
     rows = sum(len(table.rows_of(columns)) for table in tables for _, columns in table.pieces)
-    head = ["% wider than a column of a paper? \\begin{table*} \\input{...} \\end{table*}"]
-    head += [f"% {rows} rows, longer than a page: {LONG}"] * (rows > PAGE)
-    return "".join(f"{line}\n" for line in head) + "\n".join(map(_latex, tables))
+    advice = ["% wider than a column of the paper? \\begin{table*} \\input{...} \\end{table*}"]
+    advice += [f"% {rows} rows, longer than a page: {LONG}"] * (rows > PAGE)
+    return "\n".join(_latex(table, () if i else advice) for i, table in enumerate(tables))
 
 
-def _latex(table: Table) -> str:
-    out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}"]
+def _latex(table: Table, advice: Sequence[str]) -> str:
+    out = [f"% {table.title}; needs \\usepackage{{booktabs,graphicx}}", *advice]
     out += [f"% {note}" for note in table.notes if note.startswith(ASIDES)]
     for heading, columns in table.pieces:
         shown = table.shown(columns)

@@ -179,7 +179,7 @@ def test_what_no_run_has_is_refused_with_what_the_runs_have(root, capsys):
 def test_a_knob_chooses_own_runs(tmp_path, capsys):
     for lr, top1 in ((0.03, 70.0), (0.1, 80.0)):
         record(tmp_path, (*FIXMATCH, f"optim.lr={lr}"), 0, top1)
-    assert main(["table=mine", f"runs={tmp_path}", "optim.lr=1e-1"]) == 0
+    assert main(["table=mine", f"runs={tmp_path}", "optim.lr=1e-1", "dataset.flip=true"]) == 0
     shown = capsys.readouterr().out
     assert "80.0" in shown
     assert "70.0" not in shown

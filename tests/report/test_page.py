@@ -146,4 +146,6 @@ def test_the_page_of_a_table_escapes_what_it_shows(tmp_path):
 def test_a_page_without_a_finished_run_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["html=report.html"]) == 2
-    assert capsys.readouterr().err == "html= has nothing to show: no run is finished; finish some, or name runs=.\n"
+    assert (
+        capsys.readouterr().err == "html= has nothing to show: there is no folder outputs; train some, or name runs=.\n"
+    )

@@ -13,7 +13,7 @@
   python -m daso.report figure=3 out=figure3.pdf [format=pdf|svg|png] [width=column|text|INCHES] [names=paper]
   python -m daso.report html=report.html [runs=...] [keys=...] [rows=...] [columns=own] [names=paper] [bold=false]
                         [external=results.csv] [select=...] [la=true] [metric=bacc] [baseline=fixmatch] [min_seeds=3]
-                        [usb=true] [mlflow=true]
+                        [usb=true] [mlflow=true] [dataset=cifar10] [n1=500] [m1=4000] [gamma_l=100] [gamma_u=1/100]
 
 Where the runs to be counted differ from the paper's settings, say how, as on the command line of train.py:
   python -m daso.report table=1 train.steps=50000 train.precision=bf16
@@ -85,7 +85,7 @@ def _act(request: Request) -> None:
     if request.product == "html":
         from daso.report.page import page
 
-        _upload(request, [write(Path(values["html"]), page(runs, options, configure))])
+        _upload(request, [write(Path(values["html"]), page(runs, options, configure, where))])
         return
     tables = make_tables(values["table"], runs, options, where)
     if not any(table.rows for table in tables):

@@ -46,7 +46,7 @@ USES = {
     "table=field": (NUMBERS | LOOKS | SETTING.keys()) - {"la", "metric", "usb"},
     "figure=": SETTING.keys()
     | {"runs", "keys", "rows", "min_seeds", "own", "names", "format", "width", "out", "mlflow"},
-    "html=": NUMBERS | {"columns", "rows", "names", "bold", "external", "mlflow"},
+    "html=": NUMBERS | SETTING.keys() | {"columns", "rows", "names", "bold", "external", "mlflow"},
 }
 OTHERS = ("table=mine", "table=field")  # beside those of the paper
 TABLES = {"markdown": ".md", "latex": ".tex", "csv": ".csv", "html": ".html"}

@@ -1,5 +1,6 @@
 """Tables, curves and per-class pictures of a sweep in one HTML file that needs no network."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from daso.errors import UserError
-from daso.outputs.naming import run_name
+from daso.outputs.naming import PAPER_RECIPE, run_name
 from daso.published.cells import TABLES
 from daso.report import draw as pictures
 from daso.report import render
@@ -18,44 +19,60 @@ from daso.report.figures import class_names, own_series
 from daso.report.match import Configure
 from daso.report.mine import own_table
 from daso.report.names import paper_name, paper_setting
-from daso.report.paper import paper_table
+from daso.report.paper import has_settings, paper_table
 from daso.report.sheet import Drawing, Sheet
 from daso.report.stats import counted, spoken
 from daso.report.table import PAPER_NAMES, Options, Table, own_metric, with_baseline
+from daso.report.where import ANYWHERE, Where
 from daso.settings.apart import differing
 from daso.track.console import duration
 
 MOST_BARS = 20  # classes that a bar each can be told apart of
 
 
-def page(runs: Sequence[Run], options: Options, configure: Configure) -> str:
+def page(runs: Sequence[Run], options: Options, configure: Configure, where: Where = ANYWHERE) -> str:
     """The whole report: the table of own runs, every table of the paper that has some, and their pictures.
 
+    Args:
+        where: the settings to show.
+
     Raises:
-        UserError: no run is finished, or no table has the baseline.
+        UserError: no run is finished, or of these settings, or no table has the baseline.
     """
-    done = [run for run in known(runs) if run.done]
+    asked = where.among(known(runs))
+    done = [run for run in asked if run.done]
     if not done:
-        raise UserError("html= has nothing to show: no run is finished; finish some, or name runs=.")
+        told = f" of {where}" * (where != ANYWHERE)
+        raise UserError(f"html= has nothing to show: no run{told} is finished; finish some, or name runs=.")
+    others = [run for run in runs if run.foreign]
     told = spoken(own_metric(options), [run.settings.train.evaluations for run in done])
+    settings = own_series(asked, options, where)
+    if len(settings) > 1:
+        print(f"Drawing {len(settings)} settings.", file=sys.stderr, flush=True)
     return _fill(
         title="Report of runs",
         facts=[
-            f"{len(done)} of {counted(len(runs), 'run')} finished; own numbers: {told}.",
-            *passed_over(runs),
+            *[f"Of {where} alone."] * (where != ANYWHERE),
+            f"{len(done)} of {counted(len(asked) + len(others), 'run')} finished; own numbers: {told}.",
+            *passed_over(others),
         ],
-        tables=_tables(runs, options, configure),
+        tables=_tables([*asked, *others], options, configure, where),
         sections=[
             (f"{dataset}: {_named(paper_setting, setting, options)}", _drawings(series, options))
-            for (dataset, setting), series in own_series(runs, options).items()
+            for (dataset, setting), series in settings.items()
         ],
-        runs=_lines(runs),
+        runs=_lines([*asked, *others]),
     )
 
 
-def _tables(runs: Sequence[Run], options: Options, configure: Configure) -> list[Table]:
+def _tables(runs: Sequence[Run], options: Options, configure: Configure, where: Where) -> list[Table]:
     """The tables with own numbers, each compared with the baseline if it has it."""
-    makers = [partial(own_table, runs), *(partial(paper_table, name, runs, configure=configure) for name in TABLES)]
+    numbered = [name for name in TABLES if has_settings(name, where)] if where.recipe in ("", PAPER_RECIPE) else []
+    papers = where._replace(recipe="")
+    makers = [
+        partial(own_table, runs, where=where),
+        *(partial(paper_table, name, runs, configure=configure, where=papers) for name in numbered),
+    ]
     return [table for table in with_baseline(makers, options) if table.own]
 
 

@@ -65,7 +65,7 @@ def paper_table(
     Raises:
         UserError: there is no such table, no such setting in it, or no such baseline.
     """
-    content = [cell for cell in cells(name) if where.plain.has(cell.dataset, cell.setting, "")]
+    content = _content(name, where)
     if not content:
         has = listed(list(dict.fromkeys(f"{cell.dataset} {cell.column}" for cell in cells(name))))
         raise UserError(f"{where} is not possible: Table {name} has {has}.")
@@ -94,6 +94,15 @@ def paper_table(
     if str(name) == "4":
         table.notes += _seval()
     return table
+
+
+def _content(name: str | int, where: Where) -> list[Cell]:
+    return [cell for cell in cells(name) if where.plain.has(cell.dataset, cell.setting, "")]
+
+
+def has_settings(name: str | int, where: Where) -> bool:
+    """Whether a table of the paper has some of these settings, whatever their protocol."""
+    return bool(_content(name, where._replace(recipe="")))
 
 
 def _column(cell: Cell) -> Column:

@@ -65,7 +65,7 @@ def test_nothing_on_the_page_is_wider_than_a_phone_but_what_scrolls_and_says_so(
     assert 'name="viewport" content="width=device-width' in text
     assert text.count("<table>") == text.count('<div class="wide"><table>') > 0
     assert ".cut::before" in style
-    assert 'classList.toggle("cut", box.scrollWidth > box.clientWidth' in text
+    assert 'classList.toggle("cut", box.scrollWidth > box.clientWidth + spare(box)' in text  # not of padding alone
 
 
 def test_every_letter_of_a_figure_is_9_px_high_in_a_window_of_390(shown):
@@ -113,6 +113,25 @@ def test_the_page_compares_with_the_baseline_in_every_table_that_has_it(runs, tm
     assert {"Own runs", "Table 1: labeled and unlabeled data equally imbalanced"} <= compared
     assert "Table 6: ablation of the blending weight v" in text  # which has no FixMatch
     assert not any(title.startswith("Table 6:") for title in compared)
+
+
+def test_the_keys_of_a_setting_choose_what_the_page_shows(runs, tmp_path, capsys):
+    root, out = runs[0].folder.root, tmp_path / "page.html"
+    others = "dataset=cifar10", "imbalance=cifar10_n500_m4000_g100_reversed", "algorithm=fixmatch"
+    record(root, others, 0, 60.0)
+    assert main([f"html={out}", f"runs={root}", "gamma_u=100"]) == 0
+    text = out.read_text()
+    assert '<p class="notes">4 of 4 runs finished;' in text
+    titles = re.findall(r"<h2>(Table \d+|cifar10[^<]*)", text)
+    assert (titles[0], titles[-1]) == ("Table 1", "cifar10: N1=500 gl=100 gu=100")
+    assert "Table 2" not in titles  # the run of it is of another setting
+    assert "gu=1/100" not in text
+    assert len(re.findall(r"<td>(cifar10 [^<]*)</td>", text)) == 4
+    assert capsys.readouterr().err == ""  # of one setting there is little to wait for
+    assert main([f"html={out}", f"runs={root}"]) == 0
+    assert capsys.readouterr().err == "Drawing 2 settings.\n"
+    assert main([f"html={out}", f"runs={root}", "recipe=daso", "n1=20"]) == 2
+    assert "n1=20" in capsys.readouterr().err
 
 
 def test_a_baseline_that_no_table_of_the_page_has_is_refused(runs):

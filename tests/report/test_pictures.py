@@ -116,6 +116,26 @@ def test_figures_of_features_need_runs(tmp_path, monkeypatch, capsys):
     assert "figure=4 has nothing to draw" in capsys.readouterr().err
 
 
+def test_of_slow_pictures_each_is_spoken_of_before_it_is_made_and_each_file_when_it_is_there(
+    runs, tmp_path, monkeypatch, capsys
+):
+    said = []
+
+    def embed(run):
+        said.append(capsys.readouterr())
+        return np.zeros((3, 2)), np.arange(3)
+
+    record(tmp_path / "more", (*FIXMATCH, "optim.lr=0.1"), 0, 70.0)
+    monkeypatch.setattr("daso.report.features.embed", embed)
+    monkeypatch.setattr(Canvas, "save", lambda canvas, figure, path, notes: [path])
+    both = [*of(runs, "fixmatch"), *collect([tmp_path / "more"])]
+    draw("4", both, Options(), configure, Form(tmp_path), own=True)
+    first, second = said
+    assert first.err.startswith("Figure 4 of own runs: cifar10 N1=500 gl=100 gu=100")
+    assert first.err.endswith(": t-SNE of the features of fixmatch\n")
+    assert second.out.startswith(f"wrote {tmp_path}")
+
+
 def test_a_figure_shows_the_runs_that_a_table_counts_and_says_what_they_want(tmp_path):
     made = {}
     for overrides, seed, steps, value in (

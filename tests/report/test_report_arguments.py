@@ -63,7 +63,6 @@ def test_a_wrong_argument_ends_in_one_sentence_and_exit_code_2(arguments, says, 
         (["table=1", "out=t.txt"], "out=t.txt is not possible: a table is written as .md, .tex, .csv or .html."),
         (["html=report.pdf"], "html=report.pdf is not possible: a page is written as .html."),
         (["html=report"], "html=report is not possible: a page is written as .html."),
-        (["html=report.html", "n1=500"], "n1= has no effect on html=: it is for table, figure=."),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_a_sentence(arguments, says, capsys):

@@ -65,5 +65,5 @@ def tell(data: Gallery, split: Split, folder: RunDir, console: Console | None) -
     if console is not None:
         for sentence in data.notes:
             console.warn(sentence)
-        for line in sentences(data.index, counted):
+        for line in sentences(data.index, counted, headed=True):
             console.note(line)

@@ -276,9 +276,9 @@ class SweepReport(Callback):
         return 1 if untold else code_of(ends)
 
     def _tell(self, ends: Sequence[End], stop: int | None) -> None:
-        if ends:
-            print_ends(ends)
         asked = [job for job in self._jobs if job.asked]
+        if ends:
+            print_ends(ends, asked)
         config = next((job.config for job in asked if job.config is not None), None)
         done = config is not None and any(end.state == FINISHED for end in ends)
         if done:

@@ -39,10 +39,20 @@ def standing(config: Config) -> RunState:
     return RunState.new if config.force else RunDir(config.out_root, config.run_key).state()
 
 
+def said_of(label: str, reason: str) -> str:
+    """Why a job is not possible, with the job's label unless the reason begins with what that names."""
+    return reason if label in reason.partition(" is not possible")[0] else f"{label}: {reason}"
+
+
 def summary_of(config: Config) -> dict[str, Any] | None:
     """The summary of a run that need not be trained; None for every other one."""
     if config.eval_only or standing(config) is not RunState.done:
         return None
+    return RunDir(config.out_root, config.run_key).numbers()
+
+
+def numbers_of(config: Config) -> dict[str, Any] | None:
+    """The final numbers of a run that is finished, whether it was forced or evaluated again; None of any other."""
     return RunDir(config.out_root, config.run_key).numbers()
 
 

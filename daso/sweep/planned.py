@@ -19,7 +19,7 @@ from daso.settings.identity import plain
 from daso.settings.options import program
 from daso.sweep.caution import cautions_of
 from daso.sweep.cost import cards_here
-from daso.sweep.graph import Job
+from daso.sweep.graph import Job, said_of
 from daso.sweep.grid import PREFIXES, labels
 from daso.sweep.plan import Estimate, Item, Kind, Speed, disk_bytes, estimates, speeds, survey
 from daso.sweep.probe import STEPS, probe
@@ -63,7 +63,7 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1, doubles: str
     if doubles:
         facts.add_row("", doubles)
     for job in refused:
-        facts.add_row("not possible", Text(f"{job.label}: {job.reason}"))
+        facts.add_row("not possible", Text(said_of(job.label, job.reason)))
     facts.add_row("steps", f"{sum(i.left for i in items):,} to train, of {sum(i.steps for i in items):,}")
     facts.add_row("disk", _disk([item for item in items if item.state is RunState.new]))
     for fact in _downloads([item.config for item in items if item.left]):
@@ -93,7 +93,7 @@ def _again(plan: str) -> str:
 
 
 def _runs(items: Sequence[Item], refused: Sequence[Job]) -> Table:
-    table = Table("run", "setting", "state", "steps", title=f"Plan: {counted(len(items), 'run')}")
+    table = Table("run", "setting", "state", "steps", title="Each run")
     for item in items:
         steps = f"{item.steps:,}" if not item.step else f"{item.step:,} of {item.steps:,}"
         table.add_row(item.config.run_key, Text(item.label), item.state.value, steps)

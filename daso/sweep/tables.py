@@ -8,34 +8,49 @@ from rich.table import Table
 from rich.text import Text
 
 from daso.outputs.naming import method_name, recipe_named
-from daso.schema import RULES
+from daso.schema import RULES, Config, of_evaluations
 from daso.settings.identity import plain
-from daso.sweep.graph import Job, summary_of
+from daso.sweep.graph import Job, numbers_of
 from daso.sweep.grid import labels
 from daso.sweep.session import FINISHED, STOPPED, End
 from daso.track.console import counted
 from daso.track.terminal import print_table
 
 WIDE = 80  # columns of a reason that stands in the table
-RESULT = (
-    f"result: top1_median20 in percent ({RULES['median20']}, or of all where there are fewer), "
-    "on the validation set where there is one, else on the test set"
+VALID, TEST = "on the validation set", "on the test set"
+BALANCED = (
+    "test bacc: balanced accuracy on the test set, last evaluation; python -m daso.report table=mine metric=bacc "
+    "select=last has it too"
 )
-BALANCED = "test bacc: last evaluation; table=mine metric=bacc select=last has the same"
 
 
-def print_ends(ends: Sequence[End]) -> None:
-    """Print how the jobs of a sweep ended."""
-    print_table(ends_table(ends))
+def print_ends(ends: Sequence[End], jobs: Sequence[Job] = ()) -> None:
+    """Print how the jobs of a sweep ended, of which `jobs` are known."""
+    keys = {end.key for end in ends if end.state == FINISHED}
+    print_table(ends_table(ends, [job.config for job in jobs if job.config is not None and job.key in keys]))
 
 
-def ends_table(ends: Sequence[End]) -> Table:
-    """The jobs of a sweep, one a row, without overrides that all share; a long reason stands below, once for all."""
+def result_of(configs: Sequence[Config]) -> str:
+    """What the column of results holds, as far as these finished runs tell."""
+    found = {VALID if "valid/top1_median20" in (numbers_of(config) or {}) else TEST for config in configs}
+    where = found.pop() if len(found) == 1 else f"{VALID} where there is one, else {TEST}"
+    rules = {of_evaluations(RULES["median20"], config.train.evaluations) for config in configs}
+    rule = rules.pop() if len(rules) == 1 else f"{RULES['median20']}, or of all where there are fewer"
+    return f"result: top1_median20 in percent {where}, {rule}"
+
+
+def ends_table(ends: Sequence[End], configs: Sequence[Config] = ()) -> Table:
+    """The jobs of a sweep, one a row, without overrides that all share; a long reason stands below, once for all.
+
+    Args:
+        ends: how they ended.
+        configs: of those that finished, as far as they are known.
+    """
     done = sum(end.state == FINISHED for end in ends)
     title = f"{done} of {counted(len(ends), 'job')} finished"
     long = dict.fromkeys(end.reason for end in ends if len(end.reason) > WIDE)
     notes = {reason: number for number, reason in enumerate(long, 1)}
-    below = [RESULT] * bool(done) + [f"{number}. {reason}" for reason, number in notes.items()]
+    below = [result_of(configs)] * bool(done) + [f"{number}. {reason}" for reason, number in notes.items()]
     grid = Table(title=title, caption="\n".join(below) or None, caption_justify="left")
     for column in ("run", "setting", "state", "result", "reason"):
         grid.add_column(column, overflow="fold")
@@ -62,7 +77,7 @@ def print_means(jobs: Sequence[Job], ends: Sequence[End]) -> None:
     groups = by_setting(jobs)
     for name, members in groups.items():
         done = [job for job in members if job.key in results]
-        balanced = [(summary_of(job.config) or {}).get("test/bacc") for job in done if job.config is not None]
+        balanced = [(numbers_of(job.config) or {}).get("test/bacc") for job in done if job.config is not None]
         row = [_over_seeds([results[job.key] for job in done]), _over_seeds(balanced)] if done else ["-", "-"]
         seeds = f"{len(done)} of {len(members)}" if len(done) < len(members) else str(len(done))
         grid.add_row(Text(name), seeds, *row)

@@ -14,6 +14,7 @@ from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.run.work import Operation, Work
 from daso.sweep import probe
+from daso.sweep.graph import said_of
 from daso.sweep.plan import disk_bytes
 from daso.sweep.session import FAILED, JobResult
 from tests import pictures
@@ -47,6 +48,13 @@ def test_a_plan_names_what_runs_will_warn_of_each_once_and_a_recipe_that_is_not_
         "fixmatch recipe=usb",
         "fixmatch_daso recipe=usb",
     ]
+
+
+def test_a_refused_job_is_named_once(sweep):
+    out = sweep("experiment=quickstart", "algorithm=fixmatc,fixmatch", "plan=full")[1]
+    assert "not possible  algorithm=fixmatc is not possible: did you mean fixmatch?" in out
+    assert ("Each run" in out, out.count("Plan: 1 run")) == (True, 1)
+    assert said_of("crt from_run=x", "protocol.from_run=x is not possible: no.").startswith("crt from_run=x: ")
 
 
 def test_an_override_that_changes_nothing_is_said_of_finished_runs_too(command, sweep, tmp_path):

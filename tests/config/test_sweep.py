@@ -93,7 +93,9 @@ def test_a_sweep_ends_with_means_over_seeds_its_folder_and_what_to_do_next(sweep
     _, out, _, _ = sweep(*grid, f"track.uri=sqlite:///{tmp_path}/m.db", run=finished_run)
     (row,) = [line for line in out.splitlines() if line.startswith("│ fixmatch_daso ")]
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["fixmatch_daso", "3", "91.00 ± 1.00", "80.00 ± 0.00"]
-    assert "test bacc: last evaluation; table=mine metric=bacc select=last has the same" in " ".join(out.split())
+    said = " ".join(out.split())
+    assert "result: top1_median20 in percent on the test set, median of the last 20 evaluations" in said
+    assert "python -m daso.report table=mine metric=bacc select=last has it too" in said
     place = os.path.relpath(tmp_path / "out")
     place = str(tmp_path / "out") if place.startswith("..") else place
     assert out.splitlines()[-3:] == [
@@ -223,7 +225,7 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(sweep):
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_the_exit_code_of_a_sweep_whose_table_cannot_be_shown_is_that_of_its_jobs(sweep, monkeypatch, failing):
-    def broken(ends):
+    def broken(*given):
         raise ZeroDivisionError("oh")
 
     def run(config, provenance):

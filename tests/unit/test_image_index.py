@@ -130,6 +130,11 @@ def test_the_census_counts_unlabeled_images_by_what_is_known_of_them():
     assert lines[1] == "images: labeled 24, unlabeled 6 (3 of a known class, 2 of none, 1 unknown), test 15"
 
 
+def test_sizes_that_a_header_has_are_not_said_twice():
+    assert not any(line.startswith("images: ") for line in census([9, 8, 7], truth=[0, 0, 1]).lines(headed=True))
+    assert census([9, 8, 7], truth=[0, -2]).lines(headed=True)[1].startswith("images: labeled 24, unlabeled 2 (1 of a")
+
+
 def test_the_census_names_small_classes_and_those_that_are_missing():
     lines = census([9, 4, 1], valid=[3, 0, 1], test=[4, 4, 0]).lines()
     assert "below 5 labeled images: hat, skirt" in lines

@@ -28,8 +28,12 @@ class Census(NamedTuple):
     test: Integers  # [C]
     truth: Integers  # [M] class of the unlabeled images, UNKNOWN or OUT
 
-    def lines(self) -> list[str]:
-        """What a person should know about the images, a sentence or a fact a line."""
+    def lines(self, headed: bool = False) -> list[str]:
+        """What a person should know about the images, a sentence or a fact a line.
+
+        Args:
+            headed: whether a run's header has the sizes of the sets by class, which is all unless classes are unknown.
+        """
         order = np.argsort(-self.labeled, kind="stable")
         most, middle, least = (int(order[k]) for k in (0, len(order) // 2, -1))
         spread = (
@@ -38,7 +42,9 @@ class Census(NamedTuple):
         )
         if self.labeled[most] == self.labeled[least]:
             spread = f"{self.labeled[most]:,} of each class"
-        facts = [f"{len(self.names)} classes, labeled images {spread}", self._sets()]
+        facts = [f"{len(self.names)} classes, labeled images {spread}"]
+        if not headed or (self.truth < 0).any():
+            facts.append(self._sets())
         if few := self._where(self.labeled < FEW):
             facts.append(f"below {FEW} labeled images: {enumerate_some(few)}")
         for name, counts in (("validation", self.valid), ("test", self.test)):

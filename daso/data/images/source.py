@@ -301,9 +301,11 @@ def census_ahead(dataset: DatasetConfig, imb: ImbalanceConfig, seed: int, with_u
     return _counted(index, train_y, index.labels_of("valid"), index.labels_of("test"), split)
 
 
-def sentences(index: Index, counted: Census) -> list[str]:
-    """What a person should know about the images of a run that no look into their files tells."""
-    return [*index.notes, *counted.lines()]
+def sentences(index: Index, counted: Census, headed: bool = False) -> list[str]:
+    """What a person should know about the images of a run that no look into their files tells, `headed`: nor its
+    header.
+    """
+    return [*index.notes, *counted.lines(headed)]
 
 
 def _counted(index: Index, train_y: Integers, valid: Integers, test: Integers, split: Split) -> Census:

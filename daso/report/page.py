@@ -54,6 +54,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure, where: Whe
         facts=[
             *[f"Of {where} alone."] * (where != ANYWHERE),
             f"{len(done)} of {counted(len(asked) + len(others), 'run')} finished; own numbers: {told}.",
+            f"In pictures, {pictures.BALANCED}.",
             *passed_over(others),
         ],
         tables=_tables([*asked, *others], options, configure, where),

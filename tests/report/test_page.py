@@ -33,6 +33,7 @@ def test_the_page_holds_everything_itself(shown):
     assert "Table 1:" in text  # with own cells
     assert "Table 2:" not in text  # without
     assert "80.5 ± 0.71" in text
+    assert '<p class="notes">In pictures, balanced test accuracy: mean of the recalls' in text
     listed = re.findall(r"<td>(cifar10 [^<]*)</td>", text)
     assert len(listed) == 5
     assert listed == sorted(listed)  # seeds of a method together

@@ -50,8 +50,8 @@ def find(weights: str, depth: int) -> Path:
         path = hub() / published.name
         if path.is_file():
             return path
-        told = f"{published.name} ({published.megabytes} MB, from {published.url}) is not in {hub()}"
-        raise UserError(f"{KEY}={weights} is not possible: {told}; put it there, or name its path with {KEY}=PATH.")
+        told = f"{KEY}={weights} needs {published.name} ({published.megabytes} MB), which is not in {hub()}"
+        raise UserError(f"{told}: put it there from {published.url}, or name its path with {KEY}=PATH.")
     path = Path(weights).expanduser()
     if not path.is_file():
         raise UserError(f"{KEY}={weights} is not possible: there is no such file; a path, or {IMAGENET}.")

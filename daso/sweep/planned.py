@@ -279,11 +279,8 @@ def _stores(items: Sequence[Item]) -> list[str]:
         free = _size(shutil.disk_usage(there).free)
         words = [mask(word) for word in options[need.folder] if _of(word, ("dataset", "experiment"))]
         build = f"their files have not been opened: {shlex.join(['python', '-m', 'daso.store', 'build', *words])}"
-        rest = f"not here yet: {need.missing}" if need.missing else f"{build} finds broken ones"
-        facts.append(
-            f"{counted(need.images, 'image')} to be decoded once, about {_size(need.bytes)} in {need.folder}, "
-            f"where {free} are free; {rest}"
-        )
+        decoded = f"{counted(need.images, 'image')} to be decoded once, about {_size(need.bytes)} in {need.folder}"
+        facts += [f"{decoded}, where {free} are free", need.missing or f"{build} finds broken ones"]
     return facts
 
 
@@ -291,13 +288,13 @@ def _weights(configs: Sequence[Config]) -> list[str]:
     """The files of published weights that are not there yet."""
     from daso.machine import weights
 
-    told = {}
+    told: dict[str, None] = {}
     for model in {repr(config.model): config.model for config in configs if config.model.weights}.values():
         try:
             weights.find(model.weights, model.depth)
         except UserError as error:
-            told[str(error)] = f"not here yet: {error}"
-    return list(told.values())
+            told[str(error)] = None
+    return list(told)
 
 
 def _size(octets: float) -> str:

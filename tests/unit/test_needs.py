@@ -46,5 +46,5 @@ def test_of_semi_aves_it_is_known_before_the_images_are_here(tmp_path):
         (found,) = needs([config.dataset])
         assert found.images == training + 8000
         assert found.bytes - 8000 * 224 * 224 * 3 == pytest.approx(1e9 * gigabytes, rel=0.06)
-        assert "holds the lists of Semi-Aves" in found.missing
+        assert "dataset=semi_aves needs its lists" in found.missing
     assert [need.images for need in needs(config.dataset for config in sets)] == [162_807]

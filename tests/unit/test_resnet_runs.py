@@ -82,7 +82,7 @@ def test_weights_of_another_network_are_refused_before_anything_is_decoded(weigh
 def test_a_plan_tells_of_published_weights_that_are_not_here(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     print_plan([Job([], composed(photos, "model.weights=imagenet", f"out_root={tmp_path}"))], True)
-    assert "not here yet: model.weights=imagenet" in " ".join(capsys.readouterr().out.split())
+    assert "weights model.weights=imagenet needs resnet" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

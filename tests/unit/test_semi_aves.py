@@ -181,7 +181,7 @@ def test_missing_lists_and_answers_are_named(root):
         read(root)
     with pytest.raises(
         UserError,
-        match=r"holds the lists of Semi-Aves \(l_train_val\.txt, annotation/anno_l_train\.json\): unpack the four .*"
+        match=r"needs its lists \(l_train_val\.txt, annotation/anno_l_train\.json\), which are neither in .*: unpack the .*"
         r" the lists of cvl-umass/ssl-evaluation into .*elsewhere/semi_aves",
     ):
         read(root / "elsewhere")

@@ -39,9 +39,8 @@ def test_the_word_imagenet_looks_where_torch_keeps_its_downloads(tmp_path, monke
     with pytest.raises(UserError) as caught:
         find("imagenet", 34)
     assert str(caught.value) == (
-        "model.weights=imagenet is not possible: resnet34-b627a593.pth (83.3 MB, from "
-        f"https://download.pytorch.org/models/resnet34-b627a593.pth) is not in {hub()}; put it there, or name its path "
-        "with model.weights=PATH."
+        f"model.weights=imagenet needs resnet34-b627a593.pth (83.3 MB), which is not in {hub()}: put it there from "
+        "https://download.pytorch.org/models/resnet34-b627a593.pth, or name its path with model.weights=PATH."
     )
     hub().mkdir(parents=True)
     (hub() / "resnet34-b627a593.pth").touch()

@@ -103,9 +103,9 @@ def _home(root: Path) -> Path:
     """The folder of the lists."""
     found = _found(root)
     if found is None:
-        right = f"neither it nor a folder {NAME} in it holds the lists of Semi-Aves ({', '.join(STARTS[::2])})"
-        lists = f"{UNPACK} and the lists of cvl-umass/ssl-evaluation into {root / NAME}"
-        raise UserError(f"dataset.root={root} is not possible: {right}: {lists}.")
+        lacking = f"its lists ({', '.join(STARTS[::2])}), which are neither in {root} nor in {root / NAME}"
+        right = f"{UNPACK} and the lists of cvl-umass/ssl-evaluation into {root / NAME}"
+        raise UserError(f"dataset={NAME} needs {lacking}: {right}, or name their folder with dataset.root=PATH.")
     return found
 
 

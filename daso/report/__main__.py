@@ -37,7 +37,8 @@ from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides, cells
 from daso.published.field import datasets
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
-from daso.report.collect import Run, collect, nothing_in, of_keys, of_knobs, without_trials
+from daso.report.chosen import of_keys, of_knobs, without_trials
+from daso.report.collect import Run, collect, nothing_in
 from daso.report.external import read_external
 from daso.report.field import field_tables
 from daso.report.finish import with_rows

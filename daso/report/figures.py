@@ -171,7 +171,8 @@ def own_series(runs: Sequence[Run], options: Options, where: Where = ANYWHERE) -
     Raises:
         UserError: there are runs, but none of these settings, or none of a row that is asked for.
     """
-    cells, all_rows, columns, *_ = group(run for run in where.among(known(runs)) if run.done)
+    asked = {run.key for run in where.among(known(runs))}
+    cells, all_rows, columns, *_ = group((run for run in known(runs) if run.done), asked)
     rows = _rows({row: (*row_names(row), paper_name(row)) for row in all_rows}, options)
     found = {
         (column.group, column.label): [

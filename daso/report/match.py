@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from daso.errors import UserError
 from daso.outputs.naming import dataset_name, imbalance_name, method_name
 from daso.published.cells import Overrides, Setting
-from daso.report.collect import Run, known
+from daso.report.collect import Run, known, unfinished
 from daso.report.stats import counted, listed
 from daso.schema import ALGORITHMS, LONG_TAILED, Config, parse_gamma_u
 from daso.settings.apart import decisive
@@ -61,10 +61,7 @@ class Matched(NamedTuple):
         Args:
             elsewhere: what shows runs of any settings.
         """
-        found = []
-        if self.unfinished:
-            keys = listed([run.key for run in self.unfinished[:5]] + ["others"] * (len(self.unfinished) > 5))
-            found.append(f"Unfinished and not counted: {counted(len(self.unfinished), 'run')} ({keys}).")
+        found = unfinished(self.unfinished)
         if self.foreign:
             found.append(
                 f"Not counted: {counted(self.foreign, 'finished run')} on files that are not as published "

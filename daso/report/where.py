@@ -8,7 +8,8 @@ from typing import NamedTuple
 from daso.errors import UserError
 from daso.outputs.naming import counts_name, dataset_name, imbalance_name, ratio, recipe_name
 from daso.published.cells import DATASETS, TITLES, Setting
-from daso.report.collect import SHOWN, Run, none_has
+from daso.report.chosen import SHOWN, none_has
+from daso.report.collect import Run
 from daso.report.stats import listed
 from daso.schema import LONG_TAILED, SHAPES, parse_gamma_u
 

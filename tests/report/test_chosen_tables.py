@@ -190,7 +190,7 @@ def test_a_failed_run_is_named_with_its_reason(tmp_path, capsys):
     failed = record(tmp_path, FIXMATCH, 3)
     RunDir(tmp_path, failed.name).mark_failed("The loss is not finite at step 50.")
     assert main(["table=mine", f"runs={tmp_path}"]) == 0
-    note = f"1 run; failed: fixmatch of seed 3 ({failed.name}: The loss is not finite at step 50)."
+    note = f"1 run ({failed.name}); failed: fixmatch of seed 3 ({failed.name}: The loss is not finite at step 50)."
     assert f"Unfinished and not counted: {note}" in capsys.readouterr().out
 
 

@@ -9,10 +9,12 @@ from daso.credentials import mask
 from daso.outputs.naming import dataset_name, imbalance_name, method_name
 from daso.outputs.rundir import RunDir
 
+PROGRAM = "train.py"
+
 
 def command(run: RunDir) -> str:
     """The command line that started a run, as far as its folder says."""
-    return mask(f"python train.py {run.about().get('tags', {}).get('overrides', '')}".strip())
+    return mask(f"python {PROGRAM} {run.about().get('tags', {}).get('overrides', '')}".strip())
 
 
 def description(config: Mapping[str, Any], run: RunDir) -> str:

@@ -22,6 +22,7 @@ REFRESH = 0.5  # seconds between two looks of the progress line
 TOP = 5  # classes that top5 looks at
 SHOWN_CLASSES = 20  # more classes than that are summed up
 SPLITS = ("valid", "test")
+LOSS = "train/loss_"
 TABLE = (
     ("top1_median20", f"the paper's number: {RULES['median20']}"),
     ("top1_mean20", RULES["mean20"]),
@@ -57,6 +58,7 @@ class Console:
         self._start = self._step = self._total = 0
         self._began = self._drawn = 0.0
         self._latest: dict[str, float] = {}
+        self._terms: set[str] = set()  # of the loss, so far
         self._warned: set[str] = set()
 
     @contextmanager
@@ -137,6 +139,11 @@ class Console:
         """New measurements; an evaluation is a line of its own where there is no terminal."""
         self._step = step
         self._latest |= values
+        terms = {name.removeprefix(LOSS) for name in values if name.startswith(LOSS)} - {"total"}
+        if self._terms and (new := sorted(terms - self._terms)):
+            say = self.remember if self._followed else self.note
+            say(f"By step {step} {' and '.join(new)} has joined the loss, which is larger for it.")
+        self._terms |= terms
         if self._bar is not None:
             self._draw()
         if event == "eval":

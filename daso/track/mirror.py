@@ -18,7 +18,7 @@ from daso.errors import UserError
 from daso.outputs.files import read_json, read_yaml, write_json
 from daso.outputs.naming import run_name
 from daso.outputs.rundir import RunDir, RunState
-from daso.track.about import command, description
+from daso.track.about import PROGRAM, description
 from daso.track.follower import Follower, Status
 from daso.track.jsonl import TIME, Prefix, Row, follow, read
 from daso.track.mlflow import (
@@ -246,9 +246,9 @@ def _own_runs(client: Any, experiment_id: str, tags: Mapping[str, str], noted: s
 
 
 def _words(run: RunDir, config: Mapping[str, Any]) -> dict[str, str]:
-    """What MLflow shows as description and source."""
-    words = {"mlflow.note.content": description(config, run), "mlflow.source.name": command(run)}
-    return {key: text[:TAG_LENGTH] for key, text in words.items()} | {"mlflow.source.type": "LOCAL"}
+    """What MLflow shows as description, which has the command, and as source, cut at its last slash."""
+    words = {"mlflow.source.name": PROGRAM, "mlflow.source.type": "LOCAL"}
+    return {"mlflow.note.content": description(config, run)[:TAG_LENGTH]} | words
 
 
 def _tags(run: RunDir, tags: Mapping[str, str]) -> dict[str, str]:

@@ -54,6 +54,14 @@ def test_the_header_says_what_is_trained_on_what(out):
         assert part in text
 
 
+def test_a_term_that_joins_the_loss_is_said_once(out):
+    console = Console(out, width=100)
+    for step in (50, 100, 150):
+        align = {"train/loss_align": 1.6} if step > 50 else {}
+        console.row("train", step, {"train/loss_cls": 0.4, "train/loss_total": 2.0} | align)
+    assert lines(out) == ["By step 100 align has joined the loss, which is larger for it."]
+
+
 def test_the_header_of_a_resumed_run_says_where_it_goes_on(out):
     Console(out, width=100).header(FACTS | {"start": 250})
     assert "going on from 250" in out.getvalue()

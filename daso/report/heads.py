@@ -78,11 +78,16 @@ def parts_of(
         told = {key: _word(key, [values[run.key] for run in part], names, said) for key in keys}
         return {key: word for key, word in told.items() if word}
 
+    def stated(run: Run, key: str) -> Any:
+        """The knob as it is compared; as it was set where nothing reads it, so that the run stands somewhere."""
+        value = knobs[run.key].get(key)
+        return value if value is not UNREAD else _relative(run, {key: values[run.key].get(key)})[key]
+
     split: list[list[list[Run]]] = []
     for runs in places:
         alike: dict[str, list[Run]] = {}
         for run in runs:
-            alike.setdefault(repr([knobs[run.key].get(key) for key in order]), []).append(run)
+            alike.setdefault(repr([stated(run, key) for key in order]), []).append(run)
         split.append(sorted(alike.values(), key=place))
     brief = [key for key in order if key not in DERIVED]
     short, whole = ([[words(part, keys) for part in parts] for parts in split] for keys in (brief, order))

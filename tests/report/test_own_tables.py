@@ -155,6 +155,19 @@ def test_the_schedule_that_comes_with_a_learner_is_no_setting_of_its_own(tmp_pat
     }
 
 
+def test_a_knob_that_a_learner_does_not_read_puts_it_into_no_column_of_its_own(tmp_path):
+    for more in (("dataset.cutout=8",), (), ("optim.lr=0.2",)):
+        record(tmp_path, (*FIXMATCH, *more), 0, 70.0)
+    record(tmp_path, (*C10, "algorithm=supervised"), 0, 60.0)  # without strong views, and with a rate of its own
+    made = table(tmp_path, "mine")
+    assert [column.label.removeprefix("N1=500 gl=100 gu=100 ") for column in made.columns] == [
+        "cutout=8 lr=0.03",
+        "cutout=16 lr by method",
+        "cutout=16 lr=0.2",
+    ]
+    assert entry(made, "supervised", made.columns[1]).sample.mean == 60.0
+
+
 def test_what_a_head_tells_of_one_column_is_told_of_every_column_of_the_data_set(tmp_path):
     for overrides in (FIXMATCH, (*FIXMATCH, "imb.gamma_l=10", "train.steps=1000", "train.eval_every=500")):
         record(tmp_path, overrides, 0, 70.0)

@@ -15,10 +15,11 @@ from daso.report import render
 from daso.report.canvas import Series
 from daso.report.classes import groups as head_to_tail
 from daso.report.collect import Run, known, passed_over
-from daso.report.figures import class_names, own_series
+from daso.report.figures import class_names
 from daso.report.match import Configure
 from daso.report.mine import own_table
 from daso.report.names import paper_name, paper_setting
+from daso.report.own import own_series
 from daso.report.paper import has_settings, paper_table
 from daso.report.sheet import Drawing, Sheet
 from daso.report.stats import counted, spoken

@@ -12,7 +12,8 @@ from daso.errors import UserError
 from daso.report.__main__ import configure, form_of, main
 from daso.report.arguments import parse
 from daso.report.canvas import Canvas
-from daso.report.figures import draw, file_part
+from daso.report.figures import draw
+from daso.report.own import file_part
 from daso.report.specs import alike
 from daso.report.table import Options
 from tests.report.fake import C10, journal, record
@@ -246,7 +247,7 @@ def test_no_word_of_a_printed_figure_leaves_it(tmp_path, name, called):
     from daso.report import draw as pictures
     from daso.report.canvas import Canvas, Paper, Series
     from daso.report.classes import groups
-    from daso.report.figures import published
+    from daso.report.printed import published
 
     series = [
         Series(method, [], published(name, "", "fixmatch", "daso")) for method in ("FixMatch", "FixMatch w/ DASO")

@@ -10,8 +10,10 @@ from daso.report.canvas import COLORS, Canvas, Form, Paper, Series
 from daso.report.classes import groups, parts
 from daso.report.collect import collect
 from daso.report.draw import bars, clouds, curve, curves, matrices, per_class, scatter
-from daso.report.figures import draw, own_series, published
+from daso.report.figures import draw
 from daso.report.openset import entropies
+from daso.report.own import own_series
+from daso.report.printed import published
 from daso.report.specs import SPECS
 from daso.report.table import Options
 from tests.report.fake import DASO, FIXMATCH, classes, journal, record

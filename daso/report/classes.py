@@ -33,9 +33,10 @@ def parts(classes: int) -> dict[str, list[int]]:
 
 
 def groups(classes: int) -> list[list[int]]:
-    """Head, middle and tail as in Figure 2: of ten classes three, four and three."""
-    edge = round(0.3 * classes)
-    return [list(range(edge)), list(range(edge, classes - edge)), list(range(classes - edge, classes))]
+    """Head, middle and tail as in Figure 2: of ten classes three, four and three; of two there is no middle."""
+    edge = max(round(0.3 * classes), 1)
+    third = [list(range(edge)), list(range(edge, classes - edge)), list(range(classes - edge, classes))]
+    return [some for some in third if some]
 
 
 def called_together(classes: Sequence[int], called: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure, where: Whe
         raise UserError(f"html= has nothing to show: no run{told} is finished; finish some, or name runs=.")
     others = [run for run in runs if run.foreign]
     told = spoken(own_metric(options), [run.settings.train.evaluations for run in done])
-    settings = own_series(asked, options, where)
+    settings = own_series(runs, options, where)
     if len(settings) > 1:
         print(f"Drawing {len(settings)} settings.", file=sys.stderr, flush=True)
     return _fill(
@@ -58,7 +58,7 @@ def page(runs: Sequence[Run], options: Options, configure: Configure, where: Whe
             f"In pictures, {pictures.BALANCED}.",
             *passed_over(others),
         ],
-        tables=_tables([*asked, *others], options, configure, where),
+        tables=_tables(runs, [*asked, *others], options, configure, where),
         sections=[
             (f"{dataset}: {_named(paper_setting, setting, options)}", _drawings(series, options))
             for (dataset, setting), series in settings.items()
@@ -67,13 +67,15 @@ def page(runs: Sequence[Run], options: Options, configure: Configure, where: Whe
     )
 
 
-def _tables(runs: Sequence[Run], options: Options, configure: Configure, where: Where) -> list[Table]:
-    """The tables with own numbers, each compared with the baseline if it has it."""
+def _tables(
+    runs: Sequence[Run], asked: Sequence[Run], options: Options, configure: Configure, where: Where
+) -> list[Table]:
+    """The tables with own numbers, each compared with the baseline if it has it; `asked` are the runs of `where`."""
     numbered = [name for name in TABLES if has_settings(name, where)] if where.recipe in ("", PAPER_RECIPE) else []
     papers = where._replace(recipe="")
     makers = [
         partial(own_table, runs, where=where),
-        *(partial(paper_table, name, runs, configure=configure, where=papers) for name in numbered),
+        *(partial(paper_table, name, asked, configure=configure, where=papers) for name in numbered),
     ]
     return [table for table in with_baseline(makers, options) if table.own]
 
@@ -120,7 +122,8 @@ def _drawings(series: Sequence[Series], options: Options) -> list[Drawing]:
     def groups(sheet: Sheet) -> object:
         return pictures.bars(series, thirds, "Head, middle and tail classes at the end", sheet, called)
 
-    return [Sheet().drawing(draw) for draw in (curves, every_class, groups)]
+    apart = [groups] * any(len(third) > 1 for third in thirds)  # of three classes or two they are the classes
+    return [Sheet().drawing(draw) for draw in (curves, every_class, *apart)]
 
 
 def _lines(runs: Sequence[Run]) -> list[list[str]]:

@@ -34,6 +34,12 @@ def test_the_groups_of_ten_classes_are_those_of_figure_2():
     assert groups(10) == [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9]]
 
 
+def test_every_class_is_in_one_group_and_no_group_is_empty():
+    for classes_of in range(2, 30):
+        assert [k for some in groups(classes_of) for k in some] == list(range(classes_of))
+        assert all(groups(classes_of))
+
+
 def test_a_curve_is_the_mean_over_seeds_of_the_mean_over_classes(runs):
     steps, means, spread = curve(of(runs, "fixmatch"), "test/class", [8, 9])
     assert steps.tolist() == [500, 1000]

@@ -231,7 +231,7 @@ def _title(run: RunDir, config: Mapping[str, Any] | None) -> str:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    if not (args.keys or args.state or args.older_than):
+    if not (args.keys or args.state or args.older_than is not None):
         raise UserError("prune needs to be told what to remove: run keys, --state failed, or --older-than 7d.")
     chosen = [(run, describe(run)) for run in (find(args.root, args.keys) if args.keys else all_runs(args.root))]
     chosen = [(run, about) for run, about in chosen if _matches(about, args.state, args.older_than)]

@@ -69,8 +69,11 @@ def _run(config: Config, provenance: Provenance, patience: float, device: torch.
         if sentence := left_behind(config, provenance):
             console.note(sentence)
         run_prerequisites(config, provenance, console)
-    place = _place(config, device, console)
-    with folder.lock(patience), _logged(folder, provenance, console, config.force), place as device:
+    with (
+        folder.lock(patience),
+        _logged(folder, provenance, console, config.force),
+        _place(config, device, console) as device,
+    ):
         if finished(config, provenance, folder, console):  # by the process that held the lock until now
             return objective(folder.numbers() or {})
         if afresh(config, provenance, folder):

@@ -89,7 +89,7 @@ def test_a_failed_and_an_impossible_job_are_counted_as_such(sweep):
 def test_a_sweep_ends_with_means_over_seeds_its_folder_and_what_to_do_next(sweep, tmp_path):
     import mlflow.tracking  # noqa: F401  once, not in the process of each job
 
-    grid = ("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1,2", "track=mlflow")
+    grid = ("experiment=quickstart", "algorithm=fixmatch,fixmatch_daso", "seed=0,1,2", "track=mlflow", "force=true")
     _, out, _, _ = sweep(*grid, f"track.uri=sqlite:///{tmp_path}/m.db", run=finished_run)
     (row,) = [line for line in out.splitlines() if line.startswith("│ fixmatch_daso ")]
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["fixmatch_daso", "3", "91.00 ± 1.00", "80.00 ± 0.00"]

@@ -223,6 +223,10 @@ def test_prune_removes_by_age(root, capsys):
     assert keys(root) == ["aa22", "bb33"]
 
 
+def test_an_age_of_nothing_is_an_age(root, capsys):
+    assert "3 runs; nothing was removed" in call(capsys, "prune", "--older-than", "0s", "--root", root)[1]
+
+
 def test_prune_takes_conditions_together(root, capsys):
     _, out, _ = call(capsys, "prune", "--state", "partial", "--older-than", "7d", "--yes", "--root", root)
     assert out == "No run fits; nothing was removed.\n"

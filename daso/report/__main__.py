@@ -39,17 +39,17 @@ from daso.published.field import datasets
 from daso.report.arguments import DEFAULTS, PICTURES, TABLES, Request, inches, parse
 from daso.report.chosen import of_keys, of_knobs, without_trials
 from daso.report.collect import Run, collect, nothing_in
-from daso.report.external import read_external
-from daso.report.field import field_tables
-from daso.report.finish import with_rows
-from daso.report.mine import own_heads, own_table
-from daso.report.paper import paper_table
-from daso.report.table import PAPER_NAMES, PUBLISHED, UNCOUNTED, Options, Table, check_options
+from daso.report.tables.external import read_external
+from daso.report.tables.field import field_tables
+from daso.report.tables.finish import with_rows
+from daso.report.tables.mine import own_heads, own_table
+from daso.report.tables.paper import paper_table
+from daso.report.tables.table import PAPER_NAMES, PUBLISHED, UNCOUNTED, Options, Table, check_options
 from daso.report.where import ANYWHERE, Heads, Where
 from daso.schema import Config
 
 if TYPE_CHECKING:
-    from daso.report.canvas import Form
+    from daso.report.figures.canvas import Form
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def _act(request: Request) -> None:
         product = "html=" if request.product == "html" else f"figure={values['figure']}"
         raise UserError(f"{product} has nothing to show: {why_none}; train some, or name runs=.")
     if request.product == "figure":
-        from daso.report.figures import draw
+        from daso.report.figures.figure import draw
 
         form = form_of(request)
         _upload(request, draw(values["figure"], runs, options, configure, form, own=values["own"], where=where))
@@ -166,7 +166,7 @@ def options_of(request: Request, heads: Heads) -> Options:
 
 def form_of(request: Request) -> "Form":
     """Which pictures a figure is, and where they go."""
-    from daso.report.canvas import Form, Paper
+    from daso.report.figures.canvas import Form, Paper
 
     values = request.values
     names, kind = values["names"] == PAPER_NAMES, values["format"]
@@ -238,19 +238,19 @@ def write(path: Path, text: str) -> Path:
 
 
 def _markdown(tables: Sequence[Table], width: int | None) -> str:
-    from daso.report.render import markdown
+    from daso.report.tables.render import markdown
 
     return "\n".join(markdown(table, width) for table in tables)
 
 
 def _latex(tables: Sequence[Table], _: int | None) -> str:
-    from daso.report.render import latex
+    from daso.report.tables.render import latex
 
     return latex(*tables)
 
 
 def _csv(tables: Sequence[Table], _: int | None) -> str:
-    from daso.report.render import as_csv
+    from daso.report.tables.render import as_csv
 
     return as_csv(*tables)
 

@@ -9,7 +9,7 @@ from daso.errors import UserError
 from daso.outputs.endings import either, ending
 from daso.published.cells import TABLES as NUMBERED
 from daso.published.cells import Overrides
-from daso.report.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
+from daso.report.tables.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
 from daso.settings.options import CONF, refuse_flags
 

@@ -10,20 +10,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from daso.errors import UserError
 from daso.outputs.naming import PAPER_RECIPE, run_name
 from daso.published.cells import TABLES
-from daso.report import draw as pictures
-from daso.report import render
-from daso.report.canvas import Series
-from daso.report.classes import groups as head_to_tail
 from daso.report.collect import Run, known, passed_over
-from daso.report.figures import class_names
+from daso.report.figures import draw as pictures
+from daso.report.figures.canvas import Series
+from daso.report.figures.classes import groups as head_to_tail
+from daso.report.figures.figure import class_names
+from daso.report.figures.own import own_series
+from daso.report.figures.sheet import Drawing, Sheet
 from daso.report.match import Configure
-from daso.report.mine import own_table
 from daso.report.names import paper_name, paper_setting
-from daso.report.own import own_series
-from daso.report.paper import has_settings, paper_table
-from daso.report.sheet import Drawing, Sheet
 from daso.report.stats import counted, spoken
-from daso.report.table import PAPER_NAMES, Options, Table, own_metric, with_baseline
+from daso.report.tables import render
+from daso.report.tables.mine import own_table
+from daso.report.tables.paper import has_settings, paper_table
+from daso.report.tables.table import PAPER_NAMES, Options, Table, own_metric, with_baseline
 from daso.report.where import ANYWHERE, Where
 from daso.settings.apart import differing
 from daso.track.console import duration

@@ -6,8 +6,8 @@ from dataclasses import replace
 from daso.report.__main__ import make_table, make_tables
 from daso.report.collect import collect
 from daso.report.page import table_page
-from daso.report.render import as_csv, latex, markdown
-from daso.report.table import Options
+from daso.report.tables.render import as_csv, latex, markdown
+from daso.report.tables.table import Options
 from daso.report.where import Where
 from daso.settings.compose import configuration
 from daso.settings.identity import identified, to_yaml

@@ -11,7 +11,7 @@ from daso.outputs.rundir import RunDir
 from daso.report.__main__ import main
 from daso.report.collect import collect
 from daso.report.names import paper_name
-from daso.report.render import as_csv
+from daso.report.tables.render import as_csv
 from tests.report.fake import ALL, DASO, FIXMATCH, FORMATS, made, record, three
 
 

@@ -9,8 +9,8 @@ from daso.published.cells import Setting
 from daso.report.__main__ import main
 from daso.report.collect import collect
 from daso.report.match import match
-from daso.report.render import latex, markdown
 from daso.report.stats import MORE_STEPS
+from daso.report.tables.render import latex, markdown
 from daso.settings.compose import configuration
 from tests import pictures
 from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three

@@ -8,8 +8,8 @@ import pytest
 
 from daso.errors import UserError
 from daso.report.__main__ import main as report
-from daso.report.external import read_external
-from daso.report.render import as_csv, markdown
+from daso.report.tables.external import read_external
+from daso.report.tables.render import as_csv, markdown
 from daso.report.where import Place, read_place
 from tests.report.fake import ALL, C10, FIXMATCH, FORMATS, HEADER, THEIRS, made, record
 

@@ -6,7 +6,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_info
 
 from daso.report.collect import collect
-from daso.report.features import confusion, embed
+from daso.report.figures.features import confusion, embed
 from daso.run.start import run
 from tests.compose import NOWHERE, tiny
 

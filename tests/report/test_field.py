@@ -14,9 +14,9 @@ import pytest
 from daso.published.field import PROTOCOLS, RULES, reported
 from daso.report.__main__ import configure, main, make_table
 from daso.report.collect import collect
-from daso.report.field import Where, field_tables
-from daso.report.render import as_csv, latex, markdown
-from daso.report.table import Options
+from daso.report.tables.field import Where, field_tables
+from daso.report.tables.render import as_csv, latex, markdown
+from daso.report.tables.table import Options
 from tests.report.fake import C10, DASO, FIXMATCH, record, three
 
 with Path(__file__).with_name("sota.csv").open(newline="") as file:

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from daso import runs as listing
-from daso.report.canvas import Form
 from daso.report.collect import collect
-from daso.report.figures import draw
+from daso.report.figures.canvas import Form
+from daso.report.figures.figure import draw
 from daso.report.page import page
-from daso.report.table import Options
+from daso.report.tables.table import Options
 from daso.settings.compose import configuration
 from daso.sweep.plan import Job, speeds, survey
 from tests.report.fake import FIXMATCH, entry, journal, record, table, three

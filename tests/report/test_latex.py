@@ -9,9 +9,9 @@ import pytest
 from daso.published.cells import TABLES
 from daso.report.__main__ import make_tables
 from daso.report.collect import collect
-from daso.report.external import read_external
-from daso.report.render import latex
-from daso.report.table import Options
+from daso.report.tables.external import read_external
+from daso.report.tables.render import latex
+from daso.report.tables.table import Options
 from daso.report.where import Where
 from tests.report.fake import ALL, FIELD, FIXMATCH, HEADER, THEIRS, made, record
 

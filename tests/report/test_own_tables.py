@@ -5,7 +5,7 @@ import shutil
 
 from daso.report.__main__ import main
 from daso.report.page import table_page
-from daso.report.render import latex, markdown
+from daso.report.tables.render import latex, markdown
 from daso.report.where import Where
 from tests import pictures
 from tests.report.fake import C10, DASO, FIXMATCH, entry, record, table, three

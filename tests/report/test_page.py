@@ -10,7 +10,7 @@ from daso.errors import UserError
 from daso.report.__main__ import configure, main
 from daso.report.collect import collect
 from daso.report.page import page
-from daso.report.table import Options
+from daso.report.tables.table import Options
 from tests.report.fake import DASO, FIXMATCH, journal, record, recorded
 
 

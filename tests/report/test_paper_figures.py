@@ -11,11 +11,11 @@ from PIL import Image
 from daso.errors import UserError
 from daso.report.__main__ import configure, form_of, main
 from daso.report.arguments import parse
-from daso.report.canvas import Canvas
-from daso.report.figures import draw
-from daso.report.own import file_part
-from daso.report.specs import alike
-from daso.report.table import Options
+from daso.report.figures.canvas import Canvas
+from daso.report.figures.figure import draw
+from daso.report.figures.own import file_part
+from daso.report.figures.specs import alike
+from daso.report.tables.table import Options
 from tests.report.fake import C10, journal, record
 
 METHODS = ("fixmatch", "fixmatch_daso")
@@ -162,7 +162,7 @@ def test_a_picture_that_cannot_be_made_leaves_the_others(two_settings, tmp_path,
             raise UserError("Run 12 has no checkpoint: this picture needs one.")
         return np.eye(10)
 
-    monkeypatch.setattr("daso.report.features.confusion", confusion)
+    monkeypatch.setattr("daso.report.figures.features.confusion", confusion)
     asked = "figure=9", "own=true", "out=all.pdf"
     assert drawn(two_settings, tmp_path, monkeypatch, *asked)[1] == [
         "all_cifar10_N1_500_gl_100_gu_1_100.pdf",
@@ -244,10 +244,10 @@ def test_a_wrong_form_is_refused_in_a_sentence(runs, tmp_path, monkeypatch, caps
 @pytest.mark.parametrize("called", [[], [f"{'long ' * (k % 3)}name {k}" for k in range(10)]], ids=["C0", "named"])
 @pytest.mark.parametrize("name", ["2", "3", "5", "9"])
 def test_no_word_of_a_printed_figure_leaves_it(tmp_path, name, called):
-    from daso.report import draw as pictures
-    from daso.report.canvas import Canvas, Paper, Series
-    from daso.report.classes import groups
-    from daso.report.printed import published
+    from daso.report.figures import draw as pictures
+    from daso.report.figures.canvas import Canvas, Paper, Series
+    from daso.report.figures.classes import groups
+    from daso.report.figures.printed import published
 
     series = [
         Series(method, [], published(name, "", "fixmatch", "daso")) for method in ("FixMatch", "FixMatch w/ DASO")

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from daso.report.__main__ import configure, main
-from daso.report.canvas import COLORS, Canvas, Form, Paper, Series
-from daso.report.classes import groups, parts
 from daso.report.collect import collect
-from daso.report.draw import bars, clouds, curve, curves, matrices, per_class, scatter
-from daso.report.figures import draw
-from daso.report.openset import entropies
-from daso.report.own import own_series
-from daso.report.printed import published
-from daso.report.specs import SPECS
-from daso.report.table import Options
+from daso.report.figures.canvas import COLORS, Canvas, Form, Paper, Series
+from daso.report.figures.classes import groups, parts
+from daso.report.figures.draw import bars, clouds, curve, curves, matrices, per_class, scatter
+from daso.report.figures.figure import draw
+from daso.report.figures.openset import entropies
+from daso.report.figures.own import own_series
+from daso.report.figures.printed import published
+from daso.report.figures.specs import SPECS
+from daso.report.tables.table import Options
 from tests.report.fake import DASO, FIXMATCH, classes, journal, record
 
 SETTING = "N1=500 gl=100 gu=100"
@@ -75,7 +75,7 @@ def test_a_figure_is_drawn_from_published_values_alone_where_there_are_no_runs(n
 
 def test_own_runs_join_the_published_ones_by_their_configuration(runs, tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr("daso.report.draw.bars", lambda series, *_: drawn.update({s.label: s for s in series}))
+    monkeypatch.setattr("daso.report.figures.draw.bars", lambda series, *_: drawn.update({s.label: s for s in series}))
     monkeypatch.setattr(Canvas, "save", lambda *_: [tmp_path])
     draw("2", runs, Options(), configure, Form(tmp_path))
     assert {label: len(one.runs) for label, one in drawn.items()} == {"FixMatch": 2, "USADTM": 0, "FixMatch + DASO": 2}
@@ -134,7 +134,7 @@ def test_of_slow_pictures_each_is_spoken_of_before_it_is_made_and_each_file_when
         return np.zeros((3, 2)), np.arange(3)
 
     record(tmp_path / "more", (*FIXMATCH, "optim.lr=0.1"), 0, 70.0)
-    monkeypatch.setattr("daso.report.features.embed", embed)
+    monkeypatch.setattr("daso.report.figures.features.embed", embed)
     monkeypatch.setattr(Canvas, "save", lambda canvas, figure, path, notes: [path])
     both = [*of(runs, "fixmatch"), *collect([tmp_path / "more"])]
     draw("4", both, Options(), configure, Form(tmp_path), own=True)

@@ -6,8 +6,8 @@ import re
 import string
 
 from daso.report.__main__ import make_table
-from daso.report.render import _tex, as_csv, latex, markdown
-from daso.report.table import Options
+from daso.report.tables.render import _tex, as_csv, latex, markdown
+from daso.report.tables.table import Options
 from tests.report.fake import DASO, FIXMATCH, LA, entry, record, table, three
 
 

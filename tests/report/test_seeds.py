@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from daso.report.render import markdown
 from daso.report.stats import spans
+from daso.report.tables.render import markdown
 from daso.train.alarms import collapse
 from tests.report.fake import DASO, FIXMATCH, LA, entry, record, table, three
 

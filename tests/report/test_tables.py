@@ -5,8 +5,8 @@ import pytest
 from daso.data import sources
 from daso.report.__main__ import main, make_table
 from daso.report.collect import collect
-from daso.report.render import markdown
-from daso.report.table import Options
+from daso.report.tables.render import markdown
+from daso.report.tables.table import Options
 from tests.report.fake import C10, DASO, FIXMATCH, LA, entry, record, table, three
 
 

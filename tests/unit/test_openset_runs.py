@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from daso.outputs.files import read_json
 from daso.outputs.rundir import RunDir
-from daso.report.canvas import Series
 from daso.report.collect import collect
-from daso.report.openset import entropies
+from daso.report.figures.canvas import Series
+from daso.report.figures.openset import entropies
 from daso.run import training
 from daso.run.build import build, data_of
 from daso.run.start import run

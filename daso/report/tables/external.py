@@ -9,7 +9,7 @@ from typing import NamedTuple
 from daso.errors import UserError
 from daso.published.cells import Setting
 from daso.report.stats import counted, listed
-from daso.report.table import EXTERNAL, Column, Entry, Number, Table
+from daso.report.tables.table import EXTERNAL, Column, Entry, Number, Table
 from daso.report.where import Heads, Place, read_place
 
 NEEDED = ("method", "setting", "mean", "source")

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from daso.report.canvas import Form, Series
 from daso.report.collect import Run
-from daso.report.finish import choose as choose_rows
-from daso.report.finish import no_row
+from daso.report.figures.canvas import Form, Series
+from daso.report.figures.specs import Spec
 from daso.report.match import Configure
 from daso.report.names import paper_setting
-from daso.report.specs import Spec
-from daso.report.table import Options
+from daso.report.tables.finish import choose as choose_rows
+from daso.report.tables.finish import no_row
+from daso.report.tables.table import Options
 from daso.report.where import ANYWHERE, Where
 
 Notes = dict[str, None]  # in their order, each once

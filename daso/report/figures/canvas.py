@@ -11,8 +11,8 @@ import numpy as np
 
 from daso.errors import UserError
 from daso.outputs.files import why
-from daso.report.classes import depth
 from daso.report.collect import Run
+from daso.report.figures.classes import depth
 from daso.report.stats import FEW_STEPS, MORE_STEPS, shortcomings, spans, wanting
 
 if TYPE_CHECKING:

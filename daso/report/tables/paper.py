@@ -22,11 +22,11 @@ from daso.published.cells import (
 )
 from daso.published.numbers import numbers
 from daso.report.collect import Run, passed_over
-from daso.report.finish import finish
 from daso.report.match import Configure, Matched, match
 from daso.report.sample import sample_of
 from daso.report.stats import listed
-from daso.report.table import PUBLISHED, Column, Entry, Number, Options, Table, own_metric
+from daso.report.tables.finish import finish
+from daso.report.tables.table import PUBLISHED, Column, Entry, Number, Options, Table, own_metric
 from daso.report.where import ANYWHERE, Place, Where
 
 CAPTIONS = {

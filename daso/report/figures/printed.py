@@ -16,12 +16,12 @@ from daso.published.cells import (
     setting_of,
 )
 from daso.published.numbers import Published, points
-from daso.report.asked import Asked, Notes, Picture, chosen_rows
-from daso.report.canvas import Series
+from daso.report.figures.asked import Asked, Notes, Picture, chosen_rows
+from daso.report.figures.canvas import Series
+from daso.report.figures.specs import CLASSES, SPECS, Spec
 from daso.report.match import match
 from daso.report.names import paper_name
 from daso.report.sample import choose
-from daso.report.specs import CLASSES, SPECS, Spec
 from daso.report.stats import listed
 from daso.report.where import Where
 

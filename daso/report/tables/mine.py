@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from daso.outputs.naming import setting_name
 from daso.published.cells import Setting
 from daso.report.collect import Run, known, passed_over, unfinished
-from daso.report.finish import finish
-from daso.report.group import group
 from daso.report.names import paper_setting
 from daso.report.sample import sample_of
-from daso.report.table import PAPER_NAMES, Entry, Options, Table, own_metric
+from daso.report.tables.finish import finish
+from daso.report.tables.group import group
+from daso.report.tables.table import PAPER_NAMES, Entry, Options, Table, own_metric
 from daso.report.where import ANYWHERE, Place, Where, setting_of_run
 
 

@@ -11,15 +11,15 @@ from daso.outputs.naming import PAPER_RECIPE, method_name, recipe_name
 from daso.published.cells import TITLES, Overrides, Setting
 from daso.published.field import PROTOCOLS, RULES, Protocol, Reported, datasets, reported
 from daso.report.collect import Run, known, passed_over
-from daso.report.external import External
-from daso.report.finish import finish
-from daso.report.group import group
-from daso.report.heads import SETTINGS
 from daso.report.match import Configure, match
-from daso.report.paper import remark_on_runs, setting_label
 from daso.report.sample import sample_of
 from daso.report.stats import SELECTIONS, counted, listed, metric_name
-from daso.report.table import (
+from daso.report.tables.external import External
+from daso.report.tables.finish import finish
+from daso.report.tables.group import group
+from daso.report.tables.heads import SETTINGS
+from daso.report.tables.paper import remark_on_runs, setting_label
+from daso.report.tables.table import (
     AS_REPORTED,
     Column,
     Entry,

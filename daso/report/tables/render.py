@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from daso.report.stats import Sample
-from daso.report.table import ASIDES, DIFFERENCE, EXTERNAL, OWN, PUBLISHED, USB, Column, Entry, Number, Table
+from daso.report.tables.table import ASIDES, DIFFERENCE, EXTERNAL, OWN, PUBLISHED, USB, Column, Entry, Number, Table
 
 MISSING = "—"
 FIELDS = (

@@ -26,7 +26,7 @@ from daso.report.stats import (
 from daso.schema import WINDOW
 
 if TYPE_CHECKING:
-    from daso.report.external import External
+    from daso.report.tables.external import External
 
 SIGNIFICANT = 0.05
 SINGLE = 4  # up to so many columns of several data sets stand in one piece

@@ -5,8 +5,8 @@ from shlex import quote
 
 from daso.errors import UserError
 from daso.outputs.naming import dataset_name, recipe_name
-from daso.report.canvas import Series
 from daso.report.collect import Run
+from daso.report.figures.canvas import Series
 from daso.report.where import Where, setting_of_run
 
 ORDER = ("dataset", "n1", "gamma_l", "gamma_u", "m1", "shape", "recipe")  # what people tell settings apart by

@@ -9,9 +9,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from daso.report.canvas import Canvas, Series, patch, signs, stroke
 from daso.report.collect import Run
-from daso.report.draw import SCREEN, Array
+from daso.report.figures.canvas import Canvas, Series, patch, signs, stroke
+from daso.report.figures.draw import SCREEN, Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

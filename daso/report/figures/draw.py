@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from daso.report.canvas import ACROSS, COLORS, SPREAD, Canvas, Series, columns_of, is_lowest, patch, stroke
-from daso.report.classes import CLASSES, NAMED_CLASSES, called_together, name_classes, panel_width, parts
 from daso.report.collect import Run
+from daso.report.figures.canvas import ACROSS, COLORS, SPREAD, Canvas, Series, columns_of, is_lowest, patch, stroke
+from daso.report.figures.classes import CLASSES, NAMED_CLASSES, called_together, name_classes, panel_width, parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daso.errors import UserError
-from daso.report import draw as pictures
-from daso.report import openset
-from daso.report.asked import Asked, Notes, Picture
-from daso.report.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
-from daso.report.classes import groups as head_to_tail
 from daso.report.collect import Run, passed_over
+from daso.report.figures import draw as pictures
+from daso.report.figures import openset
+from daso.report.figures.asked import Asked, Notes, Picture
+from daso.report.figures.canvas import SPREAD, Canvas, Form, Series, has_spread, signs
+from daso.report.figures.classes import groups as head_to_tail
+from daso.report.figures.own import own_pictures
+from daso.report.figures.printed import paper_pictures
+from daso.report.figures.specs import NEEDS, SPECS
 from daso.report.match import Configure
 from daso.report.names import paper_name
-from daso.report.own import own_pictures
-from daso.report.printed import paper_pictures
-from daso.report.specs import NEEDS, SPECS
 from daso.report.stats import spans
-from daso.report.table import ASIDES, Options
+from daso.report.tables.table import ASIDES, Options
 from daso.report.where import ANYWHERE, Where
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _drawn(picture: Picture, canvas: Canvas, form: Form) -> "tuple[Figure, list[
                 return None
             figure = found
         else:
-            from daso.report.features import embed
+            from daso.report.figures.features import embed
 
             chosen = {one.label: _first(one.runs) for one in series if one.runs}
             embedded = {}
@@ -137,7 +137,7 @@ def _confusions(series: Sequence[Series], classes: int) -> dict[str, dict[str, n
     rows: dict[str, dict[str, np.ndarray]] = {"own": {}, "published": {}}
     for one in series:
         if one.runs:
-            from daso.report.features import confusion
+            from daso.report.figures.features import confusion
 
             rows["own"][one.label] = confusion(_first(one.runs))
         if known := one.published.get(("confusion_row_norm", "")):

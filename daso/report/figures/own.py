@@ -4,18 +4,18 @@ import re
 import zlib
 from collections.abc import Sequence
 
-from daso.report import openset
-from daso.report.alone import one_alone
-from daso.report.asked import Asked, Notes, Picture, chosen_rows
-from daso.report.canvas import Series
 from daso.report.collect import Run, known
-from daso.report.group import group
-from daso.report.mine import row_names
+from daso.report.figures import openset
+from daso.report.figures.alone import one_alone
+from daso.report.figures.asked import Asked, Notes, Picture, chosen_rows
+from daso.report.figures.canvas import Series
+from daso.report.figures.specs import NEEDS, SPECS, alike
 from daso.report.names import paper_name
 from daso.report.sample import choose
-from daso.report.specs import NEEDS, SPECS, alike
 from daso.report.stats import counted, listed
-from daso.report.table import Options
+from daso.report.tables.group import group
+from daso.report.tables.mine import row_names
+from daso.report.tables.table import Options
 from daso.report.where import ANYWHERE, Where
 
 Place = tuple[str, str]  # data set and imbalance

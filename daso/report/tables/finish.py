@@ -5,9 +5,9 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from daso.errors import UserError
-from daso.report.external import ROW, Head, place_external
 from daso.report.stats import counted, listed
-from daso.report.table import BOTH, OWN, PUBLISHED, Column, Table, baseline_row
+from daso.report.tables.external import ROW, Head, place_external
+from daso.report.tables.table import BOTH, OWN, PUBLISHED, Column, Table, baseline_row
 from daso.report.where import Place
 
 Names = Mapping[str, Sequence[str]]

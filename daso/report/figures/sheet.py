@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from daso.report.canvas import ACROSS, Canvas, Series
+from daso.report.figures.canvas import ACROSS, Canvas, Series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from daso.outputs.naming import OWN_FILES, dataset_name, imbalance_name, method_name
 from daso.published.cells import LEARNERS
 from daso.report.collect import Run
-from daso.report.heads import line, parts_of
-from daso.report.table import Column
+from daso.report.tables.heads import line, parts_of
+from daso.report.tables.table import Column
 
 
 class Grouped(NamedTuple):

@@ -23,6 +23,7 @@ from daso.outputs.naming import STUDY, typed
 from daso.schema import Config, require
 from daso.settings.compose import configuration
 from daso.settings.identity import KEY_DIGITS
+from daso.settings.unread import inert
 from daso.sweep.callback import SweepReport
 from daso.sweep.graph import Job, needed, summary_of, with_stages
 from daso.sweep.session import FINISHED, STOPPED, End, unwritable
@@ -91,6 +92,7 @@ class Search:
         if self.base.plan:
             with quiet(), self._stored():
                 print(self._plan(self._done(self._look())))
+            self._warn()
             return
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -98,6 +100,8 @@ class Search:
             raise unwritable(self.root, error) from error
         with quiet(), self._stored(), alone(self.storage, self.tune.study, self._open) as study:
             missing = self.tune.n_trials - self._done(study)
+            if missing <= 0:
+                self._warn()
             queue_again(study, self.space)
             for left in range(missing, 0, -self.sweeper.n_jobs):
                 if not self._launch(study, [self._ask(study) for _ in range(min(left, self.sweeper.n_jobs))]):
@@ -202,8 +206,17 @@ class Search:
         return UserError(f"tune.storage={self.place} cannot be used: {reason(error)}.")
 
     def _setting(self) -> dict[str, str]:
-        tried = [config for config in map(self._with, corners(self.space)) if isinstance(config, Config)]
-        return setting(self.base, tried, self.space, self.tune.seeds)
+        return setting(self.base, self._at_corners(), self.space, self.tune.seeds)
+
+    def _at_corners(self) -> list[Config]:
+        return [config for config in map(self._with, corners(self.space)) if isinstance(config, Config)]
+
+    def _warn(self) -> None:
+        """Say of a line with which no trial is trained, and so none says it, what in it changes none."""
+        said = [inert(config, self.fixed) for config in self._at_corners()]
+        for sentence in said[0] if said else []:
+            if all(sentence in others for others in said):
+                complain(f"Warning: {sentence}")
 
     def _made(self, study: optuna.Study) -> bool:
         """Whether the runs of a study's trials are those that their values lead to here."""

@@ -153,8 +153,10 @@ def test_trials_at_once_that_are_equal_share_a_run(search, trials):
 
 def test_a_plan_trains_nothing(search):
     search("tune.n_trials=1")
-    code, out, _, jobs = search("plan=true", "tune.n_trials=3", "tune.seeds=[0]")
+    code, out, err, jobs = search("plan=true", "tune.n_trials=3", "tune.seeds=[0]")
     assert (code, jobs) == (0, [])
+    assert "optim.gamma" not in err
+    assert "Warning: optim.gamma=0.5 has no effect in this run" in search("plan=true", "optim.gamma=0.5")[2]
     assert "2 trials are to come: 2 runs of 100 steps" in out
     assert "1 trial is to come: 1 run of 100 steps" in search("plan=true", "tune.n_trials=2", "tune.seeds=[0]")[1]
 

@@ -77,7 +77,10 @@ class Flags(argparse.ArgumentParser):
             right = f"did you mean {near[0]}?" if near else f"choose one of {choices}."
             raise UserError(f"{found[1]} is not possible: {right}")
         if found := re.fullmatch(r"unrecognized arguments: (.*)", message):
-            near = get_close_matches(found[1].split()[0], dict(self._flags()), 1)
+            flag = found[1].split()[0]
+            if flag in dict(self._flags()):  # of another command
+                raise UserError(f"{found[1]} is not possible here: {more}.")
+            near = get_close_matches(flag, dict(self._flags()), 1)
             raise UserError(f"{found[1]} is not possible: {f'did you mean {near[0]}?' if near else f'{more}.'}")
         if found := re.fullmatch(r"the following arguments are required: (.*)", message):
             meant = next((action.help for action in self._actions if action.metavar == found[1] and action.help), "")

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +149,31 @@ def _list(args: argparse.Namespace) -> int:
     if not described:
         print(f"No run lies in {args.root}.")
         return 0
+    _refuse_unknown(args.metrics, described, runs)
     console = terminal()
     rows = [_cells(row, args.metrics) for row in described]
     if not any(row["differs"] for row in described):
         rows = [{name: cell for name, cell in row.items() if name != "differs"} for row in rows]
-    print_table(_fitting(rows, args.metrics, console.width), console)
+    table, left_out = _fitting(rows, args.metrics, console.width)
+    print_table(table, console)
+    if left_out:
+        print_line(f"A wider terminal, or --csv, has {', '.join(left_out)} as well.")
     return 0
+
+
+def _refuse_unknown(metrics: Sequence[str], described: Sequence[Mapping[str, Any]], runs: Sequence[RunDir]) -> None:
+    """Refuse a number that is asked for and that no run has.
+
+    Raises:
+        UserError: such a number.
+    """
+    for name in (name for name in metrics if name not in RESULTS):
+        if not described or any(row[name] is not None for row in described):
+            continue
+        there = sorted({other for run in runs for other in run.numbers() or {} if "/" in other})
+        near = [other for other in there if other.endswith(f"/{name}")] or get_close_matches(name, there, 1)
+        hint = f"did you mean {' or '.join(near[:3])}?" if near else "summary.json of a run has the names."
+        raise UserError(f"--metrics {name} is not possible: no run has it; {hint}")
 
 
 def _cells(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:
@@ -167,9 +187,12 @@ def _cells(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:
     return about | {name: _number(row[name]) for name in metrics} | {"age": _age(row["age_seconds"])}
 
 
-def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int) -> Table:
+def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int) -> tuple[Table, list[str]]:
     """A line a run, if that can be: columns that can be missed go first, then most of a key's letters, then the end of
     what differs.
+
+    Returns:
+        The table, and the columns that it has no room for.
     """
     dispensable = [name for name in ("age", *metrics[1:], HEADS["dataset"], "step") if name in rows[0]]
     heads = {name: name for name in rows[0]}
@@ -186,7 +209,7 @@ def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int)
         table.add_column(head, justify="left" if name in (*HEADS.values(), *NAMES) else "right", overflow="fold")
     for row in rows:
         table.add_row(*(row[name] for name in heads))
-    return table
+    return table, [name for name in rows[0] if name not in heads]
 
 
 def _cut(text: str, length: int) -> str:

@@ -14,7 +14,7 @@ from daso.credentials import mask
 from daso.errors import UserError
 from daso.outputs.naming import method_name, recipe_named
 from daso.outputs.rundir import RunState
-from daso.schema import Config
+from daso.schema import Config, require
 from daso.settings.identity import plain
 from daso.settings.options import program
 from daso.sweep.caution import cautions_of
@@ -44,8 +44,14 @@ def print_plan(jobs: Sequence[Job], plan: object, at_once: int = 1, doubles: str
 
     Returns:
         The exit code: 0; 1 where a job is not possible; what a probe ends with.
+
+    Raises:
+        UserError: runs cannot lie where they would.
     """
     items = survey(jobs)
+    for root in dict.fromkeys(Path(item.config.out_root) for item in items):
+        there = next(place for place in (root, *root.absolute().parents) if place.exists())
+        require(there.is_dir(), "out_root", root, f"{there} is a file; name a folder")
     refused = [job for job in jobs if job.config is None]
     code, probes = probe(items) if plan == "probe" else (0, {})
     known = speeds(items)

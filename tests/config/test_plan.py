@@ -101,6 +101,13 @@ def test_a_plan_says_how_far_each_run_is(sweep, tmp_path):
     assert "2,600 to train, of 4,000" in out
 
 
+def test_a_plan_of_runs_that_would_lie_in_a_file_is_refused(command, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, err, _ = command("experiment=quickstart", "track=none", f"out_root={tmp_path}/file/in", "plan=true")
+    assert (code, out) == (2, "")
+    assert err == f"out_root={tmp_path}/file/in is not possible: {tmp_path}/file is a file; name a folder.\n"
+
+
 def test_a_plan_says_which_images_the_first_run_decodes(sweep, tmp_path):
     root = pictures.photos(tmp_path / "photos")
     files = ("dataset=folder", f"dataset.root={root}", "dataset.resolution=12", "model=wrn10_1")

@@ -233,6 +233,20 @@ def test_prune_takes_conditions_together(root, capsys):
     assert keys(root) == ["aa11", "aa22", "bb33"]
 
 
+def test_a_number_that_no_run_has_is_compared_with_those_that_there_are(root, capsys):
+    code, out, err = call(capsys, "list", "--metrics", "bacc", "--root", root)
+    assert (code, out) == (2, "")
+    assert err == "daso.runs: --metrics bacc is not possible: no run has it; did you mean test/bacc?\n"
+
+
+def test_a_list_on_a_narrow_terminal_says_what_it_has_no_room_for(root, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(runs, "terminal", lambda: terminal(width=60, live=True))
+    assert call(capsys, "list", "--root", root)[1].endswith(
+        "A wider terminal, or --csv, has data set, step, test/bacc, age as well.\n"
+    )
+
+
 def test_prune_wants_to_be_told_what(root, capsys):
     code, _, err = call(capsys, "prune", "--yes", "--root", root)
     assert code == 2
@@ -262,6 +276,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path, capsys):
         (["lst"], "lst is not possible: did you mean list?"),
         (["ps"], "ps is not possible: choose one of list, watch, show, prune, mirror."),
         (["list", "--jsn"], "--jsn is not possible: did you mean --json?"),
+        (["show", "aa11", "--json"], "--json is not possible here: python -m daso.runs --help says more."),
         (["list", "--zzz"], "--zzz is not possible: python -m daso.runs --help says more."),
         (["show"], "KEY is missing behind python -m daso.runs show: it is a run key or its beginning, or latest"),
         (["prune", "--older-than", "7"], "--older-than: '7' is not a duration such as 12h or 7d; python -m daso.runs"),

@@ -162,7 +162,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _refuse_unknown(metrics: Sequence[str], described: Sequence[Mapping[str, Any]], runs: Sequence[RunDir]) -> None:
-    """Refuse a number that is asked for and that no run has.
+    """Refuse a number that no run has and that is written much like some that they have.
 
     Raises:
         UserError: such a number.
@@ -171,9 +171,10 @@ def _refuse_unknown(metrics: Sequence[str], described: Sequence[Mapping[str, Any
         if not described or any(row[name] is not None for row in described):
             continue
         there = sorted({other for run in runs for other in run.numbers() or {} if "/" in other})
-        near = [other for other in there if other.endswith(f"/{name}")] or get_close_matches(name, there, 1)
-        hint = f"did you mean {' or '.join(near[:3])}?" if near else "summary.json of a run has the names."
-        raise UserError(f"--metrics {name} is not possible: no run has it; {hint}")
+        near = [other for other in there if other.endswith(f"/{name}")] or get_close_matches(name, there, 1, 0.8)
+        if near:
+            right = f"no run has it; did you mean {' or '.join(near[:3])}?"
+            raise UserError(f"--metrics {name} is not possible: {right}")
 
 
 def _cells(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:

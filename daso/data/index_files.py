@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from daso.data import row_files
 from daso.data.row_files import RowFile
-from daso.data.sizes import class_counts
+from daso.data.sizes import class_counts, unlabeled_counts
 from daso.data.split import Split
 from daso.errors import UserError
 from daso.outputs.files import read_json
 from daso.outputs.naming import counts_name
-from daso.schema import LONG_TAILED, Config, require
+from daso.schema import LONG_TAILED, UNKNOWN, Config, require
 
 MANIFEST = "manifest.json"
 PARTS = Split._fields
@@ -140,23 +140,36 @@ def fitting(theirs: Imported, config: Config, train_y: npt.NDArray[np.int64], n_
     return split if config.reads_unlabeled else split._replace(unlabeled=split.unlabeled[:0])
 
 
-def remarks(config: Config, split: Split, counts: Sequence[int]) -> list[str]:
-    """What is worth saying about the images of a run on imported splits, with labeled class `counts` [C]."""
+def remarks(config: Config, split: Split, counts: Sequence[int], unlabeled: Sequence[int] = ()) -> list[str]:
+    """What is worth saying about the images of a run on imported splits.
+
+    Args:
+        config: the run's.
+        split: what it trains on.
+        counts: labeled images of each class [C].
+        unlabeled: unlabeled images of each class [C]; nothing where there are none, or nobody knows.
+    """
     if not config.dataset.splits:
         return []
-    found = []
     imb, classes = config.imb, config.dataset.num_classes
-    described = class_counts(imb.n1, imb.gamma_l, classes)
-    if list(counts) != described:
-        found.append(
-            f"The labeled images of dataset.splits are {', '.join(map(str, counts))} per class, not the "
-            f"{', '.join(map(str, described))} of imb.n1={imb.n1} imb.gamma_l={imb.gamma_l:g}, by which this run is "
-            "named and reported."
-        )
+    sizes = f"imb.n1={imb.n1} imb.gamma_l={imb.gamma_l:g}"
+    found = _other_sizes("labeled", counts, class_counts(imb.n1, imb.gamma_l, classes), sizes)
+    if len(unlabeled) and imb.m1 != UNKNOWN and imb.gamma_u != UNKNOWN:
+        sizes = f"imb.m1={imb.m1} imb.gamma_u={imb.gamma_u:g}"
+        found += _other_sizes("unlabeled", unlabeled, unlabeled_counts(imb, classes, config.seed), sizes)
     common = 0 if config.dataset.unknown_unlabeled else len(np.intersect1d(split.labeled, split.unlabeled))
     if common:
         found.append(f"{common} labeled images of dataset.splits are unlabeled ones as well.")
     return found
+
+
+def _other_sizes(name: str, counts: Sequence[int], described: Sequence[int], by: str) -> list[str]:
+    """A sentence about a set whose classes have other sizes than a run is named and reported by."""
+    if list(counts) == list(described):
+        return []
+    are, not_are = (", ".join(map(str, some)) for some in (counts, described))
+    sizes = f"{are} per class, not the {not_are} of {by}"
+    return [f"The {name} images of dataset.splits are {sizes}, by which this run is named and reported."]
 
 
 def sha256(path: Path) -> str:

@@ -53,14 +53,17 @@ def sample_of(runs: Iterable[Run], metric: str, goal: int | None = None) -> tupl
     chosen = choose((run for run in runs if run.number(metric) is not None), goal)
     if not chosen.runs:
         return None, []
+    after_la = "_la" in metric
     values = {run.seed: run.number(metric) or 0.0 for run in chosen.runs}
-    found = troubles(values, {run.seed: end for run in chosen.runs if (end := _end(run)) is not None})
+    found = troubles(values, {run.seed: end for run in chosen.runs if (end := _end(run, after_la)) is not None})
     made = {run.seed: {key: str(run.summary[key]) for key in MADE_WITH if key in run.summary} for run in chosen.runs}
     evaluations = min(run.settings.train.evaluations for run in chosen.runs)
     return Sample(values, chosen.steps, chosen.goal, tuple(found), mixture(made), evaluations), chosen.left
 
 
-def _end(run: Run) -> End | None:
-    balanced, recalls = run.number("test/bacc"), run.per_class("test/class")
-    warned = bool(run.summary.get("warnings"))
+def _end(run: Run, after_la: bool) -> End | None:
+    """How a run ended, by the answers that the sample is of: as they are, or after logit adjustment."""
+    suffix = "_la" * after_la
+    balanced, recalls = run.number(f"test/bacc{suffix}"), run.per_class(f"test/class{suffix}")
+    warned = bool(run.summary.get("warnings")) and not after_la
     return None if balanced is None else End(balanced, len(recalls), recalls.count(0.0), warned)

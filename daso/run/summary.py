@@ -17,20 +17,12 @@ from daso.train.loop import Parts, State
 
 def facts(name: str, parts: Parts, environment: dict[str, Any], state: State) -> dict[str, Any]:
     """What a person wants to see before a run starts."""
-    pool = parts.feed.pool
-    unlabeled = pool.unlabeled_y
-    classes = parts.config.dataset.num_classes
-    sizes: list[int] | int = 0
-    known = 0
-    if unlabeled is not None:
-        known = int((unlabeled >= 0).sum())
-        told = known == len(unlabeled)
-        sizes = torch.bincount(unlabeled, minlength=classes).tolist() if told else len(unlabeled)
+    told, images, known = sizes_of(parts)
     return {
         "name": name,
         "run_key": parts.config.run_key,
         "labeled": parts.counts,
-        "unlabeled": sizes,  # per class; one number where the class of some is unknown, or none
+        "unlabeled": told or images,  # per class; one number where the class of some is unknown, or none
         "unlabeled_known": known,
         "held_out": {name: len(y) for name, (_, y) in parts.splits.items()},
         "parameters": sum(p.numel() for p in parts.nets.student.parameters()),
@@ -38,6 +30,17 @@ def facts(name: str, parts: Parts, environment: dict[str, Any], state: State) ->
         "start": state.step,
         **environment,
     }
+
+
+def sizes_of(parts: Parts) -> tuple[list[int], int, int]:
+    """Unlabeled images of a run: of each class [C] (nothing where one is unknown), in all, and of known class."""
+    unlabeled = parts.feed.pool.unlabeled_y
+    if unlabeled is None:
+        return [], 0, 0
+    known = int((unlabeled >= 0).sum())
+    told = known == len(unlabeled) > 0
+    classes = parts.config.dataset.num_classes
+    return torch.bincount(unlabeled, minlength=classes).tolist() if told else [], len(unlabeled), known
 
 
 def last_log(folder: RunDir) -> dict[str, Any]:

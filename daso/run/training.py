@@ -23,7 +23,7 @@ from daso.run.images import tell, telling
 from daso.run.openset import open_set_of, save_open_set
 from daso.run.resume import check_environment, compare_code, forced_by, take_up
 from daso.run.stages import own, remarks, without_estimate
-from daso.run.summary import draw_figures, facts, last_log, summarise
+from daso.run.summary import draw_figures, facts, last_log, sizes_of, summarise
 from daso.schema import Config, Provenance
 from daso.settings.apart import told
 from daso.settings.identity import plain, to_yaml
@@ -52,7 +52,7 @@ def train_run(
     data, split = data_for(own(config), folder, console)  # a refusal is not to stand below warnings
     parts, state = assemble(own(config), folder, device, data, split), State()
     of_files = sources.remarks(config.dataset, config.reads_unlabeled)
-    of_splits = index_files.remarks(config, split, parts.counts)
+    of_splits = index_files.remarks(config, split, parts.counts, sizes_of(parts)[0])
     for sentence in of_files:
         console.warn(sentence)
     for sentence in provenance.warnings:

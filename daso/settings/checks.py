@@ -15,6 +15,7 @@ from daso.schema import (
     CrestPlusProtocol,
     CrestProtocol,
     CrtProtocol,
+    EmaBn,
     MarginBalancedLoss,
     Offer,
     Record,
@@ -168,8 +169,10 @@ def _warnings(config: Config) -> list[str]:
         bound = f"train.steps={train.steps}"
         if phase < train.steps:
             bound = f"the {phase} steps of a generation (protocol.generations={config.protocol.phases})"
+        moved = daso.ema_encoder and daso.ema_bn is EmaBn.official
+        apart = ", its evaluation aside (daso.ema_bn=official)" * moved
         found.append(
-            f"DASO never blends in this run: it is plain {config.algorithm.name}, because "
+            f"DASO never blends in this run, which trains as it would without it{apart}, because "
             f"daso.warmup_steps={daso.warmup_steps} is not below {bound}."
         )
     for record in config.records.values():

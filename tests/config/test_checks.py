@@ -110,7 +110,11 @@ def test_the_paper_s_sizes_fill_a_class_to_the_last_image():
 
 def test_a_warm_up_as_long_as_the_run_is_remarked_upon():
     [remark] = check(config_of("algorithm=fixmatch_daso", "daso.warmup_steps=250000"))
-    assert "DASO never blends in this run: it is plain fixmatch" in remark
+    assert remark.startswith(
+        "DASO never blends in this run, which trains as it would without it, its evaluation aside (daso.ema_bn=official), "
+    )
+    [remark] = check(config_of("algorithm=fixmatch_daso", "daso.warmup_steps=250000", "daso.ema_bn=clean"))
+    assert remark.startswith("DASO never blends in this run, which trains as it would without it, because ")
     assert check(config_of("algorithm=fixmatch", "daso.warmup_steps=250000")) == []
 
 

@@ -38,7 +38,8 @@ def test_a_plan_names_what_runs_will_warn_of_each_once_and_a_recipe_that_is_not_
     grid = ("experiment=quickstart", "algorithm=fixmatch_daso,supervised", "imb.gamma_u=1", "train.steps=100")
     out = sweep(*grid, "seed=0,1", "plan=true")[1]
     assert [line.split("  ")[1] for line in out.splitlines() if line.startswith("warning  ")] == [
-        "DASO never blends in this run: it is plain fixmatch, because daso.warmup_steps=150 is not below "
+        "DASO never blends in this run, which trains as it would without it, its evaluation aside "
+        "(daso.ema_bn=official), because daso.warmup_steps=150 is not below "
         "train.steps=100. (2 runs of 4)",
         "top1_median20 is the median of only 2 evaluations: train.eval_every=50 with train.steps=100.",
         "imb.gamma_u=1 has no effect in this run: only a learner of unlabeled images reads it. (2 runs of 4)",

@@ -35,6 +35,16 @@ def test_a_seed_that_recognises_nothing_of_a_fifth_of_the_classes_is_warned_abou
     assert text.endswith("seed 0 recognises no image of 2 of 10 classes.")
 
 
+def test_after_logit_adjustment_a_seed_is_judged_by_its_adjusted_answers(tmp_path):
+    silent = {f"test/class/{k}": 0.0 if k > 7 else 90.0 for k in range(10)}
+    adjusted = {f"test/class_la/{k}": 80.0 for k in range(10)} | {"test/bacc_la": 80.0, "test/top1_la_median20": 80.0}
+    record(tmp_path, FIXMATCH, 0, 70.0, **silent, **adjusted)
+    assert "recognises no image" in markdown(table(tmp_path, "mine"))
+    assert "recognises no image" not in markdown(table(tmp_path, "mine", la=True))
+    record(tmp_path, FIXMATCH, 1, 70.0, **silent, **(adjusted | {"test/class_la/8": 0.0, "test/class_la/9": 0.0}))
+    assert "seed 1 recognises no image of 2 of 10 classes" in markdown(table(tmp_path, "mine", la=True))
+
+
 def test_a_seed_that_warned_of_a_class_and_still_misses_it_is_warned_about(tmp_path):
     confusion = torch.full((10, 10), 5.0)
     confusion[:, 9] = 0  # class 9 is never predicted

@@ -213,6 +213,13 @@ def test_sizes_that_the_setting_does_not_describe_and_common_images_are_said(tmp
     assert sentence.startswith(
         f"The labeled images of dataset.splits are {', '.join(['10'] * 10)} per class, not the 20"
     )
+    told = remarks(config, split, counts, [7] * 10)
+    assert told[0] == sentence
+    assert told[1].startswith(
+        f"The unlabeled images of dataset.splits are {', '.join(['7'] * 10)} per class, not the 100"
+    )
+    assert told[1].endswith("of imb.m1=100 imb.gamma_u=1, by which this run is named and reported.")
+    assert remarks(config, split, counts, [100] * 10) == [sentence]
     exact = configuration([*DIGITS, "imb.n1=10", "imb.gamma_l=1", write(tmp_path / "theirs", unlabeled=labeled)])
     _, split = data_of(exact)
     assert remarks(exact, split, counts) == ["100 labeled images of dataset.splits are unlabeled ones as well."]

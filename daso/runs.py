@@ -6,6 +6,7 @@ Reads small files and the end of the journals only; imports no torch.
 import argparse
 import csv
 import json
+import os
 import re
 import sys
 import time
@@ -61,7 +62,7 @@ def all_runs(root: Path) -> list[RunDir]:
 
 
 def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
-    """The runs of these keys, each of which may be shortened while it stays unique, or be `latest`.
+    """The runs of these keys, each of which may be shortened while it stays unique, or be `latest`, or a run's folder.
 
     Raises:
         UserError: a key fits no run, or more than one.
@@ -69,6 +70,9 @@ def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
     runs = all_runs(root)
     found = []
     for key in keys:
+        if os.sep in key and Path(key).is_dir():
+            found.append(RunDir.named(root, key))
+            continue
         if key == LATEST and (last := finished_last(runs)):
             found.append(last)
             continue

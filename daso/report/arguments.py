@@ -1,6 +1,6 @@
 """The report's command line: which keys there are, what each is for, and a sentence for what is none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from daso.published.cells import Overrides
 from daso.report.tables.table import AS_REPORTED, BOTH, COLUMNS, NAMES, PUBLISHED
 from daso.report.where import Where
 from daso.settings.options import CONF, refuse_flags
+from daso.settings.words import SURE, meant
 
 DEFAULTS: dict[str, Any] = {
     "table": "",
@@ -36,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "width": "column",
     "mlflow": False,
 }
+IN_HEADS = {"N1": "n1", "M1": "m1", "gl": "gamma_l", "gu": "gamma_u"}  # what heads of tables call them
 SETTING: dict[str, Any] = dict.fromkeys(Where._fields, "")  # which settings to show
 NUMBERS = {"runs", "keys", "select", "la", "metric", "baseline", "min_seeds", "usb"}
 LOOKS = {"columns", "rows", "names", "bold", "external", "format", "out", "mlflow"}
@@ -94,9 +96,7 @@ def parse(arguments: Sequence[str]) -> Request:
         elif key in SETTING:
             raise _without_effect(key, kind)
         else:
-            near = get_close_matches(key, defaults, 1)
-            hint = f"did you mean {near[0]}" if near else f"the keys are {', '.join(defaults)}"
-            raise UserError(f"{argument} is not possible: there is no {key}; {hint}.")
+            raise UserError(f"{argument} is not possible: there is no {key}; {_meant(key, defaults)}")
     request = Request(values, tuple(overrides))
     if sum(bool(values[key]) for key in PRODUCTS) != 1:
         raise UserError("Say one of table=1, table=mine, table=field, figure=3 or html=report.html.")
@@ -106,6 +106,17 @@ def parse(arguments: Sequence[str]) -> Request:
     _judge(request)
     values["format"] = _format(request)
     return request
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    """What a person means by a key that there is not: as heads have it, or train.py; or which there are."""
+    if key in IN_HEADS:
+        return f"did you mean {IN_HEADS[key]}?"
+    if near := get_close_matches(key, known, 1, SURE) or [one for one in meant(key) if "." in one]:
+        return f"did you mean {near[0]}?"
+    near = get_close_matches(key, known, 1)
+    there = f"the keys are {', '.join(known)}, and those of train.py, such as optim.lr, which choose runs."
+    return f"did you mean {near[0]}?" if near else there
 
 
 def _without_effect(key: str, kind: str) -> UserError:

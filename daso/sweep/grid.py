@@ -48,22 +48,26 @@ def labels(jobs: Sequence[Sequence[str]]) -> list[str]:
     return rounded if len(set(rounded)) == len(set(exact)) else exact
 
 
-def doubles(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], names: Sequence[str], total: int) -> str:
+def doubles(
+    pairs: Sequence[tuple[Sequence[str], Sequence[str]]], names: Sequence[str], total: int, again: int = 0
+) -> str:
     """A sentence about combinations that are no run of their own; empty where there are none.
 
     Args:
         pairs: the overrides of each, and of the combination whose run it is.
         names: what they are called.
         total: combinations in all.
+        again: how many of them are written a second time.
     """
+    repeated = f"{again} of {total} combinations {'is' if again == 1 else 'are'} written a second time." * (again > 0)
     if not pairs:
-        return ""
+        return repeated
     keys = ", ".join(dict.fromkeys(key for pair in pairs for key in varying(pair)))
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     said = "is the run of another one" if len(pairs) == 1 else "are the runs of others"
+    reason = f"where what differs ({keys}) changes nothing"
     return (
-        f"{len(pairs)} of {total} combinations {said}, where what differs ({keys}) changes nothing: "
-        f"{', '.join(names[:NAMED])}{more}."
+        f"{len(pairs)} of {total} combinations {said}, {reason}: {', '.join(names[:NAMED])}{more}. {repeated}".strip()
     )
 
 

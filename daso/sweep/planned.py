@@ -250,7 +250,7 @@ def _downloads(configs: Sequence[Config]) -> list[str]:
             facts[dataset.name, dataset.root] = str(error)
             continue
         if wanted:
-            how = f"downloaded at the first start ({_size(octets)})"
+            how = f"the first start downloads it ({_size(octets)}), where there is a network"
             facts.setdefault((dataset.name, dataset.root), f"{wanted} is not in {dataset.root}: {how}")
     return list(facts.values())
 

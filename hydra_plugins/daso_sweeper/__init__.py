@@ -177,7 +177,8 @@ class GridSweeper(Sweeper):
             first = jobs.setdefault(job.key or label, job)
             if first.overrides != overrides:
                 twice[label] = (overrides, first.overrides)
-        self.doubles = doubles(list(twice.values()), list(twice), len(combinations))
+        again = len(combinations) - len({tuple(combination) for combination in combinations})
+        self.doubles = doubles(list(twice.values()), list(twice), len(combinations), again)
         return list(jobs.values())
 
     def compose(self, overrides: tuple[str, ...]) -> DictConfig:

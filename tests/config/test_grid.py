@@ -132,6 +132,7 @@ def test_a_number_that_nobody_types_is_rounded_in_a_label_unless_it_becomes_anot
 def test_what_is_the_run_of_another_combination_is_named_with_what_makes_no_difference():
     first = ["algorithm=supervised", "imb.gamma_u=1"]
     assert doubles([], [], 4) == ""
+    assert doubles([], [], 2, again=1) == "1 of 2 combinations is written a second time."
     others = [(["algorithm=supervised", f"imb.gamma_u={g}"], first) for g in (2, 3, 4, 5)]
     assert doubles(others, ["gu=2", "gu=3", "gu=4", "gu=5"], 9) == (
         "4 of 9 combinations are the runs of others, where what differs (imb.gamma_u) changes nothing: "

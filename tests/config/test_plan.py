@@ -75,7 +75,7 @@ def test_an_override_that_changes_nothing_is_said_of_finished_runs_too(command, 
 def test_a_plan_says_which_data_will_be_downloaded(sweep, tmp_path):
     grid = ("experiment=table1_cifar10", "sweep.rows=supervised,fixmatch", "plan=true")
     _, out, _, _ = sweep(*grid, f"dataset.root={tmp_path}")
-    said = f"data   cifar10 is not in {tmp_path}: downloaded at the first start (170 MB)"
+    said = f"data   cifar10 is not in {tmp_path}: the first start downloads it (170 MB), where there is a network"
     assert [" ".join(line.split()) for line in out.splitlines() if line.startswith("data")] == [" ".join(said.split())]
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()

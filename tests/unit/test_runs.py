@@ -247,6 +247,10 @@ def test_a_list_on_a_narrow_terminal_says_what_it_has_no_room_for(root, capsys, 
     )
 
 
+def test_a_run_is_shown_by_its_folder_as_well(root, capsys):
+    assert call(capsys, "show", str(root / "bb33"), "--root", root) == call(capsys, "show", "bb33", "--root", root)
+
+
 def test_prune_wants_to_be_told_what(root, capsys):
     code, _, err = call(capsys, "prune", "--yes", "--root", root)
     assert code == 2

@@ -9,9 +9,9 @@ from daso.report.figures.canvas import Form, Series
 from daso.report.figures.specs import Spec
 from daso.report.match import Configure
 from daso.report.names import paper_setting
+from daso.report.tables.finish import SEVERAL
 from daso.report.tables.finish import choose as choose_rows
-from daso.report.tables.finish import no_row
-from daso.report.tables.table import Options
+from daso.report.tables.table import Options, no_row
 from daso.report.where import ANYWHERE, Where
 
 Notes = dict[str, None]  # in their order, each once
@@ -50,5 +50,5 @@ def chosen_rows(names: Mapping[str, Sequence[str]], options: Options) -> list[st
     """
     rows, unknown = choose_rows(list(names), options.rows if names else (), names.__getitem__)
     for name in unknown:
-        raise no_row(name, [known[0] for known in names.values()])
+        raise no_row("rows", name.strip(), [known[0] for known in names.values()], SEVERAL)
     return rows

@@ -1,17 +1,16 @@
 """What a person asks of a table beside its numbers: which rows, which columns, results of other code."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from daso.errors import UserError
 from daso.report.stats import counted, listed
 from daso.report.tables.external import ROW, Head, place_external
-from daso.report.tables.table import BOTH, OWN, PUBLISHED, Column, Table, baseline_row
+from daso.report.tables.table import BOTH, OWN, PUBLISHED, Column, Table, baseline_row, no_row
 from daso.report.where import Place
 
 Names = Mapping[str, Sequence[str]]
 """Row -> other names of it."""
+SEVERAL = "; with ; behind each, names may hold commas"
 
 
 def finish(
@@ -51,19 +50,8 @@ def with_rows(tables: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
     """
     for name in wanted:
         if all(name in table.unknown_rows for table in tables):
-            raise no_row(name, [label for table in tables for label in table.all_rows])
+            raise no_row("rows", name.strip(), [label for table in tables for label in table.all_rows], SEVERAL)
     return [table for table in tables if table.rows or not wanted] or list(tables)
-
-
-def no_row(name: str, known: Iterable[str]) -> UserError:
-    """What to say of a name in `rows=` that none of the known rows has."""
-    labels = list(dict.fromkeys(known))
-    close = get_close_matches(name, labels, 1)
-    nearest = f"nearest is {close[0]}; " if close else ""
-    if not any("," in label for label in labels):
-        return UserError(f"rows={name} is not possible: {nearest}there are {listed(labels)}.")
-    right = f"there are {'; '.join(labels)}; with ; behind each, names may hold commas"
-    return UserError(f"rows={name.strip()} is not possible: {nearest}{right}.")
 
 
 def choose(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 from daso.errors import UserError
@@ -340,8 +341,23 @@ def baseline_row(wanted: str, names: Mapping[str, Sequence[str]]) -> str | None:
     for row, others in names.items():
         if wanted.lower() in (row.lower(), *(name.lower() for name in others)):
             return row
-    right = listed(list(dict.fromkeys(others[0] if others else row for row, others in names.items())))
-    raise UserError(f"baseline={wanted} is not possible: this table has {right}.")
+    raise no_row("baseline", wanted, (others[0] if others else row for row, others in names.items()))
+
+
+def no_row(key: str, name: str, known: Iterable[str], several: str = "") -> UserError:
+    """What to say of the name of a row that none of the known ones has.
+
+    Args:
+        key: what was typed, `rows` or `baseline`.
+        name: the name.
+        known: the rows.
+        several: what to say of names that hold commas.
+    """
+    labels = list(dict.fromkeys(known))
+    close = get_close_matches(name, labels, 1)
+    nearest = f"nearest is {close[0]}; " if close else ""
+    there = f"{'; '.join(labels)}{several}" if any("," in label for label in labels) else listed(labels)
+    return UserError(f"{key}={name} is not possible: {nearest}there are {there}.")
 
 
 def check_options(options: Options) -> None:

@@ -34,6 +34,7 @@ RESULTS = ("test/top1_median20", "test/bacc")
 PERCENT = 100
 NAMES = ("key", "state", "method", "imbalance", "differs")
 HEADS = {"dataset": "data set"}
+SHORTEST = 16  # letters that are left of what differs
 SHORT = {"test/top1_median20": "median20"}  # heads of columns of a narrow screen
 SAID = ("run_key", "status", "steps", "reports")  # of summary.json, in other words
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -193,22 +194,31 @@ def _cells(row: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, str]:
 
 
 def _fitting(rows: Sequence[dict[str, str]], metrics: Sequence[str], width: int) -> tuple[Table, list[str]]:
-    """A line a run, if that can be: columns that can be missed go first, then most of a key's letters, then the end of
-    what differs.
+    """A line a run, if that can be: columns that can be missed go first, then most of a key's letters, the end of what
+    differs, and what else there is room for without.
 
     Returns:
         The table, and the columns that it has no room for.
     """
-    dispensable = [name for name in ("age", *metrics[1:], HEADS["dataset"], "step") if name in rows[0]]
     heads = {name: name for name in rows[0]}
-    while _wide(rows, heads) > width and dispensable:
-        heads.pop(dispensable.pop(0))
-        heads |= {name: SHORT.get(name, name) for name in heads}
-    if _wide(rows, heads) > width:
+
+    def over() -> int:
+        return _wide(rows, heads) - width
+
+    def leave_out(*names: str) -> None:
+        for name in names:
+            if name in heads and over() > 0:
+                heads.pop(name)
+                heads.update({name: SHORT.get(name, name) for name in heads})
+
+    dataset = HEADS["dataset"]
+    leave_out("age", *metrics[1:], *[dataset] * (len({row[dataset] for row in rows}) == 1))
+    if over() > 0:
         rows = [row | {"key": row["key"][:6]} for row in rows]
-    if (over := _wide(rows, heads) - width) > 0 and "differs" in heads:
+    if over() > 0 and "differs" in heads:
         longest = max(len(row["differs"]) for row in rows)
-        rows = [row | {"differs": _cut(row["differs"], max(longest - over, len("differs")))} for row in rows]
+        rows = [row | {"differs": _cut(row["differs"], max(longest - over(), SHORTEST))} for row in rows]
+    leave_out("step", dataset)
     table = Table(box=None, header_style="bold")
     for name, head in heads.items():
         table.add_column(head, justify="left" if name in (*HEADS.values(), *NAMES) else "right", overflow="fold")

@@ -163,7 +163,8 @@ def _format(request: Request) -> str:
     if product == "html":
         return "html"
     known, noun = (PICTURES, "a figure") if product == "figure" else (TABLES, "a table")
-    wanted, out = values["format"], values["out"]
+    named = {end.removeprefix("."): name for name, end in known.items()}  # by their suffixes too
+    wanted, out = named.get(values["format"], values["format"]), values["out"]
     if wanted and wanted not in known:
         raise UserError(f"format={wanted} is not possible: {noun} has one of {', '.join(known)}.")
     suffix = Path(out).suffix.lower()

@@ -89,6 +89,7 @@ from daso.schema.slots import (
 from daso.schema.sweep import SweepConfig
 from daso.schema.training import (
     EPOCH,
+    NO_WINDOW,
     RESNETS,
     RULES,
     TRACKERS,
@@ -117,6 +118,7 @@ __all__ = [
     "LONG_TAILED",
     "NONE",
     "NOT_SCIENCE",
+    "NO_WINDOW",
     "OPTIONS",
     "RESNETS",
     "RULES",

@@ -305,6 +305,9 @@ RULES = {
 """How one number is made of a run's evaluations."""
 
 
+NO_WINDOW = f" (there are no {WINDOW})"
+
+
 def of_evaluations(text: str, evaluations: int) -> str:
     """A text about the last 20 evaluations, said of a run that has so many: where there are no 20, it is all of them.
 
@@ -313,7 +316,7 @@ def of_evaluations(text: str, evaluations: int) -> str:
         evaluations: how often the run was evaluated.
     """
     fewer = f"all {evaluations} evaluations" if evaluations > 1 else "the only evaluation"
-    return text.replace(_LAST, f"{fewer} (there are no {WINDOW})") if evaluations < WINDOW else text
+    return text.replace(_LAST, f"{fewer}{NO_WINDOW}") if evaluations < WINDOW else text
 
 
 REPORTABLE = tuple(f"{metric}_{rule}" for metric in ("top1", "bacc") for rule in RULES)

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from daso.credentials import mask
-from daso.schema import RULES, WINDOW, of_evaluations
+from daso.schema import NO_WINDOW, RULES, WINDOW, of_evaluations
 from daso.track.terminal import print_table, terminal
 
 REFRESH = 0.5  # seconds between two looks of the progress line
@@ -170,14 +170,17 @@ class Console:
             rule = RULES[reported.rpartition("_")[2]]
             own = {reported: f"what recipe {summary['recipe']} reports: {rule}"}
             rows = own | rows | own  # in front of the others
+        said = False
         for name, meaning in rows.items():
             values = [summary.get(f"{split}/{name}") for split in splits]
             if name == "top5" and classes <= TOP:  # which are all of them
                 continue
             if any(value is not None for value in values):
                 style = "bold" if name == reported else ""
-                what = Text(of_evaluations(meaning, evaluations), style="dim")
-                table.add_row(name, *map(_number, values), what, style=style)
+                told = of_evaluations(meaning, evaluations)
+                what = told.replace(NO_WINDOW, "") if said else told  # once is enough
+                said = said or NO_WINDOW in told
+                table.add_row(name, *map(_number, values), Text(what, style="dim"), style=style)
         self._print(table)
         if len(splits) > 1:
             self.note("runs are compared and chosen by valid; test only tells")

@@ -218,6 +218,14 @@ def test_a_panel_of_values_that_no_run_has_is_left_out_and_named(tmp_path):
         assert figure.get_suptitle().split() == f"{said}{more})".split()  # folded where the picture is narrow
 
 
+def test_a_single_evaluation_is_a_dot(tmp_path):
+    folder = record(tmp_path / "more", FIXMATCH, 0, 70.0, **classes(1, ["test/class"]))
+    for steps, marker in (([500], "o"), ([500, 1000], "None")):
+        journal(folder, [(step, classes(1, ["test/class"])) for step in steps])
+        (ax,) = curves([Series("a", collect([tmp_path / "more"]))], 10, "", ("overall",)).axes
+        assert [line.get_marker() for line in ax.lines] == [marker]
+
+
 def test_matrices_of_a_method_stand_below_each_other():
     one = np.eye(3)
     figure = matrices({"own": {"b": one, "d": one}, "published": {"a": one, "b": one, "c": one, "d": one}}, "")

@@ -88,6 +88,7 @@ def test_what_the_page_of_the_docs_prints_can_be_asked():
         ("t.tex", [], "% Table 5"),
         ("t.csv", [], "table,dataset"),
         ("t.txt", ["format=markdown"], "## Table"),
+        ("t.txt", ["format=md"], "## Table"),
         ("t", ["format=csv"], "table,dataset"),
     ],
 )

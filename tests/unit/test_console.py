@@ -222,7 +222,8 @@ def test_the_table_has_the_numbers_and_only_the_metrics_that_there_are(out):
 def test_what_is_made_of_fewer_than_20_evaluations_says_of_how_many(out):
     Console(out, width=100).summary(SUMMARY | {"test/top1_mean20": 60.0}, evaluations=4)
     assert "the paper's number: median of all 4 evaluations (there are no 20)" in out.getvalue()
-    assert "mean of all 4 evaluations (there are no 20)" in out.getvalue()
+    assert "mean of all 4 evaluations" in out.getvalue()
+    assert out.getvalue().count("there are no 20") == 1
     Console(out, width=100).summary(SUMMARY, evaluations=1)
     assert "median of the only evaluation (there are no 20)" in out.getvalue()
 

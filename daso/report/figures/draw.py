@@ -121,7 +121,8 @@ def curves(
                 x, y, spread = curve(one.runs, metric, classes_of)
                 if len(x):
                     x = x / max(run.steps for run in one.runs) * 100 if share else x
-                    ax.plot(x, y, STYLES[part], color=color, linewidth=1.8 * canvas.thin)
+                    dot = "o" if len(x) == 1 else None  # a single evaluation is no line
+                    ax.plot(x, y, STYLES[part], color=color, linewidth=1.8 * canvas.thin, marker=dot, markersize=4)
                     ax.fill_between(x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
                 if known := one.published.get((quantity, part)):
                     at = np.array([float(step) for step in known]) * (100 / PAPER_STEPS if share else 1)

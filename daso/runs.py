@@ -79,7 +79,7 @@ def find(root: Path, keys: Iterable[str]) -> list[RunDir]:
 def _list(args: argparse.Namespace) -> int:
     runs = all_runs(args.root)
     configs = [run.config() for run in runs]
-    words = map(" ".join, differing(configs))
+    words = map(" ".join, _apart(runs, configs))
     described = [describe(run, args.metrics, config, said) for run, config, said in zip(runs, configs, words)]
     if not args.json and not args.csv:  # the newest is seen last
         described.sort(key=lambda row: row["age_seconds"], reverse=True)
@@ -105,6 +105,18 @@ def _list(args: argparse.Namespace) -> int:
     if left_out:
         print_line(f"A wider terminal, or --csv, has {', '.join(left_out)} as well.")
     return 0
+
+
+def _apart(runs: Sequence[RunDir], configs: Sequence[Mapping[str, Any] | None]) -> list[list[str]]:
+    """What tells each run from those of its name; trials of a search, whose knobs all vary, from each other alone."""
+    studies = [run.study() for run in runs]
+    words: list[list[str]] = [[] for _ in runs]
+    for study in dict.fromkeys(studies):
+        members = [config if of == study else None for config, of in zip(configs, studies)]
+        told = [f"study={study}"] if study else []
+        for place, found in enumerate(differing(members)):
+            words[place] += told + found if studies[place] == study else []
+    return words
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from filelock import BaseFileLock, Timeout
 from daso.errors import Damaged, UserError
 from daso.outputs.files import damage_of, digest, read_file, read_json, read_yaml, why, write_json
 from daso.outputs.locks import lock_on, marker
+from daso.outputs.naming import STUDY
 
 LATEST = "latest"
 """What a person may say instead of a key: the run that was finished last."""
@@ -121,6 +122,11 @@ class RunDir:
         found = read_json(self.card) or {}
         tags = found.get("tags")
         return found if isinstance(tags, dict) and tags.get("run_key", self.key) == self.key else {}
+
+    def study(self) -> str:
+        """The search that tried it; empty where it was asked for as it is."""
+        name = str(self.about().get("tags", {}).get("sweep_name", ""))
+        return name.removeprefix(STUDY) if name.startswith(STUDY) else ""
 
     def content(self) -> str:
         """What the network of a finished run is known by: its weights, or, of earlier versions, the checkpoint's bytes.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from daso.errors import Damaged, UserError
-from daso.outputs.naming import STUDY, method_name
+from daso.outputs.naming import method_name
 from daso.outputs.rundir import RunDir, RunState, runs_in, without_runs
 from daso.report.stats import counted, listed
 from daso.schema import Config
@@ -80,8 +80,7 @@ class Run:
     @cached_property
     def study(self) -> str:
         """The search that tried it; empty where it was asked for as it is."""
-        name = str(self.folder.about().get("tags", {}).get("sweep_name", ""))
-        return name.removeprefix(STUDY) if name.startswith(STUDY) else ""
+        return self.folder.study()
 
     @property
     def done(self) -> bool:

@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 
 from daso import runs
+from daso.outputs.files import write_json
 from daso.outputs.rundir import RunDir
 from daso.settings.apart import differing, told
 from daso.settings.identity import plain, to_yaml
@@ -16,6 +17,18 @@ def test_runs_of_one_name_differ_in_the_knobs_that_decide_their_numbers():
     seed, foreign = plain(tiny("seed=1", "optim.lr=1")), {"dataset": {"name": "digits"}}
     said = differing([first, other, seed, foreign, None])
     assert said == [["lr=0.05"], ["lr=0.001"], ["lr=1.0"], [], []]  # whatever the seed
+
+
+def test_trials_of_a_study_do_not_tell_plain_runs_apart(tmp_path, capsys):
+    for rate, sweep in (("0.05", None), ("0.1", "study warm"), ("0.2", "study warm"), ("0.3", "a grid")):
+        config = tiny(f"optim.lr={rate}", f"train.steps={50 if sweep == 'study warm' else 60}")
+        run = RunDir(tmp_path, config.run_key)
+        run.path.mkdir()
+        run.resolved.write_text(to_yaml(config))
+        write_json(run.card, {"tags": {"run_key": config.run_key, "sweep_name": sweep}})
+    runs.main(["--root", str(tmp_path), "--csv"])
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert {row["differs"] for row in rows} == {"lr=0.05", "lr=0.3", "study=warm lr=0.1", "study=warm lr=0.2"}
 
 
 def test_folders_of_one_name_are_told_apart_by_their_paths_and_what_follows_is_not_told(tmp_path):

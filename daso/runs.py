@@ -149,7 +149,7 @@ def _told(run: RunDir) -> dict[str, str]:
 
 
 def _title(run: RunDir, config: Mapping[str, Any] | None) -> str:
-    return f"{named(run_name, config) or run.key} {run.about().get('typed', '')}".strip()
+    return named(lambda known: run_name(known, run.about().get("typed", "")), config) or run.key
 
 
 def _prune(args: argparse.Namespace) -> int:

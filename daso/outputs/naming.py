@@ -73,9 +73,9 @@ def counts_name(counts: Sequence[int]) -> str:
     return f"counts-{zlib.crc32(','.join(map(str, counts)).encode()):08x}"
 
 
-def run_name(config: Mapping[str, Any]) -> str:
+def run_name(config: Mapping[str, Any], typed: object = "") -> str:
     """What a resolved configuration is called in tables: data set, method, a recipe that is not the paper's, imbalance,
-    seed.
+    seed; behind these what else was `typed`, as the run's card has it.
     """
     parts = (
         dataset_name(config["dataset"]),
@@ -83,8 +83,9 @@ def run_name(config: Mapping[str, Any]) -> str:
         *recipe_named(config),
         imbalance_name(config["imb"]),
         f"s{config['seed']}",
+        str(typed),
     )
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
 
 
 def objective(summary: Mapping[str, Any]) -> float:

@@ -32,7 +32,7 @@ def evaluate_only(config: Config, folder: RunDir, device: torch.device, console:
     environment = configure_torch(used, device)
     parts, state = prepare(used, folder, device), State()
     take_up(folder, parts, state, console, to_train=False)
-    name = f"{run_name(plain(config))} {folder.about().get('typed', '')}".strip()
+    name = run_name(plain(config), folder.about().get("typed", ""))
     console.header(facts(name, parts, environment, state))
     net = evaluated(parts)
     with explained(parts.engine.mode):

@@ -73,7 +73,7 @@ def train_run(
     replace_file(folder.resolved, to_yaml(config, came_to).encode())
     environment = {"code": str(code_version())} | environment
     typed, steps = " ".join(told(config, provenance.overrides)), parts.config.train.steps
-    name = f"{run_name(plain(config))} {typed}".strip()
+    name = run_name(plain(config), typed)
     card = {
         "name": provenance.name or name,
         "typed": typed,

@@ -42,7 +42,7 @@ class Board:
     def __init__(self, run: RunDir, config: dict[str, Any], remedy: str) -> None:
         self.run = run
         self.config = config
-        words = re.sub(r"[^\w.=-]+", "_", f"{run_name(config)} {run.about().get('typed', '')}".strip())
+        words = re.sub(r"[^\w.=-]+", "_", run_name(config, run.about().get("typed", "")))
         self.folder = self.folder_of(run) or run.root / FOLDER / f"{words}_{run.key}"
         self.place = str(self.folder)
         self.remedy = remedy

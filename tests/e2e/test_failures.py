@@ -186,11 +186,14 @@ def test_a_run_that_waits_for_another_process_takes_no_device(tmp_path, monkeypa
 
 def test_evaluating_again_gives_the_runs_numbers_and_changes_nothing(tmp_path, capsys):
     config = short(tmp_path)
-    result = run(config, NOWHERE)
+    result = run(config, NOWHERE._replace(overrides=["optim.lr=0.05"]))
+    (name,) = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" s0 lr=0.03")]
     before = {path: path.stat().st_mtime_ns for path in folder_of(config).path.rglob("*") if path.is_file()}
     again = run(short(tmp_path, "eval_only=true"), NOWHERE)
     assert again == result
-    assert "Evaluated again after 20 of 20 steps" in capsys.readouterr().out
+    out = capsys.readouterr().out.splitlines()
+    assert name in out
+    assert "Evaluated again after 20 of 20 steps." in out
     assert before == {path: path.stat().st_mtime_ns for path in folder_of(config).path.rglob("*") if path.is_file()}
 
 
